@@ -1,0 +1,67 @@
+# `make report`, `make test` and `make lab` need nothing before them but Python 3.11 or newer.
+
+PROFILE ?= quick
+PYTHON  ?= python3 python3.13 python3.12 python3.11
+
+# The active environment, but never conda's base; without one, the project's own.
+ENV := $(shell conda=$$CONDA_PREFIX; [ "$$CONDA_DEFAULT_ENV" != base ] || conda=; \
+         for env in "$$VIRTUAL_ENV" "$$conda"; do \
+             [ -n "$$env" ] && [ -x "$$env/bin/python" ] && break; env="$(CURDIR)/.venv"; \
+         done; echo "$$env")
+IN_ENV := PATH="$(ENV)/bin:$$PATH"
+PIP    := "$(ENV)/bin/python" -m pip --disable-pip-version-check
+
+# An environment that somebody else set up for this checkout is left as it is.
+READY := "$(ENV)/bin/python" -I -c 'from importlib.util import find_spec; from os.path import samefile; \
+           assert find_spec("papermill") and find_spec("nbval"); \
+           assert samefile(find_spec("resnet_lib").origin, "resnet_lib/__init__.py")' 2>/dev/null
+
+SUITABLE := 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+
+.PHONY: help report full test lint lab lock clean env python
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
+
+report: env  ## run what is missing and write the report: make report [PROFILE=smoke|quick|full]
+	@$(IN_ENV) resnet-lab report --profile $(PROFILE)
+
+full: override PROFILE = full
+full: report  ## the published results: minutes on a GPU, hours on a CPU; an interrupted run resumes
+
+test: env  ## run the tests, then the notebooks on synthetic images
+	@$(IN_ENV) pytest
+	@reports=$$(mktemp -d) && trap 'rm -rf "$$reports"' EXIT && trap 'exit 130' INT TERM && $(IN_ENV) \
+	RESNET_LAB_PROFILE=smoke RESNET_LAB_REPORTS="$$reports" RESNET_LAB_OFFLINE=1 \
+	pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg notebooks/
+
+lint: env  ## check style and formatting
+	@$(IN_ENV) ruff check
+	@$(IN_ENV) ruff format --check
+
+lab: env  ## open the notebooks in JupyterLab, on this machine only
+	@$(IN_ENV) jupyter lab --ip=localhost notebooks
+
+lock: python  ## renew requirements.lock after a change of pyproject.toml
+	@$(IN_ENV) command -v uv >/dev/null || $(PIP) install --quiet uv
+	@$(IN_ENV) uv pip compile pyproject.toml --extra lab --extra dev --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet \
+	    --output-file requirements.lock
+
+clean:  ## remove caches and build litter; records, reports and the environment stay
+	@find . \( -path ./.venv -o -path ./.git -o -path ./reports \) -prune -o -type d \( -name __pycache__ \
+	    -o -name .pytest_cache -o -name .ruff_cache -o -name .hypothesis -o -name .ipynb_checkpoints \) \
+	    -prune -exec rm -rf {} +
+	@rm -rf build *.egg-info
+
+python:
+	@[ -x "$(ENV)/bin/python" ] || for python in $(PYTHON); do \
+	    "$$python" -c $(SUITABLE) && exec "$$python" -m venv --clear "$(ENV)"; \
+	done; \
+	"$(ENV)/bin/python" -c $(SUITABLE) || { echo "make: Python 3.11 or newer, with venv, is needed: no such" \
+	    "$(if $(wildcard .venv),$(ENV),$(PYTHON))."; exit 1; } >&2
+
+# The stamp is written last, so an interrupted install is taken up again; it names the checkout and what was installed.
+env: python
+	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd; cksum pyproject.toml requirements.lock); \
+	echo

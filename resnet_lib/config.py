@@ -1,0 +1,211 @@
+"""What a run is: one frozen, validated `Config` holds every number that can change its result.
+
+Its fingerprint names the run. What changes speed alone (device, memory layout, threads) is not here but in
+`resnet_lib.device`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+PROTOCOL = 1  # raise whenever a change of the code changes results: old records are then not taken for new ones
+
+IMAGENET_DEPTHS = (18, 26, 34, 50, 101)
+TRAIN_IMAGES = {"all": 50_000, "train45k": 45_000}
+TEST_IMAGES = {"all": 10_000, "train45k": 5_000}
+
+Profile = Literal["smoke", "quick", "full"]
+
+# What a profile makes of an experiment; `full` leaves it as it is.
+SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {"train_images": 200, "test_images": 100, "epochs": 2, "width": 4},
+    "quick": {"train_images": 1_000, "test_images": 1_000, "epochs": 6, "width": None},
+}
+
+
+class ConfigError(ValueError):
+    """A value that was refused; the message names the field, the value and what is allowed."""
+
+
+class Config(BaseModel):
+    """Everything that determines the result of one training run.
+
+    `epochs` is the length, and `milestones` count epochs, unless `iterations` is given: then it is the length, and
+    milestones count iterations, as the paper does (64,000 with drops at 32,000 and 48,000).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    protocol: int = PROTOCOL
+
+    # data
+    dataset: Literal["cifar10", "synthetic"] = "cifar10"
+    split: Literal["all", "train45k"] = "all"  # train45k: hold out 5,000 training images, evaluate on those
+    train_images: int | None = Field(None, ge=10, le=50_000)  # a fixed stratified subset; None: all of the split
+    test_images: int | None = Field(None, ge=10, le=10_000)
+    normalize: Literal["channel", "pixel", "none"] = "channel"  # pixel: per-pixel mean alone, as the paper
+    crop: int = Field(0, ge=0, le=16)  # pixels of zero padding before a random 32x32 crop; 0: no crop
+    flip: bool = False  # mirror half of the images, drawn anew each epoch
+
+    # network
+    model: str = "resnet20"  # resnetD, plainD or hub-resnetD; see `Architecture`
+    stem: Literal["cifar", "imagenet"] | None = None  # None: the one that belongs to the body
+    shortcut: Literal["A", "B"] | None = None  # None: A on the CIFAR shape, B on the ImageNet shape
+    width: int | None = Field(None, ge=1, le=512)  # filters of the first stage; None: 16 (CIFAR) or 64 (ImageNet)
+    init: Literal["he", "torch"] | None = None  # torch: the layers' own; None: He-normal, or what the hub gives
+
+    # optimisation
+    epochs: int = Field(10, ge=1, le=10_000)
+    iterations: int | None = Field(None, ge=1, le=10_000_000)
+    batch_size: int = Field(128, ge=1, le=50_000)
+    lr: float = Field(0.1, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"  # multistep without milestones: constant
+    milestones: tuple[int, ...] = ()
+    gamma: float = Field(0.1, gt=0, le=1)  # factor at each milestone
+    warmup: int = Field(0, ge=0)  # iterations before the schedule takes over
+    warmup_start: float = Field(0.1, ge=0, le=1)  # lr at the first step, as a share of `lr`
+    warmup_shape: Literal["linear", "constant"] = "linear"  # constant: stays at the start, as ResNet-110's 0.01
+    onecycle_peak: float = Field(0.2, gt=0, lt=1)  # share of the run at which one-cycle reaches `lr`
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast; parameters stay float32
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @field_validator("milestones", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        arch = Architecture(self.model)
+        if arch.family == "hub" and (self.stem or self.shortcut or self.width or self.init):
+            raise ValueError(f"model '{self.model}' comes as it is: leave stem, shortcut, width and init unset")
+        if arch.family == "plain" and self.shortcut:
+            raise ValueError(f"model '{self.model}' has no shortcuts: leave shortcut unset")
+        if list(self.milestones) != sorted(set(self.milestones)) or any(m < 1 for m in self.milestones):
+            raise ValueError(f"milestones {self.milestones} must be positive and increasing")
+        if self.milestones and self.schedule != "multistep":
+            raise ValueError(f"milestones belong to schedule 'multistep', not '{self.schedule}'")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0")
+        if self.train_images and self.train_images > TRAIN_IMAGES[self.split]:
+            raise ValueError(f"train_images {self.train_images} is more than the split '{self.split}' has")
+        if self.test_images and self.test_images > TEST_IMAGES[self.split]:
+            raise ValueError(f"test_images {self.test_images} is more than the split '{self.split}' has")
+        return self
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_explain(e) for e in error.errors())) from None
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with some fields changed, validated again."""
+        return Config(**{**self.model_dump(), **changes})
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits of SHA-256 over every field that differs from its default, the seed left out.
+
+        Defaults are left out so that a later field, whose default means what the code did before, renames no run.
+        `protocol` always counts.
+        """
+        fields = self.model_dump(mode="json", exclude={"seed"}, exclude_defaults=True) | {"protocol": self.protocol}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def held_out(self) -> Literal["test", "val"]:
+        """What the evaluated images are called: nothing measured on the test set is ever `val`."""
+        return "test" if self.split == "all" else "val"
+
+    @property
+    def length(self) -> str:
+        return f"{self.iterations}it" if self.iterations else f"{self.epochs}ep"
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder: model, length, seed, fingerprint."""
+        return f"{self.model}-{self.length}-s{self.seed}-{self.fingerprint}"
+
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training images; the last batch of a pass may be smaller."""
+        return math.ceil((self.train_images or TRAIN_IMAGES[self.split]) / self.batch_size)
+
+    def total_steps(self) -> int:
+        return self.iterations or self.epochs * self.steps_per_epoch()
+
+    def milestone_steps(self) -> tuple[int, ...]:
+        """The steps from which each further drop applies."""
+        unit = 1 if self.iterations else self.steps_per_epoch()
+        return tuple(m * unit for m in self.milestones)
+
+    def at(self, profile: Profile) -> Config:
+        """This experiment at the size of a profile: fewer images and epochs, milestones scaled with them.
+
+        `full` is the experiment itself.
+        """
+        if profile == "full":
+            return self
+        size = SIZES[profile]
+        small = self.replace(milestones=(), train_images=size["train_images"], test_images=size["test_images"])
+        if self.iterations:
+            length, limit = self.iterations, min(self.iterations, size["epochs"] * small.steps_per_epoch())
+        else:
+            length, limit = self.epochs, min(self.epochs, size["epochs"])
+        is_ours = Architecture(self.model).family != "hub"
+        return small.replace(
+            **{"iterations" if self.iterations else "epochs": limit},
+            milestones=tuple(sorted({max(1, round(m * limit / length)) for m in self.milestones})),
+            warmup=round(self.warmup * small.total_steps() * limit / length / self.total_steps()),
+            dataset="synthetic" if profile == "smoke" else self.dataset,
+            width=size["width"] if is_ours and size["width"] else self.width,
+        )
+
+
+class Architecture:
+    """A model's name, read: family, depth and shape.
+
+    `resnetD` is the ImageNet shape for D in 18, 26, 34, 50, 101 (He et al. 2015, Table 1) and the CIFAR shape 6n+2
+    otherwise (section 4.2); `plainD` is the CIFAR shape without shortcuts; `hub-resnetD` is torch.hub's own.
+
+    Raises ValueError for any other name.
+    """
+
+    def __init__(self, name: str) -> None:
+        match = re.fullmatch(r"(resnet|plain|hub-resnet)([1-9][0-9]{0,3})", name)
+        self.family = {"resnet": "resnet", "plain": "plain", "hub-resnet": "hub"}[match[1]] if match else ""
+        self.depth = int(match[2]) if match else 0
+        is_cifar = 8 <= self.depth <= 2000 and (self.depth - 2) % 6 == 0
+        self.shape: Literal["imagenet", "cifar"] = "imagenet" if self.depth in IMAGENET_DEPTHS else "cifar"
+        allowed = {
+            "resnet": is_cifar or self.shape == "imagenet",
+            "plain": is_cifar,
+            "hub": self.depth in (18, 34, 50, 101),
+            "": False,
+        }
+        if not allowed[self.family]:
+            raise ValueError(
+                f"model {name!r} is unknown: use resnet18, 26, 34, 50, 101 (ImageNet shape), resnet20, 32, 44, 56, "
+                "110 or any other 6n+2 (CIFAR shape), plain20, plain56, or hub-resnet18, 34, 50, 101"
+            )
+        if self.family == "plain":
+            self.shape = "cifar"
+
+
+def _explain(error: Any) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown field '{field}': the fields are {', '.join(Config.model_fields)}"
+    return f"{field} = {error['input']!r} is refused: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,110 @@
+"""Run a config, once: finished runs are loaded, unfinished ones resumed, others trained."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resnet_lib import checkpoint, data, device, hub, models, progress, train
+from resnet_lib.config import Architecture, Config
+from resnet_lib.device import Choice
+from resnet_lib.records import Record, RunFolder
+
+
+def run(
+    config: Config,
+    profile: str = "full",
+    choice: Choice | None = None,
+    show: progress.Quiet | None = None,
+) -> Record:
+    """The record of `config` among the runs of `profile`, training whatever of it is missing.
+
+    The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
+    runs; an unfinished one goes on with the choice in its checkpoint.
+    Raises RecordError if another process trains the same run, DataError if the images cannot be had.
+    """
+    folder = RunFolder.of(config, profile)
+    if folder.finished:
+        return folder.record()
+    with folder.lock():
+        if folder.finished:  # another process finished it while this one came here
+            return folder.record()
+        folder.start()
+        choice = stored_choice(folder) or choice or device.choose()
+        dataset = data.load(config)
+        model, source = build_model(config, len(dataset.classes))
+        evaluation = train.fit(model, dataset, config, choice, folder, show or progress.default())
+        result = {
+            "fingerprint": config.fingerprint,
+            "evaluated_on": config.held_out,
+            "images": len(evaluation.labels),
+            "accuracy": evaluation.accuracy,
+            "loss": evaluation.loss,
+            "ece": evaluation.ece,
+            "classes": list(dataset.classes),
+            "per_class_accuracy": evaluation.per_class_accuracy,
+            "confusion": evaluation.confusion.tolist(),
+            "parameters": models.count_parameters(model),
+            "model_source": source,
+            "data_source": dataset.source,
+            "data_sha256": dataset.sha256,
+            "training_seconds": round(sum(row["seconds"] for row in folder.rows()), 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "environment": device.environment(choice),
+        }
+        predictions = {
+            "predicted": evaluation.predicted,
+            "confidence": evaluation.confidence,
+            "label": evaluation.labels.astype("uint8"),
+        }
+        return folder.finish(result, predictions)
+
+
+def run_many(configs: list[Config], profile: str = "full", executor: Executor | None = None) -> list[Record]:
+    """The records of `configs`, in their order; `executor` (any of concurrent.futures) runs them in parallel."""
+    return list((executor.map if executor else map)(partial(run, profile=profile), configs))
+
+
+def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
+    """The network of a config, initialised from its seed, and where its code comes from."""
+    torch.manual_seed(config.seed)
+    if Architecture(config.model).family == "hub":
+        return hub.build(config, num_classes)
+    return models.build(config, num_classes), "resnet_lib.models"
+
+
+def trained_model(config: Config, profile: str = "full") -> nn.Module:
+    """The network of a run on this machine, with the weights of its last checkpoint.
+
+    Raises FileNotFoundError where there is none: records travel without their checkpoints.
+    """
+    model, _ = build_model(config)
+    model.load_state_dict(checkpoint.load(RunFolder.of(config, profile).checkpoint)["model"])
+    return model
+
+
+def stored_choice(folder: RunFolder) -> Choice | None:
+    """The choice with which an unfinished run began."""
+    return Choice(**checkpoint.load(folder.checkpoint)["choice"]) if folder.checkpoint.exists() else None
+
+
+def commit() -> str:
+    """The checkout's commit, marked if the library was changed since; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,58 @@
+"""The reference ResNets of torch.hub (`pytorch/vision`), built with ten classes.
+
+The hub's entry points are torchvision's own model functions, so without a network the installed torchvision gives
+the same network; the source returned beside the model says which it was.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import torch
+from torch import nn
+
+from resnet_lib.config import Architecture, Config
+
+HUB_HOST = "github.com"
+CONNECT_SECONDS = 3
+
+
+def build(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
+    """The hub's network of `config.model`, randomly initialised by its own code, and where it came from.
+
+    Raises ModuleNotFoundError, with what to do, where torchvision is not installed.
+    """
+    name = f"resnet{Architecture(config.model).depth}"
+    try:
+        import torchvision
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{config.model} needs torchvision: pip install 'resnet-lab[lab]', or choose one of the lab's own models"
+        ) from None
+    release = torchvision.__version__.partition("+")[0]
+    if _reachable():
+        repository = f"pytorch/vision:v{release}"  # the release that fits the installed torch
+        seeded = torch.get_rng_state()
+        try:
+            model = torch.hub.load(
+                repository, name, weights=None, num_classes=num_classes, trust_repo=True, verbose=False
+            )
+            return model, f"torch.hub {repository}"
+        except (
+            OSError,
+            RuntimeError,
+        ):  # a proxy in the way, a rate limit: fall back, and say so in the record
+            torch.set_rng_state(seeded)
+    model = getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
+    return model, f"torchvision {release}, installed (hub not reached)"
+
+
+def _reachable() -> bool:
+    if os.environ.get("RESNET_LAB_OFFLINE"):
+        return False
+    try:
+        socket.create_connection((HUB_HOST, 443), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""Metrics, kept as running totals on the device and read once an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CALIBRATION_BINS = 15  # Guo et al. 2017, section 4
+
+
+class RunningTotals:
+    """Loss and top-1 accuracy summed over batches on the device; `read` is the only synchronisation."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.count = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its mean loss (scalar), logits [N, C] and labels [N]."""
+        self.loss += loss.detach().double() * len(labels)
+        self.correct += (logits.detach().argmax(1) == labels).sum()
+        self.count += len(labels)
+
+    def read(self) -> tuple[float, float]:
+        """Mean loss (nats) and accuracy (0 to 1) over all images added."""
+        return self.loss.item() / self.count, self.correct.item() / self.count
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model said of a set of images, and what follows from it. Accuracies and ECE lie in 0 to 1."""
+
+    loss: float  # mean cross-entropy, nats
+    predicted: np.ndarray  # uint8 [N]
+    confidence: np.ndarray  # float16 [N], the softmax probability of the predicted class
+    labels: np.ndarray  # int64 [N]
+    num_classes: int
+    ece: float
+
+    @property
+    def accuracy(self) -> float:
+        return float((self.predicted == self.labels).mean())
+
+    @property
+    def confusion(self) -> np.ndarray:
+        return confusion(self.labels, self.predicted, self.num_classes)
+
+    @property
+    def per_class_accuracy(self) -> list[float]:
+        matrix = self.confusion
+        return (matrix.diagonal() / np.maximum(1, matrix.sum(1))).tolist()
+
+
+def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
+    """Evaluation of logits [N, C] against labels [N]; computed in float32 whatever the model's precision was."""
+    logits = logits.float()
+    confidence, predicted = logits.softmax(1).max(1)
+    correct = predicted == labels
+    return Evaluation(
+        loss=F.cross_entropy(logits, labels).item(),
+        predicted=predicted.cpu().numpy().astype(np.uint8),
+        confidence=confidence.cpu().numpy().astype(np.float16),
+        labels=labels.cpu().numpy(),
+        num_classes=logits.shape[1],
+        ece=calibration_error(confidence.cpu().numpy(), correct.cpu().numpy()),
+    )
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts [C, C]: row the true class, column the predicted one."""
+    index = labels.astype(np.int64) * num_classes + predicted
+    return np.bincount(index, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error: |accuracy - confidence| averaged over equal-width bins of confidence [N],
+    weighted by their size (Guo et al. 2017, eq. 3)."""
+    confidence = confidence.astype(np.float64)
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(index, weights=correct - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))

@@ -1,0 +1,94 @@
+"""How a run tells what it is doing: a live bar, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from tqdm import tqdm
+
+from resnet_lib.config import Config
+
+SECONDS_BETWEEN_LINES = 20
+
+
+class Quiet:
+    """Says nothing."""
+
+    def begin(self, config: Config, name: str, epochs: int, images: int, done: int) -> None:
+        """A run of `epochs` epochs of `images` images begins, `done` epochs having been trained before."""
+
+    def step(self, images: int) -> None:
+        """One optimizer step on `images` images has been issued."""
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """An epoch has ended; `row` is its line of the history."""
+
+    def end(self) -> None:
+        """The run has ended, or was interrupted."""
+
+
+class Bar(Quiet):
+    """A bar over all images of the run, with images/s and the time left, for terminals and JupyterLab."""
+
+    def begin(self, config: Config, name: str, epochs: int, images: int, done: int) -> None:
+        self.epochs = epochs
+        self.bar = tqdm(
+            total=epochs * images,
+            initial=done * images,
+            desc=name,
+            unit=" images",
+            unit_scale=True,
+            dynamic_ncols=True,
+            mininterval=0.5,
+            file=sys.stderr,
+        )
+
+    def step(self, images: int) -> None:
+        self.bar.update(images)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        self.bar.set_postfix_str(_summary(row), refresh=False)
+
+    def end(self) -> None:
+        self.bar.close()
+
+
+class Lines(Quiet):
+    """A line now and then: for logs, batch output and executed notebooks."""
+
+    def begin(self, config: Config, name: str, epochs: int, images: int, done: int) -> None:
+        self.name, self.epochs = name, epochs
+        self.spoken = time.monotonic()
+        resumed = f", resumed after epoch {done}" if done else ""
+        print(f"{name}: {epochs} epochs of {images:,} images{resumed}", flush=True)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        now = time.monotonic()
+        if now - self.spoken >= SECONDS_BETWEEN_LINES or row["epoch"] == self.epochs:
+            self.spoken = now
+            rate = row["images_per_second"]
+            left = (self.epochs - row["epoch"]) * row["seconds"]
+            ending = "done" if row["epoch"] == self.epochs else f"about {_duration(left)} left"
+            print(
+                f"  epoch {row['epoch']}/{self.epochs}: {_summary(row)}, {rate:.0f} images/s, {ending}",
+                flush=True,
+            )
+
+
+def default() -> Quiet:
+    """A bar where somebody watches (a terminal, a notebook open in Jupyter), else lines."""
+    in_jupyter = "JPY_SESSION_NAME" in os.environ  # set by Jupyter Server for kernels that a person opened
+    return Bar() if in_jupyter or sys.stderr.isatty() else Lines()
+
+
+def _summary(row: dict[str, float]) -> str:
+    held_out = "val" if "val_accuracy" in row else "test"
+    return f"train loss {row['train_loss']:.3f}, {held_out} accuracy {100 * row[f'{held_out}_accuracy']:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
