@@ -16,8 +16,6 @@ READY := "$(ENV)/bin/python" -I -c 'from importlib.util import find_spec; from o
            assert find_spec("papermill") and find_spec("nbval"); \
            assert samefile(find_spec("resnet_lib").origin, "resnet_lib/__init__.py")' 2>/dev/null
 
-SUITABLE := 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
-
 .PHONY: help report full test lint lab lock clean env python
 
 help:  ## list the targets
@@ -56,12 +54,26 @@ clean:  ## remove caches and build litter; records, reports and the environment 
 
 python:
 	@[ -x "$(ENV)/bin/python" ] || for python in $(PYTHON); do \
-	    "$$python" -c $(SUITABLE) && exec "$$python" -m venv --clear "$(ENV)"; \
+	    "$$python" -c 'import ensurepip, sys; assert sys.version_info >= (3, 11)' 2>/dev/null && \
+	    exec "$$python" -m venv --clear "$(ENV)"; \
 	done; \
-	"$(ENV)/bin/python" -c $(SUITABLE) || { echo "make: Python 3.11 or newer, with venv, is needed: no such" \
-	    "$(if $(wildcard .venv),$(ENV),$(PYTHON))."; exit 1; } >&2
+	[ -x "$(ENV)/bin/python" ] || { exec >&2; \
+	    echo "Python 3.11 or newer, with venv, is needed, and none is here (tried: $(PYTHON))."; \
+	    echo "Install one (on Debian with: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
+	    exit 1; }
 
-# The stamp is written last, so an interrupted install is taken up again; it names the checkout and what was installed.
+# The stamp says which checkout and which versions were installed. It is written last, so that an interrupted install
+# is taken up again.
 env: python
 	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd; cksum pyproject.toml requirements.lock); \
-	echo
+	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else $(READY); fi && exit; \
+	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(ENV) has Python %d.%d, but 3.11 \
+	or newer is needed: deactivate or remove that environment and call make again." % sys.version_info[:2])' || exit; \
+	echo "Installing into $(ENV): about 6 GB on Linux, where torch brings the CUDA libraries along."; \
+	{ $(PIP) --version >/dev/null 2>&1 || "$(ENV)/bin/python" -m ensurepip; } && \
+	$(PIP) install --require-hashes -r requirements.lock && \
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable . && \
+	echo "$$wanted" >"$$stamp" || { exec >&2; \
+	    echo "The install is not complete; pip says why above. \"from versions: none\" means that the package index did"; \
+	    echo "not answer: look at the network and at pip's proxy settings. Then call make again: it goes on from here."; \
+	    exit 1; }

@@ -25,7 +25,7 @@ Profile = Literal["smoke", "quick", "full"]
 # What a profile makes of an experiment; `full` leaves it as it is.
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"train_images": 200, "test_images": 100, "epochs": 2, "width": 4},
-    "quick": {"train_images": 1_000, "test_images": 1_000, "epochs": 6, "width": None},
+    "quick": {"train_images": 1_000, "test_images": 500, "epochs": 5, "width": None},
 }
 
 

@@ -7,13 +7,17 @@ from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_lib import checkpoint, data, device, hub, models, progress, train
+from resnet_lib.checkpoint import CheckpointError
 from resnet_lib.config import Architecture, Config
 from resnet_lib.device import Choice
+from resnet_lib.loader import EvaluationBatches, Normalizer
+from resnet_lib.metrics import Evaluation
 from resnet_lib.records import Record, RunFolder
 
 
@@ -43,13 +47,7 @@ def run(
         result = {
             "fingerprint": config.fingerprint,
             "evaluated_on": config.held_out,
-            "images": len(evaluation.labels),
-            "accuracy": evaluation.accuracy,
-            "loss": evaluation.loss,
-            "ece": evaluation.ece,
-            "classes": list(dataset.classes),
-            "per_class_accuracy": evaluation.per_class_accuracy,
-            "confusion": evaluation.confusion.tolist(),
+            **summary(evaluation, dataset),
             "parameters": models.count_parameters(model),
             "model_source": source,
             "data_source": dataset.source,
@@ -65,6 +63,11 @@ def run(
             "label": evaluation.labels.astype("uint8"),
         }
         return folder.finish(result, predictions)
+
+
+def is_finished(config: Config, profile: str = "full") -> bool:
+    """Whether `run` would only load."""
+    return RunFolder.of(config, profile).finished
 
 
 def run_many(configs: list[Config], profile: str = "full", executor: Executor | None = None) -> list[Record]:
@@ -88,6 +91,57 @@ def trained_model(config: Config, profile: str = "full") -> nn.Module:
     model, _ = build_model(config)
     model.load_state_dict(checkpoint.load(RunFolder.of(config, profile).checkpoint)["model"])
     return model
+
+
+def has_checkpoint(config: Config, profile: str = "full") -> bool:
+    """Whether this machine still has the weights of a run, not only its record."""
+    return RunFolder.of(config, profile).checkpoint.exists()
+
+
+def evaluate_weights(config: Config, weights: Path, choice: Choice) -> dict[str, Any]:
+    """Metrics of saved weights (safetensors, or a checkpoint of this lab) on the held-out images of `config`.
+
+    Raises CheckpointError for a file that is neither, or that belongs to another network.
+    """
+    model, _ = build_model(config)
+    state = load_weights(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{weights} does not fit {config.model}: {reason}") from None
+    dataset = data.load(config)
+    torch_device = choice.activate()
+    model = model.to(torch_device, memory_format=choice.memory_format)
+    normalize = Normalizer(dataset.train_images, config.normalize, torch_device)
+    batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, torch_device, choice.memory_format)
+    return summary(train.evaluate(model, batches, config), dataset)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, of a safetensors file or of a checkpoint; neither can execute anything."""
+    if path.suffix != ".safetensors":
+        return checkpoint.load(path)["model"]
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None
+
+
+def summary(evaluation: Evaluation, dataset: data.Dataset) -> dict[str, Any]:
+    """The metrics of an evaluation, as they stand in a record."""
+    return {
+        "images": len(evaluation.labels),
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "ece": evaluation.ece,
+        "classes": list(dataset.classes),
+        "per_class_accuracy": evaluation.per_class_accuracy,
+        "confusion": evaluation.confusion.tolist(),
+    }
 
 
 def stored_choice(folder: RunFolder) -> Choice | None:

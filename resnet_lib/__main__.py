@@ -1,0 +1,242 @@
+"""The command line: `resnet-lab data | run | eval | report | figures`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.records import Record, RecordError
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: it went wrong; the request was not allowed; Ctrl-C
+
+app = typer.Typer(
+    help="A lab on residual networks: train them, measure them, and render the report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder or archive with CIFAR-10, instead of a download.", envvar="RESNET_LAB_DATA"),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best there is if not given.")]
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in one line, never in a traceback."""
+    from resnet_lib.checkpoint import CheckpointError
+    from resnet_lib.data import DataError
+    from resnet_lib.device import DeviceError
+    from resnet_lib.train import Diverged
+
+    try:
+        app(standalone_mode=True)
+    except ConfigError as error:
+        _stop(error, REFUSED)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on after the last finished epoch", INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("resnet_lib"):
+            raise
+        _stop(f"{error}; the notebooks and figures need more: pip install 'resnet-lab[lab]'", FAILED)
+    except (CheckpointError, DataError, DeviceError, Diverged, RecordError, LabRefusal, OSError) as error:
+        _stop(error, FAILED)
+
+
+class LabRefusal(RuntimeError):
+    """A request that this command cannot meet; the message says what to do."""
+
+
+@app.command()
+def data(folder: DataFolder = None) -> None:
+    """Get CIFAR-10 into the cache, once, and verify it."""
+    from resnet_lib import sources
+
+    cache = sources.fetch(folder)
+    out.print(f"CIFAR-10 is in {cache}: six files, all SHA-256 as published")
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Option(help="resnet20, plain56, resnet50, hub-resnet18, ...")] = "resnet20",
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 10,
+    iterations: Annotated[int | None, typer.Option(help="Length in steps, instead of epochs.")] = None,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
+    milestones: Annotated[str, typer.Option(help="Epochs (or iterations) of the drops: 50,75.")] = "",
+    schedule: Annotated[str, typer.Option(help="multistep, cosine or onecycle.")] = "multistep",
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    weight_decay: Annotated[float, typer.Option(help="L2 penalty.")] = 1e-4,
+    momentum: Annotated[float, typer.Option(help="Momentum of SGD.")] = 0.9,
+    nesterov: Annotated[bool, typer.Option("--nesterov", help="Nesterov's form of momentum.")] = False,
+    crop: Annotated[int, typer.Option(help="Random crops from this many pixels of padding.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    split: Annotated[str, typer.Option(help="all, or train45k to hold out 5,000 training images.")] = "all",
+    seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: how much of it.")] = "full",
+    device: Device = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+    data: DataFolder = None,
+) -> None:
+    """Train one network, or go on where it stopped, and print what came out."""
+    from resnet_lib import experiment
+    from resnet_lib.device import choose
+
+    fields = dict(
+        model=model, epochs=epochs, iterations=iterations, lr=lr, milestones=_integers(milestones), schedule=schedule,
+        batch_size=batch_size, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, crop=crop, flip=flip,
+        precision=precision, split=split, seed=seed,
+    )  # fmt: skip
+    config = Config(**(fields | _assignments(set_ or []))).at(_profile(profile))
+    _use_data(data)
+    record = experiment.run(config, profile, choose(device, threads))
+    _print_metrics(record.result, record.config)
+    out.print(f"record   {record.path}")
+    if (weights := _export_weights(record, profile)) is not None:
+        out.print(f"weights  {weights}\nnext     resnet-lab eval {weights} --model {config.model}")
+
+
+@app.command("eval")
+def evaluate(
+    weights: Annotated[Path, typer.Argument(help="A .safetensors file, or a run's checkpoint.pt.")],
+    model: Annotated[str, typer.Option(help="The network that the weights belong to.")] = "resnet20",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field of the config.")] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: on which images.")] = "full",
+    device: Device = None,
+    data: DataFolder = None,
+) -> None:
+    """Print the metrics of saved weights on the test images."""
+    from resnet_lib import experiment
+    from resnet_lib.device import choose
+
+    if not weights.is_file():
+        raise LabRefusal(f"{weights} is not a file: give a .safetensors file or a checkpoint.pt")
+    config = Config(**({"model": model} | _assignments(set_ or []))).at(_profile(profile))
+    _use_data(data)
+    evaluation = experiment.evaluate_weights(config, weights, choose(device))
+    _print_metrics(evaluation, config)
+
+
+@app.command()
+def report(
+    profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "quick",
+    only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated.")] = None,
+    no_train: Annotated[bool, typer.Option("--no-train", help="Show what is recorded, train nothing.")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Execute the notebooks and render the lab report; goes on after a failure, and tells."""
+    from resnet_lib import lab
+    from resnet_lib.records import reports_folder
+
+    _profile(profile)
+    _use_data(data)
+    names = tuple(only) if only else lab.STEPS
+    with err.status("starting") as status:
+
+        def done(outcome: lab.Outcome) -> None:
+            ending = "[red]failed[/]" if outcome.error else "ok"
+            out.print(f"{outcome.name:<24} {ending:<6} {outcome.seconds:7.1f} s")
+
+        outcomes = lab.report(
+            profile, names, train=not no_train, say=lambda line: status.update(line.replace("[", "\\[")), done=done
+        )
+    out.print(f"report: {reports_folder() / profile / 'index.html'}")
+    if failed := [outcome for outcome in outcomes if outcome.error]:
+        table = Table("notebook", "cell", "what happened", title="failed")
+        for outcome in failed:
+            table.add_row(outcome.name, str(outcome.cell or "–"), outcome.error)
+        err.print(table)
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def figures(
+    profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full",
+) -> None:
+    """Redraw the figures from the records; for `full` also the README's table."""
+    from resnet_lib import lab
+
+    for path in lab.figures(_profile(profile)):
+        out.print(str(path))
+    if profile == "full":
+        out.print("README.md: results " + ("rewritten" if lab.update_readme() else "up to date"))
+
+
+def _profile(name: str) -> Profile:
+    if name not in ("smoke", "quick", "full"):
+        raise ConfigError(f"profile = {name!r} is refused: smoke, quick or full is allowed")
+    return name
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"milestones = {text!r} is refused: numbers with commas between are allowed") from None
+
+
+def _assignments(items: list[str]) -> dict[str, Any]:
+    """`["stem=imagenet", "width=8"]` -> {"stem": "imagenet", "width": 8}."""
+    fields = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item!r} is refused: name=value is allowed")
+        try:
+            fields[name] = json.loads(value)
+        except json.JSONDecodeError:
+            fields[name] = value
+    return fields
+
+
+def _use_data(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ["RESNET_LAB_DATA"] = str(folder)  # the kernels of the notebooks are to see it too
+
+
+def _print_metrics(result: dict[str, Any], config: Config) -> None:
+    table = Table(title=f"{config.model}, {result['images']:,} {config.held_out} images", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_row("accuracy", f"{100 * result['accuracy']:.2f} %")
+    table.add_row("loss", f"{result['loss']:.4f} nats")
+    table.add_row("expected calibration error", f"{100 * result['ece']:.2f} %")
+    for name, accuracy in zip(result["classes"], result["per_class_accuracy"], strict=True):
+        table.add_row(f"  {name}", f"{100 * accuracy:.1f} %")
+    out.print(table)
+
+
+def _export_weights(record: Record, profile: str) -> Path | None:
+    """The run's weights as safetensors beside its record; None where this machine has only the record."""
+    from safetensors.torch import save_file
+
+    from resnet_lib import experiment, train
+
+    path = record.path / "weights.safetensors"
+    if not path.exists():
+        if not experiment.has_checkpoint(record.config, profile):
+            return None
+        save_file(train.weights(experiment.trained_model(record.config, profile)), path)
+    return path
+
+
+def _stop(message: object, code: int) -> None:
+    err.print("error:", style="bold red", end=" ")
+    err.print(str(message), markup=False)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The images of a run as arrays: CIFAR-10 or a synthetic set, its splits and subsets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.sources import CIFAR10, RECORD_BYTES, DataError, Manifest, cache_folder, fetch, origin
+
+__all__ = ["DataError", "Dataset", "cache_folder", "fetch", "load", "stratified", "synthetic"]
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+# Streams of the fixed random choices: changing one changes results, so raise `config.PROTOCOL` with it.
+SPLIT_STREAM, TRAIN_STREAM, TEST_STREAM = 45_000, 1, 2
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The arrays of one run. `test_*` is what the run evaluates on: for the split train45k, the held-out images."""
+
+    train_images: np.ndarray  # uint8 [N, 3, 32, 32]
+    train_labels: np.ndarray  # int64 [N]
+    test_images: np.ndarray  # uint8 [M, 3, 32, 32]
+    test_labels: np.ndarray  # int64 [M]
+    classes: tuple[str, ...]
+    sha256: str  # of the data set as a whole, before split and subset
+    source: str  # where it came from, in words
+
+
+def load(config: Config, manifest: Manifest = CIFAR10) -> Dataset:
+    """The images that `config` asks for, always the same ones in the same order.
+
+    Raises DataError if CIFAR-10 cannot be had; it never falls back to synthetic images.
+    """
+    if config.dataset == "synthetic":
+        return synthetic(config)
+    dataset = _split(_read(fetch(manifest=manifest), manifest), config.split)
+    train = stratified(dataset.train_labels, config.train_images, TRAIN_STREAM)
+    test = stratified(dataset.test_labels, config.test_images, TEST_STREAM)
+    return replace(
+        dataset,
+        train_images=dataset.train_images[train],
+        train_labels=dataset.train_labels[train],
+        test_images=dataset.test_images[test],
+        test_labels=dataset.test_labels[test],
+    )
+
+
+def stratified(labels: np.ndarray, count: int | None, stream: int) -> np.ndarray:
+    """Increasing indices [count] of a fixed subset with as many of each class as possible; None: all.
+
+    A smaller subset of the same stream is part of every larger one. RandomState, because its streams are frozen.
+    """
+    if count is None:
+        return np.arange(len(labels))
+    shuffled = np.random.RandomState(stream).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    sizes = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # place within the class
+    return np.sort(by_class[np.argsort(rank, kind="stable")][:count])
+
+
+def _read(cache: Path, manifest: Manifest) -> Dataset:
+    """The arrays of a filled cache."""
+    try:
+        files = [np.fromfile(cache / name, np.uint8).reshape(-1, RECORD_BYTES) for name in manifest.files]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{cache} changed while it was read ({error}): run again") from error
+    train, test = np.concatenate(files[:-1]), files[-1]
+    return Dataset(
+        train_images=train[:, 1:].reshape(-1, 3, 32, 32),
+        train_labels=train[:, 0].astype(np.int64),
+        test_images=test[:, 1:].reshape(-1, 3, 32, 32),
+        test_labels=test[:, 0].astype(np.int64),
+        classes=CLASSES,
+        sha256=manifest.sha256,
+        source=f"CIFAR-10 from {origin(cache)}",
+    )
+
+
+def _split(dataset: Dataset, split: str) -> Dataset:
+    """`all` as published; `train45k`: a fixed tenth of every class of the training images in place of the test set."""
+    if split == "all":
+        return dataset
+    held_out = np.zeros(len(dataset.train_labels), bool)
+    held_out[stratified(dataset.train_labels, len(held_out) // 10, SPLIT_STREAM)] = True
+    return replace(
+        dataset,
+        train_images=dataset.train_images[~held_out],
+        train_labels=dataset.train_labels[~held_out],
+        test_images=dataset.train_images[held_out],
+        test_labels=dataset.train_labels[held_out],
+    )
+
+
+# --- the synthetic set: ten glyphs of 7x7, drawn at twice their size
+
+GLYPHS = {
+    "ring": (0b0011100, 0b0100010, 0b1000001, 0b1000001, 0b1000001, 0b0100010, 0b0011100),
+    "square": (0b1111111, 0b1000001, 0b1000001, 0b1000001, 0b1000001, 0b1000001, 0b1111111),
+    "plus": (0b0001000, 0b0001000, 0b0001000, 0b1111111, 0b0001000, 0b0001000, 0b0001000),
+    "saltire": (0b1000001, 0b0100010, 0b0010100, 0b0001000, 0b0010100, 0b0100010, 0b1000001),
+    "corner": (0b1000000, 0b1000000, 0b1000000, 0b1000000, 0b1000000, 0b1000000, 0b1111111),
+    "hook": (0b1111111, 0b1000000, 0b1000000, 0b1111100, 0b0000100, 0b0000100, 0b0111100),
+    "flag": (0b1111110, 0b1000010, 0b1111110, 0b1000000, 0b1000000, 0b1000000, 0b1000000),
+    "stairs": (0b1100000, 0b0100000, 0b0111000, 0b0001000, 0b0001110, 0b0000010, 0b0000011),
+    "bars": (0b1111111, 0b0000000, 0b0000000, 0b1111111, 0b0000000, 0b0000000, 0b1111111),
+    "diamond": (0b0001000, 0b0010100, 0b0100010, 0b1000001, 0b0100010, 0b0010100, 0b0001000),
+}
+SYNTHETIC_STREAM = 7
+BLOCK = 100  # images drawn together: a block depends on its number alone, so image i on how many are asked for not at all
+SIDE = 14  # pixels of a drawn glyph
+NOISE = 48  # the grey level of each pixel varies by up to this much
+
+
+def synthetic(config: Config) -> Dataset:
+    """Ten kinds of glyphs on noisy colours: learnable by a small net in seconds, and easier with crops and flips.
+
+    Every image has one glyph of its class, anywhere and either way round, and two fragments that belong to no class.
+    Image i has class i mod 10 and is the same on every machine, however many images are asked for.
+    """
+    train = np.arange(config.train_images or TRAIN_IMAGES[config.split])
+    test = np.arange(config.test_images or TEST_IMAGES[config.split])
+    if config.split == "train45k":  # the held-out images are the last training images
+        test_images = _draw(TRAIN_IMAGES["train45k"], len(test), SYNTHETIC_STREAM)
+    else:
+        test_images = _draw(0, len(test), SYNTHETIC_STREAM + 1)
+    train_images = _draw(0, len(train), SYNTHETIC_STREAM)
+    digest = hashlib.sha256(train_images.tobytes())
+    digest.update(test_images.tobytes())
+    return Dataset(
+        train_images=train_images,
+        train_labels=train % len(GLYPHS),
+        test_images=test_images,
+        test_labels=test % len(GLYPHS),
+        classes=tuple(GLYPHS),
+        sha256=digest.hexdigest(),
+        source="synthetic glyphs, not CIFAR-10",
+    )
+
+
+def _draw(first: int, count: int, stream: int) -> np.ndarray:
+    """Images first to first + count of a stream, uint8 [count, 3, 32, 32]; first is a multiple of BLOCK."""
+    blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
+    return np.concatenate([_draw_block(block, stream) for block in blocks])[:count]
+
+
+def _draw_block(block: int, stream: int) -> np.ndarray:
+    """One block of images, in integers throughout: no rounding that a machine could do differently."""
+    random = np.random.RandomState([stream, block])
+    images = random.randint(48, 208, (BLOCK, 3, 1, 1)) + random.randint(-NOISE, NOISE + 1, (BLOCK, 3, 32, 32))
+    glyphs = _glyphs()[np.arange(BLOCK) % len(GLYPHS)]
+    mirrored = random.randint(0, 2, BLOCK) == 1
+    glyphs[mirrored] = glyphs[mirrored, :, ::-1]
+    shapes = [glyphs]
+    for _ in range(2):  # distractors
+        fragments = np.zeros_like(glyphs)
+        fragments[:, :6, :6] = random.randint(0, 2, (BLOCK, 3, 3)).repeat(2, axis=1).repeat(2, axis=2)
+        shapes.append(fragments)
+    for shape in reversed(shapes):  # the glyph last, on top
+        top, left = random.randint(0, 32 - SIDE + 1, (2, BLOCK))
+        colour = random.randint(40, 90, (BLOCK, 3, 1, 1)) * random.choice([-1, 1], (BLOCK, 3, 1, 1))
+        images += colour * _place(shape, top, left)[:, None]
+    return images.clip(0, 255).astype(np.uint8)
+
+
+def _glyphs() -> np.ndarray:
+    """The glyphs as 0 and 1, int64 [10, SIDE, SIDE]."""
+    rows = np.array(list(GLYPHS.values()))
+    return (rows[:, :, None] >> np.arange(6, -1, -1) & 1).repeat(2, axis=1).repeat(2, axis=2)
+
+
+def _place(shapes: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Each shape [N, SIDE, SIDE] on an empty canvas [N, 32, 32] at its own offset."""
+    canvas = np.zeros((len(shapes), 32, 32), shapes.dtype)
+    within = np.arange(SIDE)
+    rows, columns = top[:, None, None] + within[:, None], left[:, None, None] + within
+    canvas[np.arange(len(shapes))[:, None, None], rows, columns] = shapes
+    return canvas

@@ -1,0 +1,115 @@
+"""What the notebooks call: a page knows its profile, runs configs, shows figures and says where they come from."""
+
+from __future__ import annotations
+
+import ast
+import os
+from typing import Any, get_args
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from resnet_lib import data, experiment, plots
+from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.records import Record, reports_folder
+
+MAX_SEEDS = 100
+INJECTED = "# Parameters"  # first line of the cell in which papermill puts the values it was given
+
+
+class Page:
+    """One notebook at one profile.
+
+    `profile` empty: `RESNET_LAB_PROFILE`, else quick. `train` False: show what is recorded, train nothing.
+    Raises ConfigError for a value that is not allowed, or a parameter that the notebook does not have.
+    """
+
+    def __init__(self, name: str, profile: str = "", seeds: int = 1, train: bool = True) -> None:
+        refuse_unknown_parameters()
+        self.name = name
+        self.profile: Profile = resolve_profile(profile)
+        if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
+            raise ConfigError(f"seeds = {seeds!r} is refused: a whole number from 1 to {MAX_SEEDS} is allowed")
+        if type(train) is not bool:
+            raise ConfigError(f"train = {train!r} is refused: True or False is allowed")
+        self.seeds = range(seeds)
+        self.train = train
+
+    def dataset(self, config: Config) -> data.Dataset:
+        """The images that `config` trains on at this page's profile."""
+        return data.load(config.at(self.profile))
+
+    def run(self, configs: dict[str, Config]) -> dict[str, list[Record]]:
+        """The records of every config at this page's profile, one a seed; trained where missing, if this page may."""
+        runs: dict[str, list[Record]] = {}
+        for label, config in configs.items():
+            sized = [config.replace(seed=seed).at(self.profile) for seed in self.seeds]
+            found = [one for one in sized if self.train or experiment.is_finished(one, self.profile)]
+            runs[label] = [experiment.run(one, self.profile) for one in found]
+        return runs
+
+    def figure(self, figure: Figure, name: str, caption: str) -> None:
+        """Show a figure with its caption and save it as `img/<number>_<name>.png` beside the report."""
+        folder = reports_folder() / self.profile / "img"
+        folder.mkdir(parents=True, exist_ok=True)
+        plots.save(figure, folder / f"{self.name.partition('_')[0]}_{name}.png")
+        display(figure)
+        plt.close(figure)
+        display(Markdown(f"*{caption}*"))
+
+    def provenance(self, runs: dict[str, list[Record]]) -> pd.DataFrame:
+        """Where each number of the page comes from, a row a run."""
+        rows = [
+            {
+                "run": record.path.name,
+                "device": f"{record.result['environment']['device_name']}, "
+                f"{record.result['environment']['threads']} threads",
+                "precision": record.config.precision,
+                "torch": record.result["environment"]["torch"],
+                "network from": record.result["model_source"],
+                "data (SHA-256)": record.result["data_sha256"][:12],
+                "commit": record.result["commit"][:12],
+                "training time": f"{record.result['training_seconds']:,.0f} s",
+            }
+            for records in runs.values()
+            for record in records
+        ]
+        return pd.DataFrame(rows).drop_duplicates().set_index("run") if rows else pd.DataFrame()
+
+
+def resolve_profile(profile: str) -> Profile:
+    chosen = profile or os.environ.get("RESNET_LAB_PROFILE") or "quick"
+    if chosen not in get_args(Profile):
+        raise ConfigError(f"profile = {chosen!r} is refused: {', '.join(get_args(Profile))} are allowed")
+    return chosen
+
+
+def refuse_unknown_parameters() -> None:
+    """papermill only warns of a parameter that the notebook lacks; here it is an error, before anything is trained."""
+    shell = get_ipython()
+    cells = shell.user_ns.get("In", []) if shell else []
+    declared = {name for cell in cells for name in declared_names(cell)}
+    for cell in cells:
+        if cell.startswith(INJECTED):
+            for name in assigned_names(cell):
+                if name not in declared:
+                    raise ConfigError(f"unknown parameter '{name}': this notebook has {', '.join(sorted(declared))}")
+
+
+def declared_names(cell: str) -> list[str]:
+    """Names that a cell declares with a type: `epochs: int = 10`."""
+    return [node.target.id for node in _statements(cell) if isinstance(node, ast.AnnAssign)]
+
+
+def assigned_names(cell: str) -> list[str]:
+    return [node.targets[0].id for node in _statements(cell) if isinstance(node, ast.Assign)]
+
+
+def _statements(cell: str) -> list[Any]:
+    try:
+        return ast.parse(cell).body
+    except SyntaxError:  # a cell of magics or of a person's experiments
+        return []
