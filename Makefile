@@ -24,8 +24,8 @@ help:  ## list the targets
 report: env  ## run what is missing and write the report: make report [PROFILE=smoke|quick|full]
 	@$(IN_ENV) resnet-lab report --profile $(PROFILE)
 
-full: override PROFILE = full
-full: report  ## the published results: minutes on a GPU, hours on a CPU; an interrupted run resumes
+full: env  ## the published results: minutes on a GPU, hours on a CPU; an interrupted run resumes
+	@$(IN_ENV) resnet-lab report --profile full
 
 test: env  ## run the tests, then the notebooks on synthetic images
 	@$(IN_ENV) pytest
@@ -62,18 +62,18 @@ python:
 	    echo "Install one (on Debian with: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
 	    exit 1; }
 
-# The stamp says which checkout and which versions were installed. It is written last, so that an interrupted install
-# is taken up again.
+# The stamp says which checkout and which versions are installed. It is emptied first and written last, so that an
+# interrupted install is taken up again.
 env: python
 	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd; cksum pyproject.toml requirements.lock); \
 	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else $(READY); fi && exit; \
 	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(ENV) has Python %d.%d, but 3.11 \
 	or newer is needed: deactivate or remove that environment and call make again." % sys.version_info[:2])' || exit; \
 	echo "Installing into $(ENV): about 6 GB on Linux, where torch brings the CUDA libraries along."; \
-	{ $(PIP) --version >/dev/null 2>&1 || "$(ENV)/bin/python" -m ensurepip; } && \
-	$(PIP) install --require-hashes -r requirements.lock && \
+	{ $(PIP) --version >/dev/null 2>&1 || "$(ENV)/bin/python" -m ensurepip --default-pip; } && \
+	: >"$$stamp" && $(PIP) install --require-hashes -r requirements.lock && \
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable . && \
 	echo "$$wanted" >"$$stamp" || { exec >&2; \
-	    echo "The install is not complete; pip says why above. \"from versions: none\" means that the package index did"; \
-	    echo "not answer: look at the network and at pip's proxy settings. Then call make again: it goes on from here."; \
+	    echo "The install is not complete; pip says why above. \"from versions: none\" means that the package index"; \
+	    echo "did not answer: look at the network and at pip's proxy settings. Then call make again."; \
 	    exit 1; }

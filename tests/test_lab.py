@@ -1,0 +1,104 @@
+"""The lab executes notebooks, renders pages that read offline, and says what failed."""
+
+import re
+
+import nbformat
+import pytest
+
+from resnet_lib import lab, story, tables
+from resnet_lib.config import ConfigError
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
+    return tmp_path / "smoke"
+
+
+@pytest.fixture
+def notebooks(tmp_path, monkeypatch):
+    """A folder of notebooks of the test's own."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(lab, "NOTEBOOKS", folder)
+
+    def write(name, *sources, parameters='profile: str = ""'):
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), nbformat.v4.new_code_cell(parameters)]
+        cells[1].metadata["tags"] = ["parameters"]
+        cells += [nbformat.v4.new_code_cell(source) for source in sources]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+
+    return write
+
+
+def test_a_failing_notebook_keeps_its_error_and_does_not_stop_the_others(reports, notebooks):
+    notebooks("breaks", "print('before')", "1 / 0", "print('after')")
+    notebooks("works", "print('<b>fine</b>')")
+    heard = []
+    outcomes = lab.report("smoke", ("breaks", "works"), say=heard.append)
+    assert [outcome.error is None for outcome in outcomes] == [False, True]
+    assert "ZeroDivisionError" in outcomes[0].error
+    assert "before" in heard
+    assert "after" not in heard
+    assert "ZeroDivisionError" in (reports / "breaks.html").read_text()
+    assert "&lt;b&gt;fine" in (reports / "works.html").read_text()
+    index = (reports / "index.html").read_text()
+    assert "ZeroDivisionError" in index
+    assert 'href="works.html"' in index
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"epoch": 2}, "01_ten_epochs has no parameter 'epoch'"),
+        ({"epochs": "two"}, "epochs = 'two' is refused"),
+        ({"epochs": True}, "epochs = True is refused"),
+        ({"milestones": 5}, "milestones = 5 is refused"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_a_kernel_starts(reports, given, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        lab.report("smoke", ("01_ten_epochs",), given)
+    assert not reports.exists()
+
+
+def test_a_page_reads_offline_and_says_its_profile(reports):
+    (outcome,) = lab.report("smoke", ("03_cifar_architecture",))
+    assert outcome.error is None
+    page = (reports / "03_cifar_architecture.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    assert "smoke profile" in page
+    assert page.count("data:image/png;base64,") == 3
+    assert "not decidable at this scale" in page
+    assert "Warning" not in page
+    assert "Traceback" not in page
+    assert {path.name for path in (reports / "img").iterdir()} >= {"03_train_loss.png", "test_acc.png"}
+
+
+def test_the_story_of_the_library_is_the_one_of_the_notebooks(monkeypatch):
+    """The notebooks show their configs in plain sight, the report looks records up by the library's: keep in step."""
+    monkeypatch.setenv("RESNET_LAB_PROFILE", "smoke")
+    for step in story.STEPS:
+        notebook = nbformat.read(lab.source(step.notebook), as_version=4)
+        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+        scope = {}
+        exec("\n".join(code[:2]), scope)  # the parameters, then the configs
+        assert scope["configs"] == step.configs, step.notebook
+
+
+def test_readme_table_is_made_from_the_committed_records(monkeypatch, tmp_path):
+    monkeypatch.delenv("RESNET_LAB_REPORTS", raising=False)
+    copy = tmp_path / "README.md"
+    copy.write_text((lab.CHECKOUT / "README.md").read_text())
+    assert not lab.update_readme(copy), "run: resnet-lab figures --profile full"
+    assert tables.story_markdown("full") in copy.read_text()
+
+
+def test_readme_without_markers_is_refused(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# nothing\n")
+    with pytest.raises(lab.LabError, match="lacks the lines"):
+        lab.update_readme(readme)
+    assert readme.read_text() == "# nothing\n"

@@ -1,0 +1,283 @@
+"""The promises of the repository itself: what is installed, what imports what, what is committed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+EXTRAS = ("lab", "dev")  # what `make` and environment.yml install besides the dependencies
+
+# Imports point strictly down: a module imports only from lower floors.
+FLOORS = {
+    "__init__": -1,
+    "config": 0,
+    "paper": 0,
+    "sources": 0,
+    "data": 1,
+    "device": 1,
+    "hub": 1,
+    "loader": 1,
+    "metrics": 1,
+    "models": 1,
+    "progress": 1,
+    "records": 1,
+    "schedule": 1,
+    "stats": 1,
+    "story": 1,
+    "checkpoint": 2,
+    "train": 3,
+    "experiment": 4,
+    "bench": 5,
+    "plots": 5,
+    "tables": 5,
+    "lab": 6,
+    "notebook": 6,
+    "__main__": 7,
+}
+MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py"))}
+
+# Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
+NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
+KEPT_OUT = {"experiment": NOT_FOR_TRAINING, "plots": "torch", "tables": "torch"}
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+
+
+# --- the environment
+
+
+def requirements() -> list[Requirement]:
+    lines = [*PYPROJECT["build-system"]["requires"], *PROJECT["dependencies"]]
+    for extra in EXTRAS:
+        lines += PROJECT["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines]
+
+
+def locked() -> dict[str, list[tuple[str, Marker | None]]]:
+    """Name -> (version, where it applies); fails on an entry that is not a pinned and hashed release."""
+    entry = re.compile(r"([\w.-]+)==([\w.+!]+)(?: ; (.+?))?(?:\s+--hash=sha256:[0-9a-f]{64})+")
+    entries: dict[str, list[tuple[str, Marker | None]]] = {}
+    for line in (ROOT / "requirements.lock").read_text().replace("\\\n", " ").splitlines():
+        match = entry.fullmatch(line.strip())
+        assert match, f"not of the form name==version ; marker --hash=sha256:…: {line[:100]}"
+        name, version, marker = match.groups()
+        entries.setdefault(canonicalize_name(name), []).append((version, Marker(marker) if marker else None))
+    return entries
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.11.9", "3.12.0", "3.13.0"])
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_the_lock_covers_every_requirement(python: str, platform: str) -> None:
+    here = {"python_full_version": python, "python_version": python[:4], "sys_platform": platform}
+    entries = locked()
+    for requirement in requirements():
+        found = entries.get(canonicalize_name(requirement.name), [])
+        versions = [version for version, marker in found if marker is None or marker.evaluate(here)]
+        assert len(versions) == 1, f"{requirement.name}: {versions or 'absent'}; call `make lock`"
+        assert requirement.specifier.contains(versions[0]), (
+            f"{requirement} is locked to {versions[0]}; call `make lock`"
+        )
+
+
+def test_conda_installs_what_pyproject_lists() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    assert environment["dependencies"] == [
+        f"python{PROJECT['requires-python']}",
+        "pip",
+        {"pip": [f"-e .[{','.join(EXTRAS)}]"]},
+    ]
+
+
+# --- make, with a stand-in for Python that installs nothing
+
+STAND_IN = """#!/bin/sh
+echo "$@" >>"{log}"
+case "$*" in
+    *find_spec*) exit 1 ;;
+    *" install --require-hashes"*) exit ${{PIP_STATUS:-0}} ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder, with a space in its name, that `make` takes for a checkout with an empty environment."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    folder = tmp_path / "a checkout"
+    (folder / ".venv/bin").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    for command in ("python", "resnet-lab"):
+        (folder / ".venv/bin" / command).write_text(STAND_IN.format(log=folder / command))
+        (folder / ".venv/bin" / command).chmod(0o755)
+    return folder
+
+
+def make(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    outer = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHON", "PROFILE", "MAKEFLAGS", "MAKELEVEL")
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    return subprocess.run(["make", *arguments], cwd=folder, env=environment | variables, capture_output=True, text=True)
+
+
+def installs(folder: Path) -> int:
+    """How often the locked packages were installed."""
+    return (folder / "python").read_text().count(" install --require-hashes") if (folder / "python").exists() else 0
+
+
+def test_make_lists_its_targets(checkout: Path) -> None:
+    listed = re.findall(r"^  make (\w+)\t\S", make(checkout).stdout, flags=re.MULTILINE)
+    assert listed == ["help", "report", "full", "test", "lint", "lab", "lock", "clean"]
+
+
+def test_make_installs_once_and_again_when_the_lock_changes(checkout: Path) -> None:
+    assert make(checkout, "report").returncode == 0
+    second = make(checkout, "report", "PROFILE=smoke")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert installs(checkout) == 1
+    assert make(checkout, "full", "PROFILE=smoke").returncode == 0
+    assert (checkout / "resnet-lab").read_text().split("\n")[:-1] == [
+        f"report --profile {profile}" for profile in ("quick", "smoke", "full")
+    ]
+    with (checkout / "requirements.lock").open("a") as lock:
+        lock.write("\n")
+    assert make(checkout, "report").returncode == 0
+    assert installs(checkout) == 2
+
+
+def test_make_takes_up_a_failed_install(checkout: Path) -> None:
+    failed = make(checkout, "report", PIP_STATUS="1")
+    assert failed.returncode != 0
+    assert "The install is not complete" in failed.stderr
+    assert not (checkout / "resnet-lab").exists()
+    assert make(checkout, "report").returncode == 0
+    assert installs(checkout) == 2
+
+
+def test_make_uses_the_active_environment_but_not_condas_base(checkout: Path) -> None:
+    active = checkout / "active"
+    shutil.copytree(checkout / ".venv", active)
+    for variables in (
+        {"CONDA_PREFIX": str(active), "CONDA_DEFAULT_ENV": "base"},
+        {"VIRTUAL_ENV": str(checkout / "gone")},
+    ):
+        make(checkout, "env", **variables)
+        assert not list(active.glob(".resnet-lab"))
+    for variables in ({"VIRTUAL_ENV": str(active)}, {"CONDA_PREFIX": str(active), "CONDA_DEFAULT_ENV": "mine"}):
+        make(checkout, "env", **variables)
+        (active / ".resnet-lab").unlink()
+
+
+def test_make_without_a_suitable_python_says_what_to_do(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".venv")
+    refused = make(checkout, "report", "PYTHON=no-such-python")
+    assert refused.returncode != 0
+    assert "Python 3.11 or newer" in refused.stderr
+    assert "make PYTHON=" in refused.stderr
+    assert not (checkout / ".venv").exists()
+
+
+# --- the floors
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the package that a file imports, at any depth in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, ["resnet_lib" if node.level else "", node.module]))
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names if name.split(".")[0] == "resnet_lib"]
+    return {part[1] if len(part) > 1 and part[1] in MODULES.keys() | FLOORS.keys() else "__init__" for part in parts}
+
+
+def test_every_module_has_its_floor() -> None:
+    assert MODULES.keys() - FLOORS.keys() == set(), "add these modules, each with its floor, to FLOORS in this file"
+    assert FLOORS.keys() - MODULES.keys() == set(), "FLOORS in this file names modules that do not exist"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_strictly_down(module: str) -> None:
+    own = FLOORS[module]
+    wrong = {name: FLOORS.get(name) for name in imported(MODULES[module]) if FLOORS.get(name, own) >= own}
+    assert not wrong, f"{module} is on floor {own} and imports {wrong}"
+
+
+@pytest.mark.parametrize("module", KEPT_OUT)
+def test_an_import_stays_light(module: str) -> None:
+    code = f"import json, sys, resnet_lib.{module}; json.dump(sorted(sys.modules), sys.stdout)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    packages = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert not [package for package in packages if re.fullmatch(KEPT_OUT[module], package)]
+
+
+# --- what is committed
+
+
+def test_no_tracked_file_names_a_registry_or_a_machine() -> None:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    forbidden = re.compile(
+        r"https?://[^\s\"'<>]*(?:pypi|pythonhosted|npmjs|registry)"  # of packages
+        r"|(?<![\w.~])/(?:root|home/\w+|Users/\w+)/"
+        rf"|{re.escape(str(ROOT))}\b"
+    )
+    found = {}
+    for name in filter(None, listing.stdout.split("\0")):
+        if (ROOT / name).is_file() and (match := forbidden.search((ROOT / name).read_text(errors="ignore"))):
+            found[name] = match[0]
+    assert not found
+
+
+# --- the notebooks
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+@each_notebook
+def test_a_notebook_is_valid_and_has_one_parameters_cell(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert [cell.cell_type for cell in tagged] == ["code"]
+
+
+@each_notebook
+def test_a_notebook_shows_and_does_not_program(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(TransformerManager().transform_cell(cell.source))):
+                assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef), cell.source
+                assert getattr(node, "attr", "") != "backward", f"a training loop: {cell.source}"
+
+
+@each_notebook
+def test_a_notebook_carries_only_outputs_that_are_checked(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs") or cell.source.startswith("# NBVAL_CHECK_OUTPUT"), cell.source
