@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -36,4 +37,7 @@ def load(path: Path) -> dict[str, Any]:
     digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
     if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
         raise CheckpointError(f"{path} is not a whole checkpoint of this lab: delete it to train from the start")
-    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} holds more than tensors and plain values: do not trust it") from error

@@ -97,10 +97,10 @@ class Config(BaseModel):
             raise ValueError(f"milestones belong to schedule 'multistep', not '{self.schedule}'")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum above 0")
-        if self.train_images and self.train_images > TRAIN_IMAGES[self.split]:
-            raise ValueError(f"train_images {self.train_images} is more than the split '{self.split}' has")
-        if self.test_images and self.test_images > TEST_IMAGES[self.split]:
-            raise ValueError(f"test_images {self.test_images} is more than the split '{self.split}' has")
+        for field, limits in (("train_images", TRAIN_IMAGES), ("test_images", TEST_IMAGES)):
+            count, limit = getattr(self, field), limits[self.split]
+            if count and count > limit:
+                raise ValueError(f"{field} {count} is more than the {limit:,} of split '{self.split}'")
         return self
 
     def __init__(self, **fields: Any) -> None:

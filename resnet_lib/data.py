@@ -15,13 +15,14 @@ __all__ = ["DataError", "Dataset", "cache_folder", "fetch", "load", "stratified"
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-# Streams of the fixed random choices: changing one changes results, so raise `config.PROTOCOL` with it.
+# Seeds of the fixed random choices, for RandomState, whose streams are frozen for ever.
+# A change of one changes results: raise `config.PROTOCOL` with it.
 SPLIT_STREAM, TRAIN_STREAM, TEST_STREAM = 45_000, 1, 2
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The arrays of one run. `test_*` is what the run evaluates on: for the split train45k, the held-out images."""
+    """The arrays of one run. `test_*` is what it evaluates on: for train45k, the held-out images."""
 
     train_images: np.ndarray  # uint8 [N, 3, 32, 32]
     train_labels: np.ndarray  # int64 [N]
@@ -54,7 +55,7 @@ def load(config: Config, manifest: Manifest = CIFAR10) -> Dataset:
 def stratified(labels: np.ndarray, count: int | None, stream: int) -> np.ndarray:
     """Increasing indices [count] of a fixed subset with as many of each class as possible; None: all.
 
-    A smaller subset of the same stream is part of every larger one. RandomState, because its streams are frozen.
+    A smaller subset of the same stream is part of every larger one.
     """
     if count is None:
         return np.arange(len(labels))
@@ -84,7 +85,7 @@ def _read(cache: Path, manifest: Manifest) -> Dataset:
 
 
 def _split(dataset: Dataset, split: str) -> Dataset:
-    """`all` as published; `train45k`: a fixed tenth of every class of the training images in place of the test set."""
+    """`all`: as published; `train45k`: a fixed tenth of each training class replaces the test set."""
     if split == "all":
         return dataset
     held_out = np.zeros(len(dataset.train_labels), bool)
@@ -113,16 +114,21 @@ GLYPHS = {
     "diamond": (0b0001000, 0b0010100, 0b0100010, 0b1000001, 0b0100010, 0b0010100, 0b0001000),
 }
 SYNTHETIC_STREAM = 7
-BLOCK = 100  # images drawn together: a block depends on its number alone, so image i on how many are asked for not at all
+BLOCK = 100  # images drawn together, from the number of the block alone
 SIDE = 14  # pixels of a drawn glyph
-NOISE = 48  # the grey level of each pixel varies by up to this much
+MARGIN = 4  # pixels it keeps from the edges
+NOISE = 64  # levels of noise in every pixel
+CONTRAST = (32, 128)  # levels by which a shape is brighter than its ground, drawn for each colour
 
 
 def synthetic(config: Config) -> Dataset:
-    """Ten kinds of glyphs on noisy colours: learnable by a small net in seconds, and easier with crops and flips.
+    """Ten kinds of bright glyphs on noisy colours, which a small net learns in seconds.
 
-    Every image has one glyph of its class, anywhere and either way round, and two fragments that belong to no class.
-    Image i has class i mod 10 and is the same on every machine, however many images are asked for.
+    Every image has one glyph of its class, at any place and either way round, and two fragments that tell
+    nothing. Image i has class i mod 10 and is the same on every machine, however many images are asked for.
+    ResNet-8 of width 8 (2 seeds, CPU, one-cycle to lr 0.1, batch 64, 1,000 test images): 1,000 images and
+    6 epochs give 42 and 54 %; 300 images and 40 epochs give 51 and 72 % without crops and flips, 78 and
+    81 % with.
     """
     train = np.arange(config.train_images or TRAIN_IMAGES[config.split])
     test = np.arange(config.test_images or TEST_IMAGES[config.split])
@@ -153,26 +159,32 @@ def _draw(first: int, count: int, stream: int) -> np.ndarray:
 def _draw_block(block: int, stream: int) -> np.ndarray:
     """One block of images, in integers throughout: no rounding that a machine could do differently."""
     random = np.random.RandomState([stream, block])
-    images = random.randint(48, 208, (BLOCK, 3, 1, 1)) + random.randint(-NOISE, NOISE + 1, (BLOCK, 3, 32, 32))
+    images = random.randint(0, NOISE, (BLOCK, 3, 32, 32), np.int16)
+    images += random.randint(0, 128, (BLOCK, 3, 1, 1), np.int16)
     glyphs = _glyphs()[np.arange(BLOCK) % len(GLYPHS)]
-    mirrored = random.randint(0, 2, BLOCK) == 1
+    mirrored = random.randint(0, 2, BLOCK, np.int64) == 1
     glyphs[mirrored] = glyphs[mirrored, :, ::-1]
     shapes = [glyphs]
     for _ in range(2):  # distractors
         fragments = np.zeros_like(glyphs)
-        fragments[:, :6, :6] = random.randint(0, 2, (BLOCK, 3, 3)).repeat(2, axis=1).repeat(2, axis=2)
-        shapes.append(fragments)
-    for shape in reversed(shapes):  # the glyph last, on top
-        top, left = random.randint(0, 32 - SIDE + 1, (2, BLOCK))
-        colour = random.randint(40, 90, (BLOCK, 3, 1, 1)) * random.choice([-1, 1], (BLOCK, 3, 1, 1))
+        fragments[:, :6, :6] = _double(random.randint(0, 2, (BLOCK, 3, 3), np.int16))
+        shapes.insert(0, fragments)
+    for shape in shapes:
+        top, left = random.randint(MARGIN, 32 - SIDE + 1 - MARGIN, (2, BLOCK), np.int64)
+        colour = random.randint(*CONTRAST, (BLOCK, 3, 1, 1), np.int16)
         images += colour * _place(shape, top, left)[:, None]
     return images.clip(0, 255).astype(np.uint8)
 
 
 def _glyphs() -> np.ndarray:
-    """The glyphs as 0 and 1, int64 [10, SIDE, SIDE]."""
-    rows = np.array(list(GLYPHS.values()))
-    return (rows[:, :, None] >> np.arange(6, -1, -1) & 1).repeat(2, axis=1).repeat(2, axis=2)
+    """The glyphs as 0 and 1, int16 [10, SIDE, SIDE]."""
+    rows = np.array(list(GLYPHS.values()), np.int16)
+    return _double(rows[:, :, None] >> np.arange(6, -1, -1, dtype=np.int16) & 1)
+
+
+def _double(shapes: np.ndarray) -> np.ndarray:
+    """Shapes [N, H, W] at twice their size."""
+    return shapes.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def _place(shapes: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def build(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
 
 
 def _reachable() -> bool:
-    if os.environ.get("RESNET_LAB_OFFLINE"):
+    if os.environ.get("RESNET_LAB_OFFLINE", "0") not in ("", "0"):
         return False
     try:
         socket.create_connection((HUB_HOST, 443), CONNECT_SECONDS).close()

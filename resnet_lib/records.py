@@ -171,7 +171,7 @@ def read_config(path: Path) -> Config:
     """Raises ConfigError for a file that does not hold a valid config."""
     try:
         return Config(**json.loads(path.read_text()))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{path} does not hold a config: {error}") from None
 
 

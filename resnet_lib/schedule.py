@@ -22,7 +22,7 @@ def lr_at(step: int, config: Config) -> float:
     if config.schedule == "multistep":
         return config.lr * config.gamma ** drops_before(step, config)
     first, last = config.warmup, config.total_steps()
-    progress = (step - first) / max(1, last - first)
+    progress = min(1.0, (step - first) / max(1, last - first))  # past the end: as at the end
     if config.schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
     if progress < config.onecycle_peak:

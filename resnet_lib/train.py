@@ -91,7 +91,7 @@ def fit(
     """Train `model` to the config's last step, resuming from the run's checkpoint where there is one.
 
     Every epoch ends with an evaluation, a row in the history and a checkpoint. Returns the last evaluation.
-    Raises Diverged when the training loss of an epoch is not finite.
+    Raises Diverged when the training or evaluation loss of an epoch is not finite.
     """
     device = choice.activate()
     model = model.to(device, memory_format=choice.memory_format)
@@ -112,12 +112,13 @@ def fit(
             totals, step = train_epoch(model, optimizer, batches, epoch, step, config, progress)
             train_loss, train_accuracy = totals.read()
             seconds = time.perf_counter() - began
-            if not math.isfinite(train_loss):
-                raise Diverged(
-                    f"{config.run_id}: the training loss became {train_loss} in epoch {epoch + 1} (step {step}, "
-                    f"lr {lr_at(step - 1, config):g}); try a smaller lr or a warmup"
-                )
             evaluation = evaluate(model, held_out, config)
+            if not math.isfinite(train_loss + evaluation.loss):
+                raise Diverged(
+                    f"{config.run_id}: the training loss became {train_loss} and the {config.held_out} loss "
+                    f"{evaluation.loss} in epoch {epoch + 1} (step {step}, lr {lr_at(step - 1, config):g}); "
+                    "try a smaller lr or a warmup"
+                )
             epoch += 1
             row = {
                 "epoch": epoch,

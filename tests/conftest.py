@@ -1,0 +1,59 @@
+"""What every test shares: no network, records in a temporary folder, few threads."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from resnet_lib.data import Dataset
+
+os.environ["RESNET_LAB_OFFLINE"] = "1"  # before any test, and inherited by every process a test starts
+torch.set_num_threads(2)
+
+settings.register_profile("lab", deadline=None, derandomize=True)  # a busy machine is not a failure
+settings.load_profile("lab")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """Refuse every connection but those to this machine; the refusal is no OSError, so that no code can swallow it."""
+
+    def guarded(original):
+        def connect(self, address):
+            host = address[0] if isinstance(address, tuple) else "localhost"  # a path: a Unix socket
+            if host not in ("localhost", "::1") and not str(host).startswith("127."):
+                pytest.fail(f"a test reached for the network: {address}")
+            return original(self, address)
+
+        return connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+        patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def reports(tmp_path, monkeypatch):
+    """The reports folder of one test."""
+    folder = tmp_path / "reports"
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> Dataset:
+    """120 training and 40 test images of noise around a level that depends on the class."""
+    random = np.random.default_rng(0)
+
+    def images(count):
+        labels = np.arange(count) % 10
+        noise = random.integers(-40, 41, (count, 3, 32, 32))
+        return (40 + 18 * labels[:, None, None, None] + noise).clip(0, 255).astype(np.uint8), labels
+
+    return Dataset(*images(120), *images(40), tuple("abcdefghij"), "0" * 64, "noise made by a test")
