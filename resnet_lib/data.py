@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
-from resnet_lib.sources import CIFAR10, RECORD_BYTES, DataError, Manifest, cache_folder, fetch, origin
+from resnet_lib.formats import CIFAR10, RECORD_BYTES, Manifest
+from resnet_lib.sources import DataError, cache_folder, fetch, origin
 
 __all__ = ["DataError", "Dataset", "cache_folder", "fetch", "load", "stratified", "synthetic"]
 

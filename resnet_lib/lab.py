@@ -155,7 +155,7 @@ def render(notebook: Path, profile: str) -> Path:
 
 def write_index(profile: str, outcomes: list[Outcome]) -> Path:
     """`index.html`: what was run, what came out, the figures of the whole story."""
-    runs = story_runs(profile)
+    runs = tables.story_runs(profile)
     return write_page(
         reports_folder() / profile / "index.html",
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
@@ -173,11 +173,6 @@ def write_page(path: Path, **content: Any) -> Path:
     return path
 
 
-def story_runs(profile: str) -> dict[str, tables.Runs]:
-    """The recorded runs of every step of the story."""
-    return {step.notebook: tables.find_runs(step.configs, profile) for step in story.STEPS}
-
-
 def figures(profile: str) -> list[Path]:
     """Draw the story's figures from the records of a profile, all runs overlaid, then step by step.
 
@@ -185,10 +180,9 @@ def figures(profile: str) -> list[Path]:
     """
     folder = CHECKOUT / "img" if profile == "full" else reports_folder() / profile / "img"
     folder.mkdir(parents=True, exist_ok=True)
-    steps = story_runs(profile)
-    everything = {f"{name[:2]} {label}": runs for name, step in steps.items() for label, runs in step.items()}
+    steps = tables.story_runs(profile)
     paths = []
-    for prefix, runs in [("", everything), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
+    for prefix, runs in [("", tables.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
         for quantity in QUANTITIES:
             path = folder / f"{prefix}{quantity}.png"
             plots.save(plots.curves(runs, quantity, profile), path)

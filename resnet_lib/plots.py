@@ -1,0 +1,230 @@
+"""Records → figures, for screen and paper: told apart by colour and by line style, readable in grey print."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from resnet_lib import story
+from resnet_lib.records import Record, write_atomic
+from resnet_lib.tables import NOT_YET, Runs, stamp
+
+Quantity = Literal["train_loss", "test_acc", "test_loss"]
+
+WIDTH = 7.2  # inches: the text width of a page
+STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
+LOG_RANGE = 20  # losses that span more than this factor are drawn on a logarithmic scale
+GREY = "0.35"
+
+
+def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure:
+    """One line a config, mean over seeds, with a band from the lowest to the highest seed.
+
+    `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
+    """
+    figure, axes = _figure(3.5)
+    handles, values, longest = [], [], 0
+    for index, (label, records) in enumerate(runs.items()):
+        if not records:
+            handles.append(Line2D([], [], linestyle="", label=f"{label}: {NOT_YET}"))
+            continue
+        epochs, table = _table(records, quantity)
+        handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
+        _mark_drops(axes, records[0], epochs, table.mean(axis=0), handles[-1].get_color())
+        values.append(table)
+        longest = max(longest, epochs[-1])
+    if any(record.history[-1]["drops"] for records in runs.values() for record in records):
+        handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
+    if quantity == "test_acc":
+        _reference_lines(axes, _told(runs, profile) if references is None else references)
+    elif values and _span(values) > LOG_RANGE:
+        _log_scale(axes)
+    if not values:
+        axes.text(0.5, 0.5, NOT_YET, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
+    axes.set(xlabel="Epoch", ylabel=_axis_label(runs, quantity))
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=2.6)
+    _put_stamp(figure, profile)
+    return figure
+
+
+def images(dataset: Any, columns: int = 12) -> Figure:
+    """Training images of a `data.Dataset`, one row a class, with how many of them there are."""
+    side, gap = dataset.train_images.shape[-1], 3
+    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    canvas = np.full((len(counts) * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    for row in range(len(counts)):
+        for column, index in enumerate(np.flatnonzero(dataset.train_labels == row)[:columns]):
+            top, left = row * (side + gap), column * (side + gap)
+            canvas[top : top + side, left : left + side] = dataset.train_images[index].transpose(1, 2, 0)
+    figure, axes = _figure(5.6)
+    axes.imshow(canvas, interpolation="nearest")
+    labels = [f"{name}  {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
+    axes.set_yticks(np.arange(len(counts)) * (side + gap) + side / 2, labels)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    sns.despine(ax=axes, left=True, bottom=True)
+    axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes; {dataset.source}", loc="left")
+    return figure
+
+
+def confusion(record: Record, profile: str = "full") -> Figure:
+    """Share (%) of each true class, a row, that was taken for each class, a column."""
+    counts = np.array(record.result["confusion"])
+    share = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    figure, axes = _figure(5.2, width=6.2)
+    names = record.result["classes"]
+    annotations = np.vectorize(lambda value: f"{value:.0f}" if value >= 0.5 else "")(share)
+    sns.heatmap(
+        share, ax=axes, annot=annotations, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, linewidths=0.5,
+        xticklabels=names, yticklabels=names, cbar_kws={"label": "Share of the true class (%)"},
+    )  # fmt: skip
+    axes.set(xlabel="Predicted class", ylabel="True class")
+    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    axes.set_title(f"{record.path.name}, accuracy {100 * record.accuracy:.1f} %", loc="left")
+    _put_stamp(figure, profile)
+    return figure
+
+
+def per_class(runs: Runs, profile: str = "full") -> Figure:
+    """Accuracy of every class, a point a config (mean over seeds), classes in the order of the first config."""
+    figure, axes = _figure(3.8)
+    recorded = {label: records for label, records in runs.items() if records}
+    order, names = None, []
+    for index, (label, records) in enumerate(recorded.items()):
+        share = 100 * np.mean([record.result["per_class_accuracy"] for record in records], axis=0)
+        if order is None:
+            order, names = np.argsort(share), records[0].result["classes"]
+        axes.plot(
+            share[order], range(len(order)), linestyle="", marker=_cycle(MARKERS, index), color=_colour(index),
+            label=f"{label} (n = {len(records)})",
+        )  # fmt: skip
+    for label in runs.keys() - recorded.keys():
+        axes.plot([], [], linestyle="", label=f"{label}: {NOT_YET}")
+    axes.set_yticks(range(len(names)), [names[i] for i in order] if names else [])
+    axes.grid(axis="y", color="0.9")
+    axes.set(xlabel=_axis_label(runs, "test_acc"), xlim=(-2, 102))
+    figure.legend(loc="outside right upper", frameon=False)
+    _put_stamp(figure, profile)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, 200 dpi, the same bytes for the same figure: no date, no version in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    write_atomic(Path(path), buffer.getvalue())
+
+
+# --- parts
+
+
+def _figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
+    sns.despine(ax=axes)
+    return figure, axes
+
+
+def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs [E] and values [seeds, E], accuracy in %."""
+    held_out = records[0].config.held_out
+    column = {"train_loss": "train_loss", "test_acc": f"{held_out}_accuracy", "test_loss": f"{held_out}_loss"}[quantity]
+    table = np.array([[row[column] for row in record.history] for record in records])
+    epochs = np.array([row["epoch"] for row in records[0].history])
+    return epochs, 100 * table if quantity == "test_acc" else table
+
+
+def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
+    few = len(epochs) <= FEW_EPOCHS
+    (line,) = axes.plot(
+        epochs, table.mean(axis=0), color=_colour(index), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
+        marker=_cycle(MARKERS, index), markersize=4, markevery=1 if few else (len(epochs) - 1, len(epochs)),
+    )  # fmt: skip
+    if len(table) > 1:
+        axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
+    return line
+
+
+def _mark_drops(axes: Axes, record: Record, epochs: np.ndarray, mean: np.ndarray, color: Any) -> None:
+    """A vertical tick on the line at the last epoch before each drop."""
+    drops = np.array([row["drops"] for row in record.history])
+    before = np.flatnonzero(np.diff(drops) > 0)
+    axes.plot(epochs[before], mean[before], linestyle="", marker="|", markersize=11, markeredgewidth=1.1, color=color)
+
+
+def _told(runs: Runs, profile: str) -> dict[float, str]:
+    """What the story tells of the runs shown; of synthetic images it tells nothing."""
+    told: dict[float, str] = {}
+    for step in story.STEPS:
+        if profile != "smoke" and {step.headline, step.label(step.headline)} & set(runs):
+            told[step.claimed] = "story"
+    return told
+
+
+def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
+    """A dotted line for each published accuracy (%); one text for those too close to be labelled apart."""
+    for value in references:
+        axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
+    groups: list[list[float]] = []
+    for value in sorted(references):
+        if groups and value - groups[-1][-1] < 4 and references[value] == references[groups[-1][-1]]:
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    for group in groups:
+        text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
+        axes.annotate(
+            text, (0, group[-1]), xycoords=("axes fraction", "data"), xytext=(4, 2), textcoords="offset points",
+            color=GREY, fontsize="small",
+        )  # fmt: skip
+
+
+def _span(values: list[np.ndarray]) -> float:
+    lowest = min(table.min() for table in values)
+    return max(table.max() for table in values) / lowest if lowest > 0 else 1.0
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _axis_label(runs: Runs, quantity: Quantity) -> str:
+    if quantity == "train_loss":
+        return "Training loss (nats)"
+    names = {record.config.held_out for records in runs.values() for record in records} or {"test"}
+    where = {"test": "Test", "val": "Validation"}[names.pop()] if len(names) == 1 else "Held-out"
+    return f"{where} accuracy (%)" if quantity == "test_acc" else f"{where} loss (nats)"
+
+
+def _put_stamp(figure: Figure, profile: str) -> None:
+    if stamp(profile):
+        figure.suptitle(stamp(profile), fontsize="medium", color="firebrick", x=0.01, ha="left")
+
+
+def _colour(index: int) -> tuple[float, float, float]:
+    return _cycle(sns.color_palette("colorblind", 10), index)
+
+
+def _cycle(options: Any, index: int) -> Any:
+    return options[index % len(options)]

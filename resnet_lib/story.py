@@ -1,0 +1,97 @@
+"""The story that the lab retells, as experiments: each step's configs and what was said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_lib.config import Config
+from resnet_lib.paper import STORY, TABLE_6
+
+# SGD 0.1, momentum 0.9, batch 128, no augmentation: the defaults. Both milestones lie past the end, as in the story.
+BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
+
+PLAIN = BASELINE.replace(epochs=100, milestones=())
+TUNED = BASELINE.replace(epochs=100, weight_decay=5e-4)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of the story."""
+
+    notebook: str
+    title: str
+    question: str
+    configs: dict[str, Config]  # by label, at full size
+    headline: str  # label of the run that the claimed accuracy is about
+
+    @property
+    def claimed(self) -> float:
+        """Test accuracy (%) that the story tells of the headline run."""
+        return STORY[self.notebook].accuracy
+
+    def label(self, label: str) -> str:
+        """A label that is unique in the whole story: `02 one drop`."""
+        return f"{self.notebook[:2]} {label}"
+
+
+STEPS = (
+    Step(
+        "01_ten_epochs",
+        "Ten epochs",
+        "Why does a ResNet coded from scratch stop near 50 % after 10 epochs?",
+        {"ResNet-50": BASELINE},
+        "ResNet-50",
+    ),
+    Step(
+        "02_hundred_epochs",
+        "A hundred epochs",
+        "What do 100 epochs, more weight decay and several learning-rate drops buy?",
+        {
+            "no drop": PLAIN,
+            "more weight decay": PLAIN.replace(weight_decay=5e-4),
+            "one drop": PLAIN.replace(milestones=(50,)),
+            "two drops": PLAIN.replace(milestones=(50, 75)),
+            "two drops, more weight decay": TUNED,
+        },
+        "two drops, more weight decay",
+    ),
+    Step(
+        "03_cifar_architecture",
+        "The architecture",
+        "What changes with the paper's own CIFAR-10 architecture?",
+        {
+            "ResNet-20, 10 epochs": BASELINE.replace(model="resnet20"),
+            "ResNet-20, 100 epochs": TUNED.replace(model="resnet20"),
+        },
+        "ResNet-20, 100 epochs",
+    ),
+    Step(
+        "04_torch_hub_check",
+        "The sanity check",
+        "Does PyTorch's own ResNet, trained by the same code, do any better?",
+        {
+            "hub ResNet-50": TUNED.replace(model="hub-resnet50"),
+            "hub ResNet-18": TUNED.replace(model="hub-resnet18"),
+        },
+        "hub ResNet-50",
+    ),
+)
+
+
+def step(notebook: str) -> Step:
+    """The step that a notebook retells. Raises KeyError for a notebook that is none."""
+    return {one.notebook: one for one in STEPS}[notebook]
+
+
+def all_configs() -> dict[str, Config]:
+    """Every config of the story, by a label that no other has."""
+    return {one.label(label): config for one in STEPS for label, config in one.configs.items()}
+
+
+def paper_configs() -> dict[str, Config]:
+    """The runs of Table 6 of He et al. 2015 (section 4.2), by model; all 50,000 images, as the final runs."""
+    recipe = Config(iterations=64_000, milestones=(32_000, 48_000), crop=4, flip=True, normalize="pixel")
+    runs = {model: recipe.replace(model=model) for model in TABLE_6}
+    # ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)"
+    runs["resnet110"] = runs["resnet110"].replace(warmup=400, warmup_start=0.1, warmup_shape="constant")
+    return runs

@@ -1,0 +1,238 @@
+import math
+import re
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from resnet_lib import hub, models
+from resnet_lib.config import Architecture, Config, ConfigError
+from resnet_lib.experiment import build_model
+from resnet_lib.models import PadShortcut
+
+
+def build(name, num_classes=10, **fields):
+    torch.manual_seed(0)
+    return models.build(Config(model=name, **fields), num_classes)
+
+
+def from_torchvision(state):
+    """torchvision's state dict under our names."""
+
+    def rename(key):
+        key = re.sub(r"^conv1\.", "stem.0.", re.sub(r"^bn1\.", "stem.1.", key))
+        key = re.sub(r"^layer(\d)", lambda m: f"stages.{int(m[1]) - 1}", key)
+        return key.replace("downsample", "shortcut")
+
+    return {rename(key): value for key, value in state.items()}
+
+
+@pytest.fixture(scope="module", params=["resnet18", "resnet50"])
+def twins(request):
+    """torchvision's network and ours with the same random weights, statistics and affine terms."""
+    torch.manual_seed(1)
+    theirs = getattr(torchvision.models, request.param)(num_classes=10)
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.normal_(module.bias, std=0.1)
+    ours = build(request.param)
+    ours.load_state_dict(from_torchvision(theirs.state_dict()))  # strict: every name and shape agrees
+    return theirs, ours
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(
+    ("side", "dtype", "tolerance"), [(32, torch.float64, 1e-9), (224, torch.float32, 2e-4)], ids=["32", "224"]
+)
+def test_logits_and_statistics_are_torchvisions(twins, side, dtype, tolerance, training):
+    theirs, ours = (net.train(training).to(dtype) for net in twins)
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), rtol=tolerance, atol=tolerance)
+    expected = from_torchvision(theirs.state_dict())
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=tolerance, atol=tolerance)
+
+
+TABLE_6 = {
+    "resnet20": (269_722, 272_474),
+    "resnet32": (464_154, 466_906),
+    "resnet44": (658_586, 661_338),
+    "resnet56": (853_018, 855_770),
+    "resnet110": (1_727_962, 1_730_714),
+}
+
+
+@pytest.mark.parametrize("name", TABLE_6)
+def test_parameter_counts_of_the_papers_networks(name):
+    counts = tuple(models.count_parameters(build(name, shortcut=option)) for option in "AB")
+    assert counts == TABLE_6[name]
+    assert models.count_parameters(build(name)) == counts[0]  # the paper's option is the default
+    assert models.count_parameters(build(name.replace("resnet", "plain"))) == counts[0]
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+def test_names_and_shapes_of_the_imagenet_shape_are_torchvisions(depth):
+    with torch.device("meta"):
+        theirs = from_torchvision(getattr(torchvision.models, f"resnet{depth}")(num_classes=10).state_dict())
+        ours = models.build(Config(model=f"resnet{depth}")).state_dict()
+    assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "plain20", "plain56", "resnet18", "resnet26"])
+def test_depth_counts_convolutions_and_linear_layers(name):
+    net = build(name)
+    layers = [
+        layer
+        for path, layer in net.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) and "shortcut" not in path
+    ]
+    assert len(layers) == Architecture(name).depth
+
+
+@pytest.mark.parametrize(("name", "expected"), [("resnet20", 9), ("plain20", 0)])
+def test_only_residual_networks_have_shortcuts(name, expected):
+    shortcuts = [module for path, module in build(name).named_modules() if path.endswith("shortcut")]
+    assert len(shortcuts) == expected
+
+
+def test_a_residual_network_is_the_plain_one_plus_its_shortcuts():
+    plain, residual = build("plain8"), build("resnet8")
+    residual.load_state_dict(plain.state_dict())  # option A: no parameters of its own
+    images = torch.randn(4, 3, 32, 32)
+    assert not torch.allclose(plain(images), residual(images))
+    for block in residual.modules():
+        if isinstance(block, models.BasicBlock):
+            block.shortcut = None
+    assert torch.equal(plain(images), residual(images))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_option_a_subsamples_and_pads_with_zeros(stride):
+    images = torch.randn(2, 4, 8, 8)
+    out = PadShortcut(4, 10, stride)(images)
+    assert torch.equal(out[:, 3:7], nn.functional.max_pool2d(images, 1, stride))
+    assert out[:, :3].abs().sum() == 0
+    assert out[:, 7:].abs().sum() == 0
+    assert out.shape == (2, 10, 8 // stride, 8 // stride)
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+@pytest.mark.parametrize(
+    ("name", "width"), [("resnet8", 4), ("plain8", 4), ("resnet18", 4), ("resnet26", 4), ("resnet26", 5)]
+)
+def test_either_stem_fits_either_body_at_any_width(name, width, stem):
+    net = build(name, num_classes=7, stem=stem, width=width)
+    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert net.stem[0].out_channels == width
+    side = 32 if stem == "cifar" else 8
+    assert net.stem(torch.zeros(2, 3, 32, 32)).shape == (2, width, side, side)
+
+
+@pytest.mark.parametrize(("name", "sides", "widths"), [
+    ("resnet20", (32, 16, 8), (16, 32, 64)),
+    ("resnet18", (8, 4, 2, 1), (64, 128, 256, 512)),
+    ("resnet50", (8, 4, 2, 1), (256, 512, 1024, 2048)),
+])
+def test_maps_halve_as_filters_double(name, sides, widths):
+    net = build(name).eval()
+    x = net.stem(torch.zeros(1, 3, 32, 32))
+    shapes = []
+    for stage in net.stages:
+        x = stage(x)
+        shapes.append(tuple(x.shape[1:]))
+    assert shapes == [(w, s, s) for w, s in zip(widths, sides, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18"])
+def test_he_normal_weights(name):
+    convolutions = [m for m in build(name).modules() if isinstance(m, nn.Conv2d)]
+    for conv in convolutions:
+        fan_out = conv.out_channels * math.prod(conv.kernel_size)
+        z = conv.weight.detach().flatten() * math.sqrt(fan_out / 2)
+        assert abs(z.mean()) < 5 / math.sqrt(len(z))
+        assert abs(z.var() - 1) < 5 * math.sqrt(2 / len(z))  # five standard errors of a normal's variance
+        assert z.abs().max() > 2.5  # normal, not uniform (which ends at 1.73)
+
+
+def test_init_torch_keeps_the_layers_own():
+    for conv in build("resnet20", init="torch").modules():
+        if isinstance(conv, nn.Conv2d):
+            bound = 1 / math.sqrt(conv.in_channels * math.prod(conv.kernel_size))
+            assert conv.weight.abs().max() <= bound
+
+
+@pytest.mark.parametrize("name", ["resnet20", "hub-resnet18"])
+def test_the_seed_alone_decides_the_initial_weights(name):
+    one, again, other = (build_model(Config(model=name, seed=seed))[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[key], again[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_hub_offline_is_the_installed_torchvision_and_says_so(depth):
+    net, source = build_model(Config(model=f"hub-resnet{depth}", seed=5))
+    torch.manual_seed(5)
+    expected = getattr(torchvision.models, f"resnet{depth}")(num_classes=10)
+    assert type(net) is torchvision.models.ResNet
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), expected.parameters(), strict=True))
+    release = torchvision.__version__.partition("+")[0]
+    assert source == f"torchvision {release}, installed (hub not reached)"
+    assert net.fc.out_features == 10
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch, fails):
+    asked = []
+
+    def load(repository, name, **options):
+        asked.append((repository, name, options["trust_repo"]))
+        net = torchvision.models.resnet18(num_classes=options["num_classes"])
+        if fails:
+            raise RuntimeError("rate limit")
+        return net
+
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(torch.hub, "load", load)
+    net, source = build_model(Config(model="hub-resnet18"))
+    release = torchvision.__version__.partition("+")[0]
+    assert asked == [(f"pytorch/vision:v{release}", "resnet18", True)]
+    assert source.startswith("torchvision" if fails else f"torch.hub pytorch/vision:v{release}")
+    torch.manual_seed(0)  # whichever way, the seed gives the same weights
+    assert torch.equal(net.fc.weight, torchvision.models.resnet18(num_classes=10).fc.weight)
+
+
+@pytest.mark.parametrize(("value", "contacts"), [("1", 0), ("0", 1), ("", 1)])
+def test_hub_contacts_nobody_when_told_to_stay_offline(monkeypatch, value, contacts):
+    calls = []
+
+    def connect(*arguments):
+        calls.append(arguments)
+        raise OSError
+
+    monkeypatch.setenv("RESNET_LAB_OFFLINE", value)
+    monkeypatch.setattr(hub.socket, "create_connection", connect)
+    assert not hub._reachable()
+    assert len(calls) == contacts
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet19", "resnet2", "resnet0", "resnet020", "plain18", "plain34", "hub-resnet20", "vgg16", "",
+     "ResNet20", "resnet", "resnet20 ", "resnet20\n", "hub-plain20", "resnet-20", "resnet99998"],
+)  # fmt: skip
+def test_unknown_names_are_refused_with_what_is_allowed(name):
+    with pytest.raises(ConfigError) as refused:
+        Config(model=name)
+    assert repr(name) in str(refused.value)
+    for allowed in ("resnet18", "26", "50", "110", "6n+2", "plain20", "hub-resnet18"):
+        assert allowed in str(refused.value)
+
+
+def test_hub_models_are_not_built_here():
+    with pytest.raises(ValueError, match=r"resnet_lib\.hub"):
+        build("hub-resnet18")

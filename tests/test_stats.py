@@ -1,0 +1,114 @@
+"""Intervals against what is known: formulas, Student's table, and coverage on simulated runs."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from resnet_lib.stats import Estimate, _student, accuracy_interval, paired_difference
+
+
+def simulate(rng, seeds, images, seed_sd, mean=0.8):
+    """Runs on common images: an image has its difficulty, a run its luck; all true accuracies average to `mean`."""
+    difficulty = rng.beta(mean * 2, (1 - mean) * 2, images)
+    luck = rng.normal(0, seed_sd, (seeds, 1))
+    return list(rng.random((seeds, images)) < difficulty + luck)
+
+
+def test_one_seed_agrees_with_the_binomial_standard_error():
+    correct = np.arange(10_000) < 5_030
+    estimate = accuracy_interval([correct])
+    half = 1.96 * np.sqrt(0.503 * 0.497 / 10_000)
+    assert estimate.mean == 0.503
+    assert estimate.low == pytest.approx(0.503 - half, abs=6e-4)
+    assert estimate.high == pytest.approx(0.503 + half, abs=6e-4)
+    assert estimate.seed_sd is None
+    assert str(estimate).startswith("50.3 % [49.")
+    assert str(estimate).endswith("n = 1, seed spread unknown")
+
+
+def test_prints_seed_spread_and_signs():
+    assert str(Estimate(0.5, 0.49, 0.51, 5, 0.0042)) == "50.0 % [49.0, 51.0], n = 5, seed sd 0.42"
+    assert str(Estimate(0.02, -0.001, 0.04, 1, None, "points")).startswith("+2.0 points [-0.1, +4.0]")
+    assert Estimate(0.0, -0.0001, 0.0001, 1, None, "points").interval == "[0.0, 0.0]"
+
+
+@pytest.mark.parametrize(("freedom", "known"), [(2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423)])
+def test_student_quantile(freedom, known):
+    assert _student(freedom) == pytest.approx(known, rel=0.035 if freedom == 2 else 0.01)
+
+
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.02), (5, 0.02), (5, 0.0)])
+def test_interval_covers_the_true_accuracy(seeds, seed_sd):
+    rng = np.random.default_rng(seeds)
+    trials = 100
+    estimates = [accuracy_interval(simulate(rng, seeds, 1_000, seed_sd)) for _ in range(trials)]
+    covered = sum(e.low <= 0.8 <= e.high for e in estimates) / trials
+    assert covered >= 0.91
+    width = np.mean([e.high - e.low for e in estimates])
+    # the exact width from the known standard errors; few seeds pay for not knowing theirs
+    ideal = 2 * 1.96 * np.sqrt(0.8 * 0.2 / 3 / 1_000 + (0.8 * 0.2 * 2 / 3 / 1_000 + seed_sd**2) / seeds)
+    assert width < 3 * ideal
+
+
+def test_ignoring_seeds_would_be_too_narrow():
+    """The same runs, with and without resampling seeds: the seeds' part must show."""
+    runs = simulate(np.random.default_rng(0), 5, 10_000, 0.03)
+    whole, part = accuracy_interval(runs), accuracy_interval(runs[:2])
+    assert whole.high - whole.low > 2 * (part.high - part.low)
+    assert whole.seed_sd == pytest.approx(np.std([run.mean() for run in runs], ddof=1))
+
+
+def test_pairing_is_narrower_than_two_separate_intervals():
+    rng = np.random.default_rng(1)
+    a = rng.random(10_000) < 0.8
+    b = np.where(rng.random(10_000) < 0.05, ~a, a)  # disagree on a twentieth
+    paired = paired_difference([a], [b])
+    assert paired.mean == pytest.approx(a.mean() - b.mean())
+    assert paired.high - paired.low == pytest.approx(2 * 1.96 * np.sqrt(0.05 / 10_000), rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_difference_covers_the_truth(seeds):
+    rng = np.random.default_rng(7)
+    trials, covered = 100, 0
+    for _ in range(trials):
+        difficulty = rng.beta(1.6, 0.4, 500)
+        luck = rng.normal(0, 0.02 if seeds > 1 else 0, (2, seeds, 1))
+        a, b = (rng.random((2, seeds, 500)) < difficulty + luck).astype(bool)
+        estimate = paired_difference(list(a), list(b))
+        covered += estimate.low <= 0 <= estimate.high
+    assert covered / trials >= 0.91
+
+
+def test_a_run_does_not_differ_from_itself():
+    run = np.random.default_rng(0).random(100) < 0.5
+    assert paired_difference([run], [run]) == Estimate(0.0, 0.0, 0.0, 1, None, "points")
+
+
+def test_same_input_same_interval_and_swapping_changes_the_sign():
+    a, b = simulate(np.random.default_rng(2), 4, 300, 0.01), simulate(np.random.default_rng(3), 4, 300, 0.01)
+    assert accuracy_interval(a) == accuracy_interval(a)
+    assert paired_difference(a, b).mean == pytest.approx(-paired_difference(b, a).mean)
+
+
+def test_stays_between_0_and_1():
+    runs = [np.arange(50) != i for i in range(3)]
+    estimate = accuracy_interval(runs)
+    assert 0.9 < estimate.low < estimate.high <= 1
+
+
+def test_refuses_what_cannot_be_compared():
+    with pytest.raises(ValueError, match="at least one"):
+        accuracy_interval([])
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_difference([np.ones(3, bool)], [np.ones(4, bool)])
+
+
+def test_is_fast():
+    runs = simulate(np.random.default_rng(0), 5, 10_000, 0.01)
+    began = time.process_time()
+    accuracy_interval(runs)
+    assert time.process_time() - began < 0.5  # about 0.03 s; a loop over draws of images would take seconds
