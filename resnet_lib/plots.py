@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import textwrap
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +15,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from resnet_lib import story
 from resnet_lib.records import Record, write_atomic
-from resnet_lib.tables import NOT_YET, Runs, stamp
+from resnet_lib.story import NOT_YET, stamp
 
+Runs = dict[str, list[Record]]  # label -> one record a seed; an empty list: not yet run
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 
 WIDTH = 7.2  # inches: the text width of a page
@@ -28,12 +33,24 @@ LOG_RANGE = 20  # losses that span more than this factor are drawn on a logarith
 GREY = "0.35"
 
 
+def _on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw with seaborn's sizes for paper, leaving the reader's own settings as they were."""
+
+    @wraps(draw)
+    def styled(*arguments: Any, **options: Any) -> Figure:
+        with sns.axes_style("ticks"), sns.plotting_context("paper"):
+            return draw(*arguments, **options)
+
+    return styled
+
+
+@_on_paper
 def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure:
     """One line a config, mean over seeds, with a band from the lowest to the highest seed.
 
     `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
     """
-    figure, axes = _figure(3.5)
+    figure, axes = _figure(3.4 + 0.16 * len(runs))
     handles, values, longest = [], [], 0
     for index, (label, records) in enumerate(runs.items()):
         if not records:
@@ -46,6 +63,8 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         longest = max(longest, epochs[-1])
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
+    if any(len(table) > 1 for table in values):
+        handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="from the lowest to the highest seed"))
     if quantity == "test_acc":
         _reference_lines(axes, _told(runs, profile) if references is None else references)
     elif values and _span(values) > LOG_RANGE:
@@ -54,14 +73,16 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         axes.text(0.5, 0.5, NOT_YET, transform=axes.transAxes, ha="center", va="center", color=GREY)
         axes.set(xticks=[], yticks=[])
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
     axes.set(xlabel="Epoch", ylabel=_axis_label(runs, quantity))
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=2.6)
+    axes.margins(y=0.1)
+    _legend(figure, handles)
     _put_stamp(figure, profile)
     return figure
 
 
+@_on_paper
 def images(dataset: Any, columns: int = 12) -> Figure:
     """Training images of a `data.Dataset`, one row a class, with how many of them there are."""
     side, gap = dataset.train_images.shape[-1], 3
@@ -78,10 +99,12 @@ def images(dataset: Any, columns: int = 12) -> Figure:
     axes.set_xticks([])
     axes.tick_params(length=0)
     sns.despine(ax=axes, left=True, bottom=True)
-    axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes; {dataset.source}", loc="left")
+    axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes", loc="left")
+    axes.set_xlabel(textwrap.fill(dataset.source, 90), loc="left", fontsize="small")
     return figure
 
 
+@_on_paper
 def confusion(record: Record, profile: str = "full") -> Figure:
     """Share (%) of each true class, a row, that was taken for each class, a column."""
     counts = np.array(record.result["confusion"])
@@ -101,6 +124,7 @@ def confusion(record: Record, profile: str = "full") -> Figure:
     return figure
 
 
+@_on_paper
 def per_class(runs: Runs, profile: str = "full") -> Figure:
     """Accuracy of every class, a point a config (mean over seeds), classes in the order of the first config."""
     figure, axes = _figure(3.8)
@@ -114,12 +138,12 @@ def per_class(runs: Runs, profile: str = "full") -> Figure:
             share[order], range(len(order)), linestyle="", marker=_cycle(MARKERS, index), color=_colour(index),
             label=f"{label} (n = {len(records)})",
         )  # fmt: skip
-    for label in runs.keys() - recorded.keys():
+    for label in (label for label in runs if label not in recorded):
         axes.plot([], [], linestyle="", label=f"{label}: {NOT_YET}")
     axes.set_yticks(range(len(names)), [names[i] for i in order] if names else [])
     axes.grid(axis="y", color="0.9")
     axes.set(xlabel=_axis_label(runs, "test_acc"), xlim=(-2, 102))
-    figure.legend(loc="outside right upper", frameon=False)
+    _legend(figure, axes.get_legend_handles_labels()[0])
     _put_stamp(figure, profile)
     return figure
 
@@ -135,9 +159,8 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = plt.figure(figsize=(width, height), layout="constrained")
-        axes = figure.add_subplot()
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
     plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
     sns.despine(ax=axes)
     return figure, axes
@@ -153,10 +176,10 @@ def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.nd
 
 
 def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
-    few = len(epochs) <= FEW_EPOCHS
+    every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
         epochs, table.mean(axis=0), color=_colour(index), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
-        marker=_cycle(MARKERS, index), markersize=4, markevery=1 if few else (len(epochs) - 1, len(epochs)),
+        marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
         axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
@@ -167,7 +190,7 @@ def _mark_drops(axes: Axes, record: Record, epochs: np.ndarray, mean: np.ndarray
     """A vertical tick on the line at the last epoch before each drop."""
     drops = np.array([row["drops"] for row in record.history])
     before = np.flatnonzero(np.diff(drops) > 0)
-    axes.plot(epochs[before], mean[before], linestyle="", marker="|", markersize=11, markeredgewidth=1.1, color=color)
+    axes.plot(epochs[before], mean[before], linestyle="", marker="|", markersize=13, markeredgewidth=1.3, color=color)
 
 
 def _told(runs: Runs, profile: str) -> dict[float, str]:
@@ -215,6 +238,10 @@ def _axis_label(runs: Runs, quantity: Quantity) -> str:
     names = {record.config.held_out for records in runs.values() for record in records} or {"test"}
     where = {"test": "Test", "val": "Validation"}[names.pop()] if len(names) == 1 else "Held-out"
     return f"{where} accuracy (%)" if quantity == "test_acc" else f"{where} loss (nats)"
+
+
+def _legend(figure: Figure, handles: list[Any]) -> None:
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=3.2)
 
 
 def _put_stamp(figure: Figure, profile: str) -> None:

@@ -32,17 +32,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from resnet_lib.formats import (
-    CIFAR10,
-    PUBLISHED,
-    Files,
-    Manifest,
-    Unusable,
-    names_in,
-    read_archive,
-    read_folder,
-    read_package,
-)
+from resnet_lib.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
 
 SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
 NPM_STALL_SECONDS = 60  # longer, since npm tries again by itself
@@ -108,8 +98,7 @@ def origin(cache: Path) -> str:
 
 def given_sources(path: Path, manifest: Manifest) -> list[Source]:
     """What of the user's folder or archive can be read. Raises DataError if there is nothing."""
-    places = [path, *(path / name for name in PUBLISHED)]
-    found = [place for place in places if os.path.isfile(place) or names_in(place, manifest)]
+    found = places_in(path, manifest)
     if not found:
         reason = "holds no CIFAR-10" if os.path.exists(path) else "does not exist, or may not be read"
         raise DataError(_advice([f"{path}: {reason}"], given=True))
@@ -118,7 +107,7 @@ def given_sources(path: Path, manifest: Manifest) -> list[Source]:
 
 
 def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
-    return read_archive(place, manifest) if os.path.isfile(place) else read_folder(place, manifest)
+    return read_place(place, manifest)
 
 
 def network_sources(manifest: Manifest) -> list[Source]:
@@ -256,7 +245,7 @@ def _writing(cache: Path) -> Iterator[None]:
 def _read_host(manifest: Manifest, scratch: Path) -> Files:
     archive = scratch / "archive.tar.gz"
     _download(manifest.url, archive, manifest.limit)
-    return read_archive(archive, manifest)
+    return read_place(archive, manifest)
 
 
 def _download(url: str, target: Path, limit: int) -> None:

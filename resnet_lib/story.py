@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resnet_lib.config import Config
+from resnet_lib.config import SIZES, Config
 from resnet_lib.paper import STORY, TABLE_6
+
+NOT_YET = "not yet run"  # what stands in place of a missing record
 
 # SGD 0.1, momentum 0.9, batch 128, no augmentation: the defaults. Both milestones lie past the end, as in the story.
 BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
@@ -95,3 +97,15 @@ def paper_configs() -> dict[str, Config]:
     # ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)"
     runs["resnet110"] = runs["resnet110"].replace(warmup=400, warmup_start=0.1, warmup_shape="constant")
     return runs
+
+
+def stamp(profile: str) -> str:
+    """What a page, figure or table made at a small profile says on its face; empty for `full`."""
+    if profile == "full":
+        return ""
+    size = SIZES[profile]
+    images = "synthetic images" if profile == "smoke" else "images"
+    return (
+        f"{profile} profile: {size['train_images']:,} {images}, at most {size['epochs']} epochs; "
+        "not the published experiment"
+    )

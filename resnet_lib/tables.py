@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib import story
-from resnet_lib.config import SIZES, TRAIN_IMAGES, Architecture, Config
+from resnet_lib.config import TRAIN_IMAGES, Architecture, Config
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, read_record, runs_folder
 from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference
+from resnet_lib.story import NOT_YET, stamp
 
 Runs = dict[str, list[Record]]  # label -> one record a seed; an empty list: not yet run
 Verdict = Literal["holds", "does not hold", "not decidable at this scale", "not yet run"]
 
-NOT_YET = "not yet run"
 UNDECIDED = "not decidable at this scale"
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
@@ -121,18 +121,6 @@ def story_markdown(profile: str) -> str:
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
 
 
-def stamp(profile: str) -> str:
-    """What a page, figure or table made at a small profile says on its face; empty for `full`."""
-    if profile == "full":
-        return ""
-    size = SIZES[profile]
-    images = "synthetic images" if profile == "smoke" else "images"
-    return (
-        f"{profile} profile: {size['train_images']:,} {images}, at most {size['epochs']} epochs; "
-        "not the published experiment"
-    )
-
-
 # --- claims
 
 
@@ -174,7 +162,7 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
 
 def near(step: story.Step, runs: Runs, profile: str) -> Claim:
     """The story's accuracy, give or take NEAR."""
-    text = f"{step.headline} comes near {step.claimed:g} % test accuracy, within {100 * NEAR:g} points"
+    text = f"“{step.headline}” comes near {step.claimed:g} % test accuracy, within {100 * NEAR:g} points"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy(records)
@@ -214,7 +202,7 @@ def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
         evidence = f"ended at {loss[-1]:.3f}, minimum {loss.min():.3f} in epoch {loss.argmin() + 1}"
         return "holds" if loss[-1] <= (1 + LOSS_TREND) * loss.min() else "does not hold", evidence
 
-    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum: no sign of overfitting in it"
+    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum, which shows no overfitting"
     judges = {"Test loss never rose from one epoch to the next": word, meant: trend}
     return [_decide(text, profile, judge, *runs.values()) for text, judge in judges.items()]
 

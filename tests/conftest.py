@@ -1,4 +1,4 @@
-"""What every test shares: no network, records in a temporary folder, few threads."""
+"""What every test shares: no network, records in a temporary folder, one thread, fixed seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import settings
 from resnet_lib.data import Dataset
 
 os.environ["RESNET_LAB_OFFLINE"] = "1"  # before any test, and inherited by every process a test starts
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny nets; two threads that wait for each other on a busy machine are ten times slower
 
 settings.register_profile("lab", deadline=None, derandomize=True)  # a busy machine is not a failure
 settings.load_profile("lab")
@@ -36,6 +36,11 @@ def no_network():
         patch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
         patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
         yield
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -178,9 +178,7 @@ def test_quick_scales_iterations_milestones_and_warmup_alike():
     assert HUNDRED.replace(warmup=3_910).at("quick").warmup == 4
 
 
-@pytest.mark.parametrize(
-    ("model", "width"), [("resnet20", 4), ("resnet50", 4), ("plain20", 4), ("hub-resnet18", None)]
-)
+@pytest.mark.parametrize(("model", "width"), [("resnet20", 4), ("resnet50", 4), ("plain20", 4), ("hub-resnet18", None)])
 def test_smoke_is_synthetic_and_tiny(model, width):
     small = Config(model=model, epochs=100, milestones=(50, 75)).at("smoke")
     assert small.dataset == "synthetic"

@@ -58,7 +58,7 @@ def test_running_totals_are_the_means_over_all_images(batch_size, smoothing):
     loss, accuracy = totals.read()
     assert totals.count == 300
     assert loss == pytest.approx(F.cross_entropy(logits.double(), labels, label_smoothing=smoothing).item(), rel=1e-6)
-    assert accuracy == (logits.argmax(1) == labels).float().mean().double().item()
+    assert accuracy == (logits.argmax(1) == labels).double().mean().item()
 
 
 def test_running_totals_do_not_hold_the_graph():

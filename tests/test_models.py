@@ -53,8 +53,8 @@ def test_logits_and_statistics_are_torchvisions(twins, side, dtype, tolerance, t
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(2), dtype=dtype)
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), rtol=tolerance, atol=tolerance)
-    expected = from_torchvision(theirs.state_dict())
-    for name, value in ours.state_dict().items():
+    expected = from_torchvision(dict(theirs.named_buffers()))
+    for name, value in ours.named_buffers():
         torch.testing.assert_close(value, expected[name], rtol=tolerance, atol=tolerance)
 
 
@@ -133,11 +133,14 @@ def test_either_stem_fits_either_body_at_any_width(name, width, stem):
     assert net.stem(torch.zeros(2, 3, 32, 32)).shape == (2, width, side, side)
 
 
-@pytest.mark.parametrize(("name", "sides", "widths"), [
-    ("resnet20", (32, 16, 8), (16, 32, 64)),
-    ("resnet18", (8, 4, 2, 1), (64, 128, 256, 512)),
-    ("resnet50", (8, 4, 2, 1), (256, 512, 1024, 2048)),
-])
+@pytest.mark.parametrize(
+    ("name", "sides", "widths"),
+    [
+        ("resnet20", (32, 16, 8), (16, 32, 64)),
+        ("resnet18", (8, 4, 2, 1), (64, 128, 256, 512)),
+        ("resnet50", (8, 4, 2, 1), (256, 512, 1024, 2048)),
+    ],
+)
 def test_maps_halve_as_filters_double(name, sides, widths):
     net = build(name).eval()
     x = net.stem(torch.zeros(1, 3, 32, 32))

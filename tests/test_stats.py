@@ -70,10 +70,10 @@ def test_pairing_is_narrower_than_two_separate_intervals():
     assert paired.high - paired.low == pytest.approx(2 * 1.96 * np.sqrt(0.05 / 10_000), rel=0.1)
 
 
-@pytest.mark.parametrize("seeds", [1, 4])
+@pytest.mark.parametrize("seeds", [1, 3])
 def test_difference_covers_the_truth(seeds):
     rng = np.random.default_rng(7)
-    trials, covered = 100, 0
+    trials, covered = 60, 0
     for _ in range(trials):
         difficulty = rng.beta(1.6, 0.4, 500)
         luck = rng.normal(0, 0.02 if seeds > 1 else 0, (2, seeds, 1))

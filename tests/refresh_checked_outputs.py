@@ -1,0 +1,38 @@
+"""Renew the checked outputs of the source notebooks after an intended change: python tests/refresh_checked_outputs.py
+
+Executes them at the smoke profile in an empty folder, and keeps the outputs of the cells that nbval compares.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from resnet_lib import lab
+
+CHECKED = "# NBVAL_CHECK_OUTPUT"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"RESNET_LAB_REPORTS": folder, "RESNET_LAB_OFFLINE": "1"}
+        failed = [outcome for outcome in lab.report("smoke", done=print) if outcome.error]
+        if failed:
+            raise SystemExit(f"not renewed: {', '.join(outcome.name for outcome in failed)} failed")
+        for name in lab.STEPS:
+            executed = nbformat.read(Path(folder) / "smoke" / f"{name}.ipynb", as_version=4)
+            outputs = {cell.source: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
+            notebook = nbformat.read(lab.source(name), as_version=4)
+            for cell in notebook.cells:
+                if cell.cell_type == "code":
+                    cell.outputs = outputs[cell.source] if cell.source.startswith(CHECKED) else []
+                    cell.execution_count = None
+                    for output in cell.outputs:
+                        if "execution_count" in output:
+                            output["execution_count"] = None
+            nbformat.write(notebook, lab.source(name))
+
+
+if __name__ == "__main__":
+    main()

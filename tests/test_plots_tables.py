@@ -1,0 +1,290 @@
+"""Figures, tables and claims, from real runs at smoke size and from crafted records at full size."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from resnet_lib import data, experiment, paper, plots, story, tables
+from resnet_lib.progress import Quiet
+from resnet_lib.records import RunFolder
+from resnet_lib.schedule import drops_before
+from resnet_lib.tables import Claim
+
+IMAGES = 2_000
+BETTER = {"no drop": 0.70, "more weight decay": 0.74, "one drop": 0.76, "two drops": 0.78}
+
+
+@pytest.fixture(autouse=True)
+def no_warnings(monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # durability is tested elsewhere, and costs seconds here
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """A reports folder with two seeds of step 01 and of ResNet-20, really trained."""
+    folder = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNET_LAB_REPORTS", str(folder))
+        for config in (story.BASELINE, story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"]):
+            for seed in (0, 1):
+                experiment.run(config.at("smoke").replace(seed=seed), "smoke", show=Quiet())
+    return folder
+
+
+@pytest.fixture
+def trained(smoke, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(smoke))
+    return tables.story_runs("smoke")
+
+
+def craft(config, right, test_loss=None, profile="full", seed=0):
+    """A record of a run that never was: the first `right` of the images are correct, losses fall steadily."""
+    config = config.replace(seed=seed)
+    folder = RunFolder.of(config, profile)
+    folder.start()
+    losses = np.linspace(2, 1, config.epochs) if test_loss is None else test_loss
+    for epoch, loss in enumerate(losses, 1):
+        step = epoch * config.steps_per_epoch()
+        row = {"epoch": epoch, "step": step, "lr": 0.1, "drops": drops_before(step - 1, config)}
+        row |= {"train_loss": 3 / epoch, "train_accuracy": 0.5}
+        folder.append(row | {f"{config.held_out}_loss": float(loss), f"{config.held_out}_accuracy": right})
+    labels = (np.arange(IMAGES) % 10).astype(np.uint8)
+    predicted = np.where(np.arange(IMAGES) < right * IMAGES, labels, (labels + 1) % 10).astype(np.uint8)
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (labels, predicted), 1)
+    result = {"accuracy": right, "confusion": confusion.tolist(), "classes": list(data.CLASSES)}
+    result["per_class_accuracy"] = (confusion.diagonal() / confusion.sum(axis=1)).tolist()
+    return folder.finish(result, {"predicted": predicted, "label": labels, "confidence": np.ones(IMAGES, np.float16)})
+
+
+def judged(notebook, profile="full"):
+    return tables.claims(notebook, tables.story_runs(profile)[notebook], profile)
+
+
+def texts(figure):
+    return " | ".join(text.get_text() for text in figure.findobj(plt.Text))
+
+
+# --- the story and the paper
+
+
+def test_story_is_told_with_its_numbers():
+    assert {step.notebook: step.claimed for step in story.STEPS} == {
+        "01_ten_epochs": 50, "02_hundred_epochs": 82, "03_cifar_architecture": 80, "04_torch_hub_check": 83,
+    }  # fmt: skip
+    assert story.BASELINE.milestone_steps()[0] > story.BASELINE.total_steps()
+    configs = story.all_configs()
+    assert len(configs) == len({config.fingerprint for config in configs.values()}) == 10
+    assert not any(config.crop or config.flip for config in configs.values())
+
+
+def test_paper_agrees_with_the_networks():
+    from resnet_lib import models
+
+    for model in ("resnet20", "resnet110"):
+        config = story.paper_configs()[model]
+        millions = models.count_parameters(models.build(config, 10)) / 1e6
+        assert millions == pytest.approx(paper.TABLE_6[model].parameters, abs=0.05)
+    assert paper.TABLE_6["resnet20"].accuracy == 91.25
+
+
+# --- finding records, tables
+
+
+def test_finds_every_seed_by_fingerprint(trained):
+    assert [record.config.seed for record in trained["01_ten_epochs"]["ResNet-50"]] == [0, 1]
+    assert trained["02_hundred_epochs"]["no drop"] == []
+    assert set(tables.overlay(trained)) == set(story.all_configs())
+
+
+def test_results_show_the_record_or_say_not_yet_run(trained):
+    table = tables.results(trained, "smoke").set_index("run")
+    mean = np.mean([record.accuracy for record in trained["01_ten_epochs"]["ResNet-50"]])
+    row = table.loc["ResNet-50"]
+    assert row["ours %"] == f"{100 * mean:.1f}"
+    assert (row["published %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
+    assert row["drops"] == "0 of 2"
+    assert table.loc["two drops", "ours %"] == "not yet run"
+    assert table.loc["hub ResNet-18", "network"] == "ResNet-18 (torch.hub)"
+
+
+def test_markdown_has_a_row_a_run_and_the_paper():
+    craft(story.BASELINE, 0.503)
+    text = tables.story_markdown("full")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 10 + 5
+    assert len({row.count("|") for row in rows}) == 1
+    assert "| 50 | 50.3 | [4" in rows[2]
+    assert "| 91.25 | not yet run |" in rows[12]
+    assert "profile" not in text
+    assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
+
+
+# --- claims
+
+
+def test_small_runs_decide_no_accuracy_and_print_no_measured_number(trained):
+    drops, *others = [judged("01_ten_epochs", "smoke")[1], *judged("01_ten_epochs", "smoke")[2:]]
+    assert str(drops) == (
+        "The learning-rate drops never came: holds (0 of 2 happened: scheduled after 10 and 15 epochs, the run has 2)."
+    )
+    assert {(claim.verdict, claim.evidence) for claim in others} == {("not decidable at this scale", "")}
+    assert judged("01_ten_epochs", "smoke")[0].verdict == "not decidable at this scale"
+
+
+@pytest.mark.parametrize("step", story.STEPS, ids=lambda step: step.notebook)
+def test_without_records_every_claim_is_not_yet_run(step):
+    assert {claim.verdict for claim in judged(step.notebook)} == {"not yet run"}
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(0.50, "holds"), (0.60, "does not hold"), (0.55, "not decidable at this scale")]
+)
+def test_near_is_judged_by_the_whole_interval(right, verdict):
+    craft(story.BASELINE, right)
+    claim = judged("01_ten_epochs")[0]
+    assert claim.verdict == verdict
+    assert f"{100 * right:.1f} % [" in str(claim)
+
+
+@pytest.mark.parametrize(
+    ("losses", "word", "trend"),
+    [
+        (np.linspace(2, 1, 10), "holds", "holds"),
+        ([2, 1.8, 1.9, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1], "does not hold", "holds"),  # a wobble is no trend
+        ([2, 1.5, 1.2, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "does not hold", "does not hold"),
+    ],
+)
+def test_a_wobble_of_the_test_loss_is_told_from_a_trend(losses, word, trend):
+    craft(story.BASELINE, 0.5, losses)
+    said = judged("01_ten_epochs")[2:]
+    assert [claim.verdict for claim in said] == [word, trend]
+    if word != "holds" and trend == "holds":
+        assert said[0].evidence == "rose 1 of 9 times, most by 0.100 in epoch 3"
+
+
+def test_comparisons_follow_the_data_in_both_directions():
+    step = story.step("02_hundred_epochs")
+    for label, config in step.configs.items():
+        craft(config, BETTER.get(label, 0.74))  # with both, worse than two drops alone
+    verdicts = [claim.verdict for claim in judged(step.notebook)]
+    assert verdicts == ["holds", "holds", "does not hold", "holds", "holds", "does not hold"]
+
+
+def test_a_small_difference_of_single_seeds_decides_nothing():
+    step = story.step("02_hundred_epochs")
+    for label in ("no drop", "more weight decay"):
+        craft(step.configs[label], 0.70 if label == "no drop" else 0.709)
+    claim = judged(step.notebook)[1]
+    assert claim.verdict == "not decidable at this scale"
+    assert "+0.9 points" in claim.evidence
+    assert "below 3 seeds" in claim.evidence
+
+
+def test_hub_is_compared_with_our_network():
+    craft(story.step("04_torch_hub_check").configs["hub ResNet-50"], 0.83)
+    assert judged("04_torch_hub_check")[1].verdict == "not yet run"
+    craft(story.TUNED, 0.78)
+    claim = judged("04_torch_hub_check")[1]
+    assert claim.verdict == "does not hold"
+    assert "theirs less ours: +5.0 points" in claim.evidence
+
+
+def test_other_parameters_are_not_the_story():
+    record = craft(story.BASELINE.replace(milestones=(3, 6)), 0.5)
+    near, drops, *_ = tables.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
+    assert near.verdict == "not yet run"
+    assert "other parameters" in near.evidence
+    assert drops.verdict == "does not hold"
+    assert "2 of 2 happened" in drops.evidence
+
+
+def test_claim_reads_as_a_sentence():
+    assert str(Claim("A", "holds", "b")) == "A: holds (b)."
+    assert str(Claim("A", "not yet run")) == "A: not yet run."
+
+
+# --- figures
+
+
+@pytest.mark.parametrize("quantity", ["train_loss", "test_acc", "test_loss"])
+def test_curves_draw_the_history(trained, quantity):
+    runs = trained["01_ten_epochs"]
+    figure = plots.curves(runs, quantity, "smoke")
+    column = {"test_acc": "test_accuracy"}.get(quantity, quantity)
+    mean = np.mean([[row[column] for row in record.history] for record in runs["ResNet-50"]], axis=0)
+    line = figure.axes[0].lines[0]
+    assert line.get_xdata().tolist() == [1, 2]
+    assert line.get_ydata() == pytest.approx(mean * (100 if quantity == "test_acc" else 1))
+    assert line.get_marker() != "None"
+    assert "smoke profile: 200 synthetic images" in texts(figure)
+    assert "ResNet-50 (n = 2)" in texts(figure)
+    assert plt.get_fignums() == []
+
+
+def test_curves_mark_drops_references_and_missing_runs(tmp_path):
+    step = story.step("02_hundred_epochs")
+    craft(step.configs["two drops"], 0.78)
+    figure = plots.curves(tables.find_runs(step.configs, "full"), "test_acc", "full")
+    ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    assert [list(line.get_xdata()) for line in ticks] == [[50, 75]]
+    assert "story: 82 %" in texts(figure)
+    assert "no drop: not yet run" in texts(figure)
+    assert "profile" not in texts(figure)
+    loss = plots.curves(tables.find_runs(step.configs, "full"), "train_loss", "full")
+    assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
+    plots.save(loss, tmp_path / "loss.png")  # draws without a warning
+
+
+def test_validation_is_never_called_test():
+    record = craft(story.BASELINE.replace(split="train45k"), 0.5)
+    assert plots.curves({"x": [record]}, "test_acc", "full").axes[0].get_ylabel() == "Validation accuracy (%)"
+    assert plots.curves({"x": [record]}, "test_loss", "full").axes[0].get_ylabel() == "Validation loss (nats)"
+
+
+def test_one_epoch_and_nothing_at_all_can_be_drawn(tmp_path):
+    single = craft(story.BASELINE.replace(epochs=1), 0.5)
+    figure = plots.curves({"one": [single], "none": []}, "test_acc", "quick")
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    plots.save(figure, tmp_path / "one.png")
+    empty = plots.curves({"none": []}, "test_acc", "full")
+    assert "none: not yet run" in texts(empty)
+    plots.save(empty, tmp_path / "none.png")
+
+
+def test_same_record_same_bytes(trained, tmp_path):
+    digests = set()
+    for name in ("a.png", "b.png"):
+        plots.save(plots.curves(tables.overlay(trained), "test_loss", "smoke"), tmp_path / name)
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
+    figure = plots.images(tiny_dataset)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"{name}  12" for name in "abcdefghij"]
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    first_of_b = tiny_dataset.train_images[tiny_dataset.train_labels == 1][0]
+    assert np.array_equal(canvas[35:67, :32], first_of_b.transpose(1, 2, 0))
+    plots.save(figure, tmp_path / "images.png")
+
+
+def test_confusion_and_classes_show_the_record(tmp_path):
+    record = craft(story.BASELINE, 0.75)
+    figure = plots.confusion(record)
+    assert figure.axes[0].collections[0].get_array().reshape(10, 10)[0, 0] == pytest.approx(75)
+    assert "accuracy 75.0 %" in texts(figure)
+    plots.save(figure, tmp_path / "confusion.png")
+    dots = plots.per_class({"ours": [record], "theirs": []})
+    assert dots.axes[0].lines[0].get_xdata() == pytest.approx(75)
+    assert "theirs: not yet run" in texts(dots)
+    plots.save(dots, tmp_path / "classes.png")

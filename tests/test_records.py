@@ -1,0 +1,294 @@
+"""Records and checkpoints: what a crash, a second process or a stranger's file can do to them."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from resnet_lib import checkpoint, records
+from resnet_lib.checkpoint import CheckpointError
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.records import RecordError, RunFolder, read_history, read_record, read_records, write_atomic
+
+ROWS = [
+    {"epoch": n, "step": 4 * n, "lr": 0.1 / 3, "drops": 0, "train_loss": 2.0 / n, "test_accuracy": 1 - 0.7 / n}
+    for n in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def folder():
+    """A run's folder with three rows of history."""
+    run = RunFolder.of(Config(), "full")
+    run.start()
+    for row in ROWS:
+        run.append(row)
+    return run
+
+
+@pytest.fixture
+def finished(folder):
+    random = np.random.default_rng(0)
+    predictions = {
+        "predicted": random.integers(0, 10, 50, np.uint8),
+        "confidence": random.random(50).astype(np.float16),
+        "label": random.integers(0, 10, 50, np.uint8),
+    }
+    return folder.finish({"accuracy": 0.5}, predictions), predictions
+
+
+# --- the history
+
+
+def test_history_round_trip_is_exact(folder):
+    assert folder.rows() == ROWS
+    assert [type(folder.rows()[0][name]) for name in ("epoch", "step", "drops", "lr")] == [int, int, int, float]
+
+
+def test_a_torn_last_line_is_left_out_wherever_it_is_torn(folder):
+    path = folder.path / "history.csv"
+    whole = path.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for missing in range(1, last + 1):
+        path.write_bytes(whole[:-missing])
+        assert read_history(path) == ROWS[:2], f"{missing} bytes missing"
+        folder.trim(2)
+        folder.append(ROWS[2])
+        assert path.read_bytes() == whole
+
+
+def test_a_torn_header_is_no_history(folder):
+    path = folder.path / "history.csv"
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    for length in range(len(header) + 1):
+        path.write_bytes(header[:length])
+        assert folder.rows() == []
+        folder.trim(0)
+        folder.append(ROWS[0])
+        assert folder.rows() == ROWS[:1]
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 3])
+def test_trim_keeps_what_the_checkpoint_knows(folder, epochs):
+    folder.trim(epochs)
+    assert folder.rows() == ROWS[:epochs]
+
+
+def test_trim_refuses_a_history_shorter_than_the_checkpoint(folder):
+    with pytest.raises(RecordError, match=r"history\.csv has 3 rows, the checkpoint 4: delete"):
+        folder.trim(4)
+
+
+# --- the folder
+
+
+def test_names_of_folders(reports):
+    assert RunFolder.of(Config(seed=4), "quick").path == reports / "quick" / "runs" / "resnet20-10ep-s4-f12f2e92b789"
+
+
+def test_start_may_be_called_again(folder):
+    before = (folder.path / "config.json").read_bytes()
+    folder.start()
+    assert (folder.path / "config.json").read_bytes() == before
+    assert records.read_config(folder.path / "config.json") == folder.config
+
+
+def test_a_folder_with_another_config_is_refused(folder):
+    other = RunFolder(folder.path, Config(lr=0.2))
+    with pytest.raises(RecordError, match=r"config\.json describes another run"):
+        other.start()
+    assert records.read_config(folder.path / "config.json") == Config()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"epochs": 0}', '{"colour": 1}', '"é'])
+def test_a_damaged_config_is_named(folder, content):
+    path = folder.path / "config.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        folder.start()
+    assert path.read_text() == content
+
+
+def test_finished_means_that_there_is_a_result(folder):
+    assert not folder.finished
+    folder.finish({"accuracy": 0.5}, {})
+    assert folder.finished
+
+
+# --- the record
+
+
+def test_record_round_trip(finished):
+    record, predictions = finished
+    again = read_record(record.path)
+    assert (again.config, again.history, again.result) == (Config(), ROWS, {"accuracy": 0.5})
+    assert again.accuracy == 0.5
+    assert again.predictions.keys() == predictions.keys()
+    for name, values in predictions.items():
+        assert again.predictions[name].dtype == values.dtype
+        np.testing.assert_array_equal(again.predictions[name], values)
+    np.testing.assert_array_equal(again.correct, predictions["predicted"] == predictions["label"])
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "result.json"])
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_a_damaged_record_is_named_with_what_to_do(finished, name, damage):
+    path = finished[0].path / name
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"epoch\n\xff\n")
+    with pytest.raises(RecordError, match=r"resnet20-10ep.*restore it, or delete"):
+        read_record(finished[0].path)
+
+
+def test_only_finished_runs_are_read_in_order_of_their_names():
+    for seed in (2, 1, 3):
+        run = RunFolder.of(Config(seed=seed), "quick")
+        run.start()
+        run.append(ROWS[0])
+        if seed < 3:
+            run.finish({}, {})
+    assert [record.config.seed for record in read_records("quick")] == [1, 2]
+    assert read_records("full") == []
+
+
+def test_a_result_that_is_not_a_number_is_never_written(folder):
+    with pytest.raises(ValueError, match="JSON"):
+        folder.finish({"loss": float("nan")}, {})
+    assert not folder.finished
+
+
+# --- one process at a time
+
+
+def hold(path, locked):
+    with RunFolder(path, Config()).lock():
+        locked.set()
+        signal.pause()
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone_even_if_killed(folder):
+    context = multiprocessing.get_context("fork")
+    locked = context.Event()
+    other = context.Process(target=hold, args=(folder.path, locked), daemon=True)
+    other.start()
+    try:
+        assert locked.wait(30)
+        with pytest.raises(RecordError, match=rf"{folder.path} is being trained by process {other.pid}"), folder.lock():
+            pytest.fail("two processes hold one folder")
+    finally:
+        other.kill()
+        other.join()
+    with folder.lock():
+        assert (folder.path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_the_lock_is_released_after_an_error(folder):
+    with pytest.raises(KeyError), folder.lock():
+        raise KeyError
+    with folder.lock(), pytest.raises(RecordError), folder.lock():
+        pass
+
+
+# --- atomic writes
+
+
+@pytest.mark.parametrize("existing", [None, b"old"], ids=["new", "old"])
+@pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, existing, failing, error):
+    path = tmp_path / "file"
+    if existing:
+        path.write_bytes(existing)
+
+    def fail(*arguments):
+        raise error
+
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, fail)
+        with pytest.raises(type(error)):
+            write_atomic(path, b"new")
+    assert sorted(tmp_path.iterdir()) == before
+    assert not existing or path.read_bytes() == existing
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_failed_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"epoch": 1})
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save(path, {"epoch": 2})
+    assert checkpoint.load(path) == {"epoch": 1}
+
+
+# --- checkpoints
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"epoch": 3, "model": {"w": torch.arange(4.0)}, "choice": {"device": "cpu"}})
+    return path
+
+
+def test_checkpoint_round_trip(saved):
+    state = checkpoint.load(saved)
+    assert torch.equal(state["model"].pop("w"), torch.arange(4.0))
+    assert state == {"epoch": 3, "model": {}, "choice": {"device": "cpu"}}
+
+
+def test_a_flipped_byte_is_refused_wherever_it_is(saved):
+    content = saved.read_bytes()
+    head = len(checkpoint.MAGIC) + checkpoint.DIGEST_BYTES
+    for place in [*range(head + 8), *range(head + 8, len(content), 41), len(content) - 1]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        saved.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a whole checkpoint"):
+            checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("length", [0, 1, 24, 40, 56, 57, -1])
+def test_a_truncated_checkpoint_is_refused(saved, length):
+    saved.write_bytes(saved.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a whole checkpoint"):
+        checkpoint.load(saved)
+
+
+class Payload:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with a valid digest", "bare"])
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path, monkeypatch, writer, whole):
+    path, trace = tmp_path / "checkpoint.pt", tmp_path / "trace"
+    if writer == "pickle":
+        monkeypatch.setattr(torch, "save", partial(pickle.dump, protocol=2))
+    if whole:
+        checkpoint.save(path, {"model": Payload(trace)})
+    else:
+        torch.save({"model": Payload(trace)}, path.open("wb"))
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        checkpoint.load(path)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Payload(trace)))  # it would have run elsewhere
+    assert trace.exists()
+
+
+def test_the_result_is_json_that_others_can_read(finished):
+    assert json.loads((finished[0].path / "result.json").read_text()) == {"accuracy": 0.5}

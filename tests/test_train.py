@@ -1,0 +1,423 @@
+"""The loop, run for real on tiny sets: right to the last digit, the same every time, interrupted or not."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnet_lib import checkpoint, data, experiment, train
+from resnet_lib.config import Config
+from resnet_lib.device import Choice, DeviceError, choose
+from resnet_lib.loader import EvaluationBatches, Normalizer
+from resnet_lib.progress import Quiet
+from resnet_lib.records import RunFolder
+from resnet_lib.train import Diverged
+
+CPU = Choice(device="cpu", threads=1, channels_last=True)
+TINY = Config(
+    model="resnet8", width=4, train_images=120, test_images=40, batch_size=32, crop=4, flip=True, lr=0.05,
+    epochs=4, milestones=(2, 3), nesterov=True, normalize="pixel",
+)  # fmt: skip
+
+
+def fit(folder, dataset, config=TINY, progress=None, choice=CPU):
+    """One call of the loop in `folder`: its evaluation and what it left on disk."""
+    run = RunFolder(folder, config)
+    run.start()
+    model, _ = experiment.build_model(config)
+    evaluation = train.fit(model, dataset, config, choice, run, progress or Quiet())
+    return SimpleNamespace(
+        model=model, evaluation=evaluation, history=run.rows(), state=checkpoint.load(run.checkpoint)
+    )
+
+
+def untimed(history):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
+
+
+def assert_same(one, two):
+    """Bit by bit: weights, statistics, momentum, counters, history and predictions."""
+    for name, value in one.state["model"].items():
+        assert torch.equal(value, two.state["model"][name]), name
+    momentum, again = (run.state["optimizer"]["state"] for run in (one, two))
+    assert momentum.keys() == again.keys()
+    for index in momentum:
+        assert torch.equal(momentum[index]["momentum_buffer"], again[index]["momentum_buffer"])
+    assert one.state["optimizer"]["param_groups"] == two.state["optimizer"]["param_groups"]
+    assert (one.state["epoch"], one.state["step"]) == (two.state["epoch"], two.state["step"])
+    assert untimed(one.history) == untimed(two.history)
+    assert one.evaluation.loss == two.evaluation.loss
+    np.testing.assert_array_equal(one.evaluation.predicted, two.evaluation.predicted)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, tiny_dataset):
+    return fit(tmp_path_factory.mktemp("uninterrupted"), tiny_dataset)
+
+
+# --- every step of SGD
+
+
+class Doubles:
+    """Stands in for `TrainBatches`: 84 images of 6 numbers in 7 batches, float64, another order each epoch."""
+
+    def __init__(self):
+        random = np.random.default_rng(3)
+        self.images = torch.from_numpy(random.normal(size=(84, 6)))
+        self.labels = torch.from_numpy(random.integers(0, 4, 84))
+
+    def epoch(self, epoch):
+        order = torch.from_numpy(np.random.default_rng(epoch).permutation(84))
+        for chosen in order.split(12):
+            yield self.images[chosen], self.labels[chosen]
+
+
+def sgd_by_hand(weights, batches, rates, config):
+    """Sutskever et al. 2013 as PyTorch writes it, in NumPy, on linear-tanh-linear: weights and loss of every step."""
+    weights, velocity, losses = [w.copy() for w in weights], [np.zeros_like(w) for w in weights], []
+    for (images, labels), lr in zip(batches, rates, strict=False):
+        w1, b1, w2, b2 = weights
+        hidden = np.tanh(images @ w1.T + b1)
+        scores = np.exp(hidden @ w2.T + b2)
+        share = scores / scores.sum(1, keepdims=True)
+        target = (1 - config.label_smoothing) * np.eye(4)[labels] + config.label_smoothing / 4
+        losses.append(-(target * np.log(share)).sum(1).mean())
+        d_out = (share - target) / len(labels)
+        d_hidden = d_out @ w2 * (1 - hidden**2)
+        gradients = d_hidden.T @ images, d_hidden.sum(0), d_out.T @ hidden, d_out.sum(0)
+        for i, gradient in enumerate(gradients):
+            gradient = gradient + config.weight_decay * weights[i]
+            velocity[i] = config.momentum * velocity[i] + gradient
+            step = gradient + config.momentum * velocity[i] if config.nesterov else velocity[i]
+            weights[i] = weights[i] - lr * step
+    return weights, losses
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"momentum": 0},
+        {},
+        {"nesterov": True},
+        {"nesterov": True, "weight_decay": 0.05},
+        {"weight_decay": 0.05, "label_smoothing": 0.2},
+    ],
+    ids=str,
+)
+def test_twenty_steps_of_sgd_against_numpy(changes):
+    config = Config(iterations=20, milestones=(5, 12), lr=0.3, gamma=0.5, **changes)
+    rates = [0.3] * 5 + [0.15] * 7 + [0.075] * 8
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)).double()
+    batches, optimizer = Doubles(), train.make_optimizer(model, config)
+    passes = [(x.numpy(), y.numpy()) for epoch in range(3) for x, y in batches.epoch(epoch)]
+    expected, losses = sgd_by_hand([p.detach().numpy() for p in model.parameters()], passes, rates, config)
+
+    step = 0
+    for epoch in range(3):
+        totals, after = train.train_epoch(model, optimizer, batches, epoch, step, config, Quiet())
+        assert totals.read()[0] == pytest.approx(np.mean(losses[step:after]), abs=1e-9)
+        step = after
+    assert step == 20  # the third pass stops one batch early
+    for parameter, value in zip(model.parameters(), expected, strict=True):
+        np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=0, atol=1e-9)
+
+
+def test_weight_decay_is_on_all_parameters_as_in_the_paper():
+    model, _ = experiment.build_model(TINY)
+    groups = train.make_optimizer(model, TINY).param_groups
+    assert [group["weight_decay"] for group in groups] == [1e-4]
+    assert len(groups[0]["params"]) == len(list(model.parameters()))
+
+
+# --- the same every time
+
+
+def test_the_history_tells_what_was_done(uninterrupted):
+    rows = uninterrupted.history
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows] == [4, 8, 12, 16]
+    assert [row["lr"] for row in rows] == pytest.approx([0.05, 0.05, 0.005, 0.0005])
+    assert [row["drops"] for row in rows] == [0, 0, 1, 2]
+    assert rows[-1]["test_accuracy"] == uninterrupted.evaluation.accuracy
+    assert rows[-1]["test_loss"] == uninterrupted.evaluation.loss
+    assert all(row["seconds"] > 0 and row["images_per_second"] > 0 for row in rows)
+
+
+def test_one_seed_gives_one_result(tmp_path, tiny_dataset, uninterrupted):
+    torch.manual_seed(99)  # whatever happened before in this process
+    assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
+
+
+def test_another_seed_gives_another(tmp_path, tiny_dataset, uninterrupted):
+    other = fit(tmp_path, tiny_dataset, TINY.replace(seed=1))
+    assert not torch.equal(other.state["model"]["fc.weight"], uninterrupted.state["model"]["fc.weight"])
+    assert other.history[0]["train_loss"] != uninterrupted.history[0]["train_loss"]
+
+
+class Interrupting(Quiet):
+    """Ctrl-C at an optimizer step, counted over all steps of this process."""
+
+    def __init__(self, at):
+        self.left, self.ended = at, False
+
+    def step(self, images):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def end(self):
+        self.ended = True
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 11, 16], ids=lambda n: f"step {n} of 16")
+def test_resumed_after_an_interrupt_is_as_if_uninterrupted(tmp_path, tiny_dataset, uninterrupted, steps):
+    progress = Interrupting(steps)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, tiny_dataset, progress=progress)
+    assert progress.ended
+    assert len(RunFolder(tmp_path, TINY).rows()) == (steps - 1) // 4
+    assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
+
+
+def test_interrupted_again_and_again(tmp_path, tiny_dataset, uninterrupted):
+    for _ in range(3):  # each time in the second epoch of the attempt
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, tiny_dataset, progress=Interrupting(6))
+    assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
+
+
+@pytest.mark.parametrize("torn", [0, 1, 30], ids=lambda n: f"{n} bytes missing")
+def test_resumed_after_dying_between_history_and_checkpoint(tmp_path, tiny_dataset, uninterrupted, monkeypatch, torn):
+    save, saves = checkpoint.save, []
+
+    def dying(path, state):
+        saves.append(state["epoch"])
+        if len(saves) == 3:
+            raise SystemExit
+        save(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", dying)
+        with pytest.raises(SystemExit):
+            fit(tmp_path, tiny_dataset)
+    history = tmp_path / "history.csv"
+    assert len(RunFolder(tmp_path, TINY).rows()) == 3  # one more than the checkpoint knows
+    history.write_bytes(history.read_bytes()[: -torn or None])
+    assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
+
+
+def test_fitting_a_trained_run_only_evaluates(tmp_path, tiny_dataset, uninterrupted, monkeypatch):
+    fit(tmp_path, tiny_dataset)
+    monkeypatch.setattr(train, "train_epoch", None)
+    assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
+
+
+@pytest.mark.parametrize(("iterations", "steps"), [(10, [4, 8, 10]), (3, [3]), (8, [4, 8])])
+def test_the_last_epoch_may_be_partial(tmp_path, tiny_dataset, iterations, steps):
+    config = TINY.replace(iterations=iterations, milestones=(2,))
+    run = fit(tmp_path / "whole", tiny_dataset, config)
+    assert [row["step"] for row in run.history] == steps
+    assert run.history[0]["drops"] == 1
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "broken", tiny_dataset, config, Interrupting(iterations))
+    assert_same(fit(tmp_path / "broken", tiny_dataset, config), run)
+
+
+def test_channels_last_is_a_matter_of_speed_alone(tmp_path, tiny_dataset, uninterrupted):
+    plain = fit(tmp_path, tiny_dataset, choice=replace(CPU, channels_last=False))
+    assert plain.history[0]["train_loss"] == pytest.approx(uninterrupted.history[0]["train_loss"], rel=1e-3)
+
+
+# --- evaluation
+
+
+@pytest.fixture
+def evaluable(tiny_dataset, uninterrupted):
+    model, _ = experiment.build_model(TINY)
+    model.load_state_dict(uninterrupted.state["model"])
+    normalize = Normalizer(tiny_dataset.train_images, "pixel", torch.device("cpu"))
+    return model, EvaluationBatches(tiny_dataset.test_images, tiny_dataset.test_labels, normalize, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_leaves_everything_as_it_was(evaluable, training):
+    model, batches = evaluable
+    model.train(training)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    first = train.evaluate(model, batches, TINY)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random[0])
+    assert np.random.get_state()[1].tolist() == random[1]
+    assert all(module.training == training for module in model.modules())
+    assert train.evaluate(model, batches, TINY).loss == first.loss
+    assert torch.is_grad_enabled()
+
+
+def test_evaluation_depends_on_neither_mode_nor_batches(evaluable, monkeypatch, uninterrupted):
+    model, batches = evaluable
+    whole = train.evaluate(model.train(), batches, TINY)
+    monkeypatch.setattr("resnet_lib.loader.EVALUATION_BATCH", 7)
+    parts = train.evaluate(model.eval(), batches, TINY)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert whole.loss == pytest.approx(uninterrupted.evaluation.loss, rel=1e-5)
+
+
+# --- learning
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_small_net_learns_the_synthetic_set(tmp_path, precision):
+    config = Config(
+        dataset="synthetic", train_images=600, test_images=200, model="resnet8", width=8, epochs=6, batch_size=25,
+        schedule="onecycle", lr=0.2, precision=precision,
+    )  # fmt: skip
+    run = fit(tmp_path, data.load(config), config)
+    assert run.evaluation.accuracy > 0.4  # chance is 0.1, whose standard deviation here is 0.02
+    assert run.history[-1]["train_loss"] < 0.75 * run.history[0]["train_loss"]
+    assert {p.dtype for p in run.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_is_what_the_config_says(tiny_dataset, evaluable, precision, expected):
+    model, batches = evaluable
+    seen = []
+    model.fc.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    evaluation = train.evaluate(model, batches, TINY.replace(precision=precision))
+    assert seen == [expected]
+    assert 0 < evaluation.loss < 10
+
+
+def test_label_smoothing_acts_on_training_alone(tmp_path, tiny_dataset):
+    smooth, plain = (
+        fit(tmp_path / str(s), tiny_dataset, TINY.replace(epochs=1, milestones=(), lr=1e-9, label_smoothing=s))
+        for s in (0.5, 0.0)
+    )  # at this rate nothing is learned, so that only the losses differ
+    assert smooth.evaluation.loss == pytest.approx(plain.evaluation.loss, rel=1e-4)
+    assert smooth.history[0]["train_loss"] != pytest.approx(plain.history[0]["train_loss"], rel=1e-3)
+
+
+def test_divergence_is_told_with_where_and_what_to_try(tmp_path, tiny_dataset):
+    config = TINY.replace(lr=100.0, weight_decay=1.0, epochs=20, milestones=())  # each step: weights times -99
+    with pytest.raises(
+        Diverged, match=r"resnet8-20ep-s0-\w+: .*(nan|inf).* in epoch \d.*lr 100.*smaller lr or a warmup"
+    ):
+        fit(tmp_path, tiny_dataset, config)
+
+
+def test_a_net_that_diverges_at_the_last_step_is_not_a_result(tmp_path, tiny_dataset, monkeypatch):
+    """The losses of the last epoch are taken before its last step, which may be the one that breaks the net."""
+    evaluate = train.evaluate
+    monkeypatch.setattr(train, "evaluate", lambda *arguments: replace(evaluate(*arguments), loss=float("nan")))
+    with pytest.raises(Diverged, match="test loss nan in epoch 1"):
+        fit(tmp_path, tiny_dataset)
+    assert RunFolder(tmp_path, TINY).rows() == []
+
+
+# --- run
+
+
+SYNTHETIC = TINY.replace(dataset="synthetic", epochs=3, milestones=(2,))
+
+
+@pytest.fixture
+def trained(reports):
+    return experiment.run(SYNTHETIC, choice=CPU, show=Quiet())
+
+
+def test_a_finished_run_is_loaded_not_trained_again(trained, monkeypatch):
+    monkeypatch.setattr(train, "fit", None)
+    monkeypatch.setattr(data, "load", None)
+    again = experiment.run(SYNTHETIC)
+    assert (again.config, again.history, again.result) == (trained.config, trained.history, trained.result)
+    assert experiment.is_finished(SYNTHETIC)
+    assert not experiment.is_finished(SYNTHETIC.replace(seed=1))
+    assert not experiment.is_finished(SYNTHETIC, "quick")
+
+
+def test_the_result_agrees_with_history_and_predictions(trained):
+    result, predictions = trained.result, trained.predictions
+    assert result["accuracy"] == trained.history[-1]["test_accuracy"] == trained.correct.mean()
+    assert result["loss"] == trained.history[-1]["test_loss"]
+    assert result["images"] == len(predictions["label"]) == 40
+    assert np.trace(result["confusion"]) == trained.correct.sum()
+    assert result["per_class_accuracy"] == pytest.approx(
+        [trained.correct[predictions["label"] == c].mean() for c in range(10)]
+    )
+    assert result["fingerprint"] == SYNTHETIC.fingerprint
+    assert result["parameters"] == sum(p.numel() for p in experiment.trained_model(SYNTHETIC).parameters())
+    assert result["data_sha256"] == data.load(SYNTHETIC).sha256
+    assert "synthetic" in result["data_source"]
+    assert {name: result["environment"][name] for name in ("device", "threads", "channels_last")} == CPU.as_dict()
+
+
+def test_the_weights_of_a_run_give_its_result(trained):
+    dataset = data.load(SYNTHETIC)
+    normalize = Normalizer(dataset.train_images, SYNTHETIC.normalize, torch.device("cpu"))
+    batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, torch.device("cpu"))
+    evaluation = train.evaluate(experiment.trained_model(SYNTHETIC), batches, SYNTHETIC)
+    assert evaluation.loss == pytest.approx(trained.result["loss"], rel=1e-5)
+
+
+def test_held_out_training_images_are_never_called_test(reports):
+    config = SYNTHETIC.replace(split="train45k", epochs=1, milestones=())
+    record = experiment.run(config, choice=CPU, show=Quiet())
+    assert {"val_loss", "val_accuracy"} < record.history[0].keys()
+    assert not [name for name in record.history[0] if name.startswith("test")]
+    assert record.result["evaluated_on"] == "val"
+
+
+KILLED = """
+import os, signal, sys
+from resnet_lib import experiment
+from resnet_lib.config import Config
+from resnet_lib.device import Choice
+from resnet_lib.progress import Quiet
+
+class Killing(Quiet):
+    def epoch(self, row):
+        if row["epoch"] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+experiment.run(Config.model_validate_json(sys.argv[1]), choice=Choice("cpu", 1, True), show=Killing())
+"""
+
+
+def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, tmp_path):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "killed"))
+    died = subprocess.run([sys.executable, "-c", KILLED, SYNTHETIC.model_dump_json()], capture_output=True, text=True)
+    assert died.returncode == -9, died.stderr
+    folder = RunFolder.of(SYNTHETIC, "full")
+    assert len(folder.rows()) == 2
+    assert not folder.finished
+
+    other = Choice(device="cpu", threads=2, channels_last=False)  # not asked again: the checkpoint's choice goes on
+    resumed = experiment.run(SYNTHETIC, choice=other, show=Quiet())
+    assert untimed(resumed.history) == untimed(trained.history)
+    assert resumed.result["environment"] == trained.result["environment"]
+    one, two = (checkpoint.load(record.path / "checkpoint.pt") for record in (trained, resumed))
+    assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
+    np.testing.assert_array_equal(resumed.predictions["confidence"], trained.predictions["confidence"])
+
+
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)], ids=["in turn", "executor"])
+def test_many_runs_come_back_in_order(reports, executor, monkeypatch):
+    monkeypatch.setattr(experiment.device, "choose", lambda: CPU)
+    configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in (2, 1)]
+    found = experiment.run_many([*configs, configs[0]], "quick", executor)
+    assert [record.config.seed for record in found] == [2, 1, 2]
+
+
+# --- the choices of a run
+
+
+def test_a_device_that_is_not_there_is_refused_by_name():
+    with pytest.raises(DeviceError, match=r"device 'abacus' is not available here: use .*cpu"):
+        choose("abacus")
+    assert choose("cpu", threads=3) == Choice(device="cpu", threads=3, channels_last=True)
