@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from resnet_lib.config import Config, ConfigError, Profile
-from resnet_lib.records import Record, RecordError
+from resnet_lib.config import Config, ConfigError, LabError, Profile
+from resnet_lib.records import Record
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: it went wrong; the request was not allowed; Ctrl-C
 
@@ -34,28 +34,19 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best the
 
 
 def main() -> None:
-    """Run the command line; what a user can mend ends in one line, never in a traceback."""
-    from resnet_lib.checkpoint import CheckpointError
-    from resnet_lib.data import DataError
-    from resnet_lib.device import DeviceError
-    from resnet_lib.train import Diverged
-
+    """Run the command line; what a user can mend ends in one message, never in a traceback."""
     try:
-        app(standalone_mode=True)
+        app()
     except ConfigError as error:
         _stop(error, REFUSED)
+    except (LabError, OSError) as error:
+        _stop(error, FAILED)
     except KeyboardInterrupt:
         _stop("interrupted; the same command goes on after the last finished epoch", INTERRUPTED)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("resnet_lib"):
             raise
         _stop(f"{error}; the notebooks and figures need more: pip install 'resnet-lab[lab]'", FAILED)
-    except (CheckpointError, DataError, DeviceError, Diverged, RecordError, LabRefusal, OSError) as error:
-        _stop(error, FAILED)
-
-
-class LabRefusal(RuntimeError):
-    """A request that this command cannot meet; the message says what to do."""
 
 
 @app.command()
@@ -122,7 +113,7 @@ def evaluate(
     from resnet_lib.device import choose
 
     if not weights.is_file():
-        raise LabRefusal(f"{weights} is not a file: give a .safetensors file or a checkpoint.pt")
+        raise LabError(f"{weights} is not a file: give a .safetensors file or a checkpoint.pt")
     config = Config(**({"model": model} | _assignments(set_ or []))).at(_profile(profile))
     _use_data(data)
     evaluation = experiment.evaluate_weights(config, weights, choose(device))

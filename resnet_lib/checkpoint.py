@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from resnet_lib.config import LabError
 from resnet_lib.records import write_atomic
 
 MAGIC = b"resnet-lab checkpoint 1\n"
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(LabError):
     """A checkpoint is damaged or of another kind; the message names the file and what to do."""
 
 

@@ -29,7 +29,11 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-class ConfigError(ValueError):
+class LabError(Exception):
+    """Something that the user can mend: the message says what happened, to what, and what to do."""
+
+
+class ConfigError(LabError):
     """A value that was refused; the message names the field, the value and what is allowed."""
 
 

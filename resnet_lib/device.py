@@ -10,8 +10,10 @@ from typing import Any
 import numpy
 import torch
 
+from resnet_lib.config import LabError
 
-class DeviceError(RuntimeError):
+
+class DeviceError(LabError):
     """A device was asked for by name and is not there."""
 
 

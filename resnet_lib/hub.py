@@ -12,7 +12,7 @@ import socket
 import torch
 from torch import nn
 
-from resnet_lib.config import Architecture, Config
+from resnet_lib.config import Architecture, Config, LabError
 
 HUB_HOST = "github.com"
 CONNECT_SECONDS = 3
@@ -21,13 +21,13 @@ CONNECT_SECONDS = 3
 def build(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
     """The hub's network of `config.model`, randomly initialised by its own code, and where it came from.
 
-    Raises ModuleNotFoundError, with what to do, where torchvision is not installed.
+    Raises LabError where torchvision is not installed.
     """
     name = f"resnet{Architecture(config.model).depth}"
     try:
         import torchvision
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
+        raise LabError(
             f"{config.model} needs torchvision: pip install 'resnet-lab[lab]', or choose one of the lab's own models"
         ) from None
     release = torchvision.__version__.partition("+")[0]

@@ -19,7 +19,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config as Traits
 
 from resnet_lib import plots, story, tables
-from resnet_lib.config import ConfigError
+from resnet_lib.config import ConfigError, LabError
 from resnet_lib.records import reports_folder, write_atomic
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -27,10 +27,6 @@ NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = ("01_ten_epochs", "02_hundred_epochs", "03_cifar_architecture", "04_torch_hub_check", "report")
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
-
-
-class LabError(RuntimeError):
-    """The lab cannot do what was asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

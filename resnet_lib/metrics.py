@@ -82,6 +82,6 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = C
     """Expected calibration error: |accuracy - confidence| averaged over equal-width bins of confidence [N],
     weighted by their size (Guo et al. 2017, eq. 3)."""
     confidence = confidence.astype(np.float64)
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(index, weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))

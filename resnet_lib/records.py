@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from resnet_lib.config import Config, ConfigError
+from resnet_lib.config import Config, ConfigError, LabError
 
 Row = dict[str, float]
 
 
-class RecordError(RuntimeError):
+class RecordError(LabError):
     """A run's folder cannot be used; the message names the file and what to do."""
 
 
@@ -158,7 +158,7 @@ def read_record(path: Path) -> Record:
     try:
         result = json.loads((path / "result.json").read_text())
         return Record(path, read_config(path / "config.json"), read_history(path / "history.csv"), result)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LabError) as error:
         raise RecordError(f"the record in {path} cannot be read ({error}): restore it, or delete the folder") from error
 
 
@@ -171,7 +171,7 @@ def read_config(path: Path) -> Config:
     """Raises ConfigError for a file that does not hold a valid config."""
     try:
         return Config(**json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ConfigError) as error:
         raise ConfigError(f"{path} does not hold a config: {error}") from None
 
 

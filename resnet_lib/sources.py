@@ -32,13 +32,14 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from resnet_lib.config import LabError
 from resnet_lib.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
 
 SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
 NPM_STALL_SECONDS = 60  # longer, since npm tries again by itself
 
 
-class DataError(Exception):
+class DataError(LabError):
     """The images cannot be had; the message says what happened, to which file, and what to do."""
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_lib import checkpoint
-from resnet_lib.config import Config
+from resnet_lib.config import Config, LabError
 from resnet_lib.data import Dataset
 from resnet_lib.device import Choice
 from resnet_lib.loader import EvaluationBatches, TrainBatches
@@ -21,7 +21,7 @@ from resnet_lib.records import RunFolder
 from resnet_lib.schedule import drops_before, lr_at
 
 
-class Diverged(RuntimeError):
+class Diverged(LabError):
     """The loss is no longer a number; the message says where and what to try."""
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings
 from resnet_lib.data import Dataset
 
 os.environ["RESNET_LAB_OFFLINE"] = "1"  # before any test, and inherited by every process a test starts
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)  # tiny nets; two threads that wait for each other on a busy machine are ten times slower
 
 settings.register_profile("lab", deadline=None, derandomize=True)  # a busy machine is not a failure

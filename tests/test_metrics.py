@@ -73,6 +73,12 @@ def test_confusion_has_the_true_class_in_rows():
     assert matrix.tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_net_that_broke_has_no_calibration_but_an_evaluation():
+    evaluation = evaluate_logits(torch.full((3, 10), torch.nan), torch.arange(3))
+    assert np.isnan([evaluation.loss, evaluation.ece]).all()
+
+
 def test_a_class_without_images_has_accuracy_zero_not_nan():
     evaluation = evaluate_logits(torch.eye(3)[:2], torch.tensor([0, 1]))
     assert evaluation.per_class_accuracy == [1.0, 1.0, 0.0]

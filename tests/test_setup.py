@@ -46,7 +46,6 @@ FLOORS = {
     "data": 2,
     "train": 3,
     "experiment": 4,
-    "bench": 5,
     "plots": 5,
     "tables": 5,
     "lab": 6,
