@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 PROTOCOL = 1  # raise whenever a change of the code changes results: old records are then not taken for new ones
 
-IMAGENET_DEPTHS = (18, 26, 34, 50, 101)
+IMAGENET_DEPTHS = (18, 26, 34, 50, 101, 152)
 TRAIN_IMAGES = {"all": 50_000, "train45k": 45_000}
 TEST_IMAGES = {"all": 10_000, "train45k": 5_000}
 
@@ -161,7 +161,11 @@ class Config(BaseModel):
         if profile == "full":
             return self
         size = SIZES[profile]
-        small = self.replace(milestones=(), train_images=size["train_images"], test_images=size["test_images"])
+        small = self.replace(
+            milestones=(),
+            train_images=min(self.train_images or size["train_images"], size["train_images"]),
+            test_images=min(self.test_images or size["test_images"], size["test_images"]),
+        )
         if self.iterations:
             length, limit = self.iterations, min(self.iterations, size["epochs"] * small.steps_per_epoch())
         else:
@@ -179,7 +183,7 @@ class Config(BaseModel):
 class Architecture:
     """A model's name, read: family, depth and shape.
 
-    `resnetD` is the ImageNet shape for D in 18, 26, 34, 50, 101 (He et al. 2015, Table 1) and the CIFAR shape 6n+2
+    `resnetD` is the ImageNet shape for D in 18, 26, 34, 50, 101, 152 (He et al. 2015, Table 1) and the CIFAR shape 6n+2
     otherwise (section 4.2); `plainD` is the CIFAR shape without shortcuts; `hub-resnetD` is torch.hub's own.
 
     Raises ValueError for any other name.

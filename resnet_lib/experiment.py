@@ -41,6 +41,7 @@ def run(
             return folder.record()
         folder.start()
         choice = stored_choice(folder) or choice or device.choose()
+        code = commit()  # now: the checkout may change while this trains
         dataset = data.load(config)
         model, source = build_model(config, len(dataset.classes))
         evaluation = train.fit(model, dataset, config, choice, folder, show or progress.default())
@@ -54,7 +55,7 @@ def run(
             "data_sha256": dataset.sha256,
             "training_seconds": round(sum(row["seconds"] for row in folder.rows()), 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
+            "commit": code,
             "environment": device.environment(choice),
         }
         predictions = {

@@ -22,8 +22,9 @@ IMAGENET_BLOCKS = {
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
 }
-BOTTLENECK_DEPTHS = (26, 50, 101)
+BOTTLENECK_DEPTHS = (26, 50, 101, 152)
 
 
 class PadShortcut(nn.Module):

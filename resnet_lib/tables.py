@@ -108,7 +108,7 @@ def paper_results(profile: str) -> pd.DataFrame:
 
 
 def story_markdown(profile: str) -> str:
-    """The results of the story and of the paper's own runs at a profile, and what holds, as Markdown."""
+    """The results of the story and of the paper's own runs, and what holds of the steps recorded, as Markdown."""
     steps = story_runs(profile)
     table = pd.concat([results(steps, profile), paper_results(profile)])
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
@@ -117,7 +117,8 @@ def story_markdown(profile: str) -> str:
         f"too from {MIN_SEEDS} runs on; `n` counts runs, `drops` the learning-rate drops that happened. Steps 01 to 04 "
         "train without augmentation; Table 6 is that of He et al. (2015), with it."
     )
-    body = ["\n".join(f"| {' | '.join(row)} |" for row in rows), note, verdicts(steps, profile)]
+    recorded = {name: runs for name, runs in steps.items() if any(runs.values())}
+    body = ["\n".join(f"| {' | '.join(row)} |" for row in rows), note, verdicts(recorded, profile)]
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
 
 
