@@ -30,6 +30,7 @@ STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 20  # losses that span more than this factor are drawn on a logarithmic scale
+COLOURS = (0, 1, 2, 3, 4, 5, 7, 9)  # of seaborn's colour-blind palette; its pink and yellow are too pale for paper
 GREY = "0.35"
 
 
@@ -178,7 +179,7 @@ def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.nd
 def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=_colour(index), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
+        epochs, table.mean(axis=0), color=_colour(index), linestyle=_style(index), linewidth=1.3, label=label,
         marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
@@ -250,7 +251,12 @@ def _put_stamp(figure: Figure, profile: str) -> None:
 
 
 def _colour(index: int) -> tuple[float, float, float]:
-    return _cycle(sns.color_palette("colorblind", 10), index)
+    return _cycle([sns.color_palette("colorblind")[i] for i in COLOURS], index)
+
+
+def _style(index: int) -> Any:
+    """Shifted on each round of the colours, so that no two lines share both."""
+    return _cycle(STYLES, index + index // len(COLOURS))
 
 
 def _cycle(options: Any, index: int) -> Any:
