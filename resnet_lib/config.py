@@ -203,8 +203,8 @@ class Architecture:
         }
         if not allowed[self.family]:
             raise ValueError(
-                f"model {name!r} is unknown: use resnet18, 26, 34, 50, 101 (ImageNet shape), resnet20, 32, 44, 56, "
-                "110 or any other 6n+2 (CIFAR shape), plain20, plain56, or hub-resnet18, 34, 50, 101"
+                f"model {name!r} is unknown: use resnet18, 26, 34, 50, 101, 152 (ImageNet shape), resnet20, 32, 44, "
+                "56, 110 or any other 6n+2 (CIFAR shape), plain20, plain56, or hub-resnet18, 34, 50, 101"
             )
         if self.family == "plain":
             self.shape = "cifar"
