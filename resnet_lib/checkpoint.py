@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from resnet_lib.config import LabError
-from resnet_lib.records import write_atomic
+from resnet_lib.files import write_atomic
 
 MAGIC = b"resnet-lab checkpoint 1\n"
 DIGEST_BYTES = hashlib.sha256().digest_size

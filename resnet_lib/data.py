@@ -10,9 +10,7 @@ import numpy as np
 
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.formats import CIFAR10, RECORD_BYTES, Manifest
-from resnet_lib.sources import DataError, cache_folder, fetch, origin
-
-__all__ = ["DataError", "Dataset", "cache_folder", "fetch", "load", "stratified", "synthetic"]
+from resnet_lib.sources import DataError, fetch, origin
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

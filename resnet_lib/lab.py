@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config as Traits
 
-from resnet_lib import plots, story, tables
-from resnet_lib.config import ConfigError, LabError
-from resnet_lib.records import reports_folder, write_atomic
+from resnet_lib import claims, plots, story, tables
+from resnet_lib.config import LabError
+from resnet_lib.files import write_atomic
+from resnet_lib.records import reports_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = ("01_ten_epochs", "02_hundred_epochs", "03_cifar_architecture", "04_torch_hub_check", "report")
+OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 
@@ -43,43 +45,26 @@ class Outcome:
 def report(
     profile: str,
     names: tuple[str, ...] = STEPS,
-    parameters: dict[str, Any] | None = None,
     train: bool = True,
     say: Callable[[str], None] = lambda line: None,
     done: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Execute notebooks at a profile and render them below `reports/<profile>/`, with an index.
+    """Execute notebooks at a profile and render them below `reports/<profile>/`, with an index of all that are there.
 
     A notebook that fails keeps its output, with the error in it, and does not stop the others. `say` hears every
-    line that a notebook prints while it runs, `done` the outcome of each. Raises LabError for an unknown notebook and
-    ConfigError for an unknown parameter, before anything is executed.
+    line that a notebook prints while it runs, `done` the outcome of each. Raises LabError for an unknown notebook,
+    before any is executed.
     """
-    given = (parameters or {}) | {"profile": profile} | ({} if train else {"train": False})
-    for name in names:
-        check_parameters(name, given if name != "report" else {"profile": profile})
+    sources = [source(name) for name in names]
     folder = reports_folder() / profile
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for name in names:
-        outcome = execute(name, given if name != "report" else {"profile": profile}, folder, say)
-        render(folder / f"{name}.ipynb", profile)
-        outcomes.append(outcome)
-        done(outcome)
-    write_index(profile, outcomes)
+    for path in sources:
+        outcomes.append(execute(path, {"profile": profile, "train": train}, folder / path.name, say))
+        render(folder / path.name, outcomes[-1].title, profile)
+        done(outcomes[-1])
+    write_index(profile)
     return outcomes
-
-
-def check_parameters(name: str, given: dict[str, Any]) -> None:
-    """Raise ConfigError unless the notebook declares every given parameter, with a value of the declared type."""
-    declared = papermill.inspect_notebook(str(source(name)))
-    types = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
-    for parameter, value in given.items():
-        if parameter not in declared:
-            raise ConfigError(f"{name} has no parameter '{parameter}': it has {', '.join(declared)}")
-        expected = declared[parameter]["inferred_type_name"]
-        is_bool = isinstance(value, bool) and expected != "bool"
-        if is_bool or not isinstance(value, types.get(expected, object)):
-            raise ConfigError(f"{name}: {parameter} = {value!r} is refused: a value of type {expected} is allowed")
 
 
 def source(name: str) -> Path:
@@ -90,20 +75,23 @@ def source(name: str) -> Path:
     return path
 
 
-def execute(name: str, parameters: dict[str, Any], folder: Path, say: Callable[[str], None]) -> Outcome:
-    """Run one notebook into `folder`; whatever happens, the output so far is kept there."""
-    target = folder / f"{name}.ipynb"
-    began = time.monotonic()
+def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[str], None]) -> Outcome:
+    """Run one notebook into `target`, with those of `settings` that it declares as parameters.
+
+    Whatever happens, the output so far is kept there, and the outcome with it.
+    """
+    declared = papermill.inspect_notebook(str(path))
     error = cell = None
     # Sockets in the file system instead of TCP ports: nothing listens on a network, and parallel runs cannot collide.
     transport = Traits({"KernelManager": {"transport": "ipc"}})
+    began = time.monotonic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
             papermill.execute_notebook(
-                str(source(name)),
+                str(path),
                 str(target),
-                parameters,
+                {name: value for name, value in settings.items() if name in declared},
                 cwd=str(NOTEBOOKS),
                 progress_bar=False,
                 log_output=False,
@@ -114,7 +102,11 @@ def execute(name: str, parameters: dict[str, Any], folder: Path, say: Callable[[
         error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
     except DeadKernelError:
         error = "the kernel died: out of memory, or killed; run the same command to go on"
-    return Outcome(name, title(source(name)), time.monotonic() - began, error, cell)
+    outcome = Outcome(path.stem, title(path), time.monotonic() - began, error, cell)
+    notebook = nbformat.read(target, as_version=4)
+    notebook.metadata[OUTCOME] = asdict(outcome)
+    write_atomic(target, nbformat.writes(notebook).encode())
+    return outcome
 
 
 class Listener:
@@ -141,24 +133,26 @@ def templates() -> Environment:
     return Environment(loader=PackageLoader("resnet_lib", ""), autoescape=True)
 
 
-def render(notebook: Path, profile: str) -> Path:
+def render(notebook: Path, title: str, profile: str) -> Path:
     """The notebook as one HTML page, pictures and style inside, no address outside it."""
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     body, resources = exporter.from_filename(str(notebook))
     styles = "\n".join(resources["inlining"]["css"][:1])  # the colours of code; the rest is the page's own
-    return write_page(notebook.with_suffix(".html"), title=title(notebook), profile=profile, body=body, styles=styles)
+    return write_page(notebook.with_suffix(".html"), title=title, profile=profile, body=body, styles=styles)
 
 
-def write_index(profile: str, outcomes: list[Outcome]) -> Path:
-    """`index.html`: what was run, what came out, the figures of the whole story."""
-    runs = tables.story_runs(profile)
+def write_index(profile: str) -> Path:
+    """`index.html`: what was run, now or before, what came out, the figures of the whole story."""
+    notebooks = [nbformat.read(path, as_version=4) for path in sorted((reports_folder() / profile).glob("*.ipynb"))]
+    outcomes = [Outcome(**notebook.metadata[OUTCOME]) for notebook in notebooks if OUTCOME in notebook.metadata]
+    runs = story.runs(profile)
     return write_page(
         reports_folder() / profile / "index.html",
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
         profile=profile,
         outcomes=outcomes,
         table=tables.results(runs, profile).to_html(index=False, border=0),
-        claims={step.title: tables.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
+        claims={step.title: claims.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
         pictures=[f"img/{path.name}" for path in figures(profile)[: len(QUANTITIES)]],
     )
 
@@ -176,9 +170,9 @@ def figures(profile: str) -> list[Path]:
     """
     folder = CHECKOUT / "img" if profile == "full" else reports_folder() / profile / "img"
     folder.mkdir(parents=True, exist_ok=True)
-    steps = tables.story_runs(profile)
+    steps = story.runs(profile)
     paths = []
-    for prefix, runs in [("", tables.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
+    for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
         for quantity in QUANTITIES:
             path = folder / f"{prefix}{quantity}.png"
             plots.save(plots.curves(runs, quantity, profile), path)

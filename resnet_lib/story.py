@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.paper import STORY, TABLE_6
+from resnet_lib.records import Runs, find_runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -97,6 +98,16 @@ def paper_configs() -> dict[str, Config]:
     # ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)"
     runs["resnet110"] = runs["resnet110"].replace(warmup=400, warmup_start=0.1, warmup_shape="constant")
     return runs
+
+
+def runs(profile: str) -> dict[str, Runs]:
+    """The recorded runs of every step, by notebook."""
+    return {one.notebook: find_runs(one.configs, profile) for one in STEPS}
+
+
+def overlay(steps: dict[str, Runs]) -> Runs:
+    """All runs of several steps, under labels that name the step."""
+    return {step(name).label(label): seeds for name, recorded in steps.items() for label, seeds in recorded.items()}
 
 
 def stamp(profile: str) -> str:

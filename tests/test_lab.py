@@ -3,10 +3,12 @@
 import re
 
 import nbformat
+import papermill
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from resnet_lib import lab, story, tables
-from resnet_lib.config import ConfigError, LabError
+from resnet_lib.config import LabError
 
 
 @pytest.fixture
@@ -49,18 +51,30 @@ def test_a_failing_notebook_keeps_its_error_and_does_not_stop_the_others(reports
     assert 'href="works.html"' in index
 
 
+def test_the_index_keeps_what_was_run_before(reports, notebooks):
+    notebooks("a", "1 / 0")
+    notebooks("b", "pass")
+    lab.report("smoke", ("a",))
+    lab.report("smoke", ("b",))
+    index = (reports / "index.html").read_text()
+    assert 'href="a.html"' in index
+    assert "ZeroDivisionError" in index
+    assert 'href="b.html"' in index
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"epoch": 2}, "01_ten_epochs has no parameter 'epoch'"),
-        ({"epochs": "two"}, "epochs = 'two' is refused"),
-        ({"epochs": True}, "epochs = True is refused"),
-        ({"milestones": 5}, "milestones = 5 is refused"),
+        ({"epoch": 2}, "unknown parameter 'epoch': this notebook has epochs, "),
+        ({"epochs": -3}, "epochs = -3 is refused: input should be greater than or equal to 1"),
+        ({"milestones": 5}, "milestones = 5 is refused: input should be a valid tuple"),
     ],
 )
-def test_wrong_parameters_are_refused_before_a_kernel_starts(reports, given, words):
-    with pytest.raises(ConfigError, match=re.escape(words)):
-        lab.report("smoke", ("01_ten_epochs",), given)
+def test_papermill_is_refused_wrong_parameters_before_training(reports, tmp_path, given, words):
+    with pytest.raises(PapermillExecutionError, match=re.escape(words)):
+        papermill.execute_notebook(
+            lab.source("01_ten_epochs"), tmp_path / "out.ipynb", {"profile": "smoke"} | given, progress_bar=False
+        )
     assert not reports.exists()
 
 

@@ -6,6 +6,7 @@ from torchvision.transforms import functional as reference
 from resnet_lib import data
 from resnet_lib.config import Config
 from resnet_lib.loader import EvaluationBatches, Normalizer, TrainBatches, channel_statistics, crop_and_flip, draw
+from resnet_lib.sources import DataError
 
 CPU = torch.device("cpu")
 
@@ -134,7 +135,7 @@ def test_evaluation_is_plain_whole_and_in_order(tiny_dataset, monkeypatch):
 def test_channel_statistics_of_cifar10_are_the_published_ones():
     try:
         dataset = data.load(Config())
-    except data.DataError as error:
+    except DataError as error:
         pytest.skip(f"CIFAR-10 is not in the cache: {str(error).splitlines()[0]}")
     mean, std = channel_statistics(dataset.train_images)
     assert (mean / 255).ravel().round(4).tolist() == [0.4914, 0.4822, 0.4465]

@@ -9,11 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from resnet_lib import data, experiment, paper, plots, story, tables
+from resnet_lib import claims, data, experiment, paper, plots, story, tables
+from resnet_lib.claims import Claim
 from resnet_lib.progress import Quiet
-from resnet_lib.records import RunFolder
+from resnet_lib.records import RunFolder, find_runs
 from resnet_lib.schedule import drops_before
-from resnet_lib.tables import Claim
 
 IMAGES = 2_000
 BETTER = {"no drop": 0.70, "more weight decay": 0.74, "one drop": 0.76, "two drops": 0.78}
@@ -42,7 +42,7 @@ def smoke(tmp_path_factory):
 @pytest.fixture
 def trained(smoke, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(smoke))
-    return tables.story_runs("smoke")
+    return story.runs("smoke")
 
 
 def craft(config, right, test_loss=None, profile="full", seed=0):
@@ -66,7 +66,7 @@ def craft(config, right, test_loss=None, profile="full", seed=0):
 
 
 def judged(notebook, profile="full"):
-    return tables.claims(notebook, tables.story_runs(profile)[notebook], profile)
+    return claims.claims(notebook, story.runs(profile)[notebook], profile)
 
 
 def texts(figure):
@@ -102,7 +102,7 @@ def test_paper_agrees_with_the_networks():
 def test_finds_every_seed_by_fingerprint(trained):
     assert [record.config.seed for record in trained["01_ten_epochs"]["ResNet-50"]] == [0, 1]
     assert trained["02_hundred_epochs"]["no drop"] == []
-    assert set(tables.overlay(trained)) == set(story.all_configs())
+    assert set(story.overlay(trained)) == set(story.all_configs())
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):
@@ -200,7 +200,7 @@ def test_hub_is_compared_with_our_network():
 
 def test_other_parameters_are_not_the_story():
     record = craft(story.BASELINE.replace(milestones=(3, 6)), 0.5)
-    near, drops, *_ = tables.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
+    near, drops, *_ = claims.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
     assert near.verdict == "not yet run"
     assert "other parameters" in near.evidence
     assert drops.verdict == "does not hold"
@@ -233,13 +233,13 @@ def test_curves_draw_the_history(trained, quantity):
 def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     step = story.step("02_hundred_epochs")
     craft(step.configs["two drops"], 0.78)
-    figure = plots.curves(tables.find_runs(step.configs, "full"), "test_acc", "full")
+    figure = plots.curves(find_runs(step.configs, "full"), "test_acc", "full")
     ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [list(line.get_xdata()) for line in ticks] == [[50, 75]]
     assert "story: 82 %" in texts(figure)
     assert "no drop: not yet run" in texts(figure)
     assert "profile" not in texts(figure)
-    loss = plots.curves(tables.find_runs(step.configs, "full"), "train_loss", "full")
+    loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
     plots.save(loss, tmp_path / "loss.png")  # draws without a warning
 
@@ -263,7 +263,7 @@ def test_one_epoch_and_nothing_at_all_can_be_drawn(tmp_path):
 def test_same_record_same_bytes(trained, tmp_path):
     digests = set()
     for name in ("a.png", "b.png"):
-        plots.save(plots.curves(tables.overlay(trained), "test_loss", "smoke"), tmp_path / name)
+        plots.save(plots.curves(story.overlay(trained), "test_loss", "smoke"), tmp_path / name)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
     assert len(digests) == 1
 

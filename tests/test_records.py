@@ -14,7 +14,8 @@ import torch
 from resnet_lib import checkpoint, records
 from resnet_lib.checkpoint import CheckpointError
 from resnet_lib.config import Config, ConfigError
-from resnet_lib.records import RecordError, RunFolder, read_history, read_record, read_records, write_atomic
+from resnet_lib.files import write_atomic
+from resnet_lib.records import RecordError, RunFolder, find_seeds, read_history, read_record
 
 ROWS = [
     {"epoch": n, "step": 4 * n, "lr": 0.1 / 3, "drops": 0, "train_loss": 2.0 / n, "test_accuracy": 1 - 0.7 / n}
@@ -148,15 +149,15 @@ def test_a_damaged_record_is_named_with_what_to_do(finished, name, damage):
         read_record(finished[0].path)
 
 
-def test_only_finished_runs_are_read_in_order_of_their_names():
+def test_only_finished_runs_are_found_in_the_order_of_their_seeds():
     for seed in (2, 1, 3):
         run = RunFolder.of(Config(seed=seed), "quick")
         run.start()
         run.append(ROWS[0])
         if seed < 3:
             run.finish({}, {})
-    assert [record.config.seed for record in read_records("quick")] == [1, 2]
-    assert read_records("full") == []
+    assert [record.config.seed for record in find_seeds(Config(), "quick")] == [1, 2]
+    assert find_seeds(Config(), "full") == []
 
 
 def test_a_result_that_is_not_a_number_is_never_written(folder):

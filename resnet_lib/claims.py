@@ -1,0 +1,197 @@
+"""Sentences of the story whose numbers and verdicts are computed from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from resnet_lib import story
+from resnet_lib.paper import TABLE_6
+from resnet_lib.records import Record, Runs, find_seeds
+from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference
+from resnet_lib.story import NOT_YET
+
+Verdict = Literal["holds", "does not hold", "not decidable at this scale", "not yet run"]
+
+UNDECIDED = "not decidable at this scale"
+NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
+SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
+SEED_MARGIN = 0.01  # a difference from fewer than MIN_SEEDS seeds must exceed this, for their spread is not known
+LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the story and what the records say of it."""
+
+    text: str
+    verdict: Verdict
+    evidence: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.verdict}{f' ({self.evidence})' if self.evidence else ''}."
+
+
+def verdicts(steps: dict[str, Runs], profile: str) -> str:
+    """Every claim of every step, as a Markdown list."""
+    parts = []
+    for name, runs in steps.items():
+        step = story.step(name)
+        parts.append(f"**{step.title}**\n\n" + "\n".join(f"- {claim}" for claim in claims(name, runs, profile)))
+    return "\n\n".join(parts)
+
+
+def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
+    """What the story says in a notebook, judged by its runs; the same sentences in the same order at every profile."""
+    step = story.step(notebook)
+    fingerprints = {label: config.at(profile).fingerprint for label, config in step.configs.items()}
+    told = {k: [r for r in runs.get(k, []) if r.config.fingerprint == name] for k, name in fingerprints.items()}
+    if notebook == "01_ten_epochs":
+        shown = next((records for records in runs.values() if records), [])
+        judged = [near(step, told, profile), drops_never_came(shown), *loss_never_rose(told, profile)]
+    elif notebook == "02_hundred_epochs":
+        pairs = [
+            ("more weight decay", "no drop"),
+            ("two drops, more weight decay", "two drops"),
+            ("one drop", "no drop"),
+            ("two drops", "one drop"),
+        ]
+        judged = [loss_falls(told, profile), *(better(*pair, told, profile) for pair in pairs)]
+        judged.append(near(step, told, profile))
+    elif notebook == "03_cifar_architecture":
+        judged = [near(step, told, profile), below_paper(told[step.headline], profile)]
+    else:
+        judged = [near(step, told, profile), hub_agrees(told[step.headline], profile)]
+    if told == {label: runs.get(label, []) for label in told}:
+        return judged
+    other = "the runs shown have other parameters than the story's"
+    return [replace(claim, evidence=other) if claim.verdict == NOT_YET else claim for claim in judged]
+
+
+def near(step: story.Step, runs: Runs, profile: str) -> Claim:
+    """The story's accuracy, give or take NEAR."""
+    text = f"“{step.headline}” comes near {step.claimed:g} % test accuracy, within {100 * NEAR:g} points"
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        estimate = accuracy(records)
+        return _between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
+
+    return _decide(text, profile, judge, runs[step.headline])
+
+
+def drops_never_came(records: list[Record]) -> Claim:
+    """A fact about the runs shown, whatever their parameters: decidable at every profile."""
+    text = "The learning-rate drops never came"
+    if not records:
+        return Claim(text, NOT_YET)
+    config, happened = records[0].config, max(record.history[-1]["drops"] for record in records)
+    if not config.milestones:
+        return Claim(text, "does not hold", "none was scheduled")
+    where = " and ".join(map(str, config.milestones))
+    unit = "iterations" if config.iterations else "epochs"
+    evidence = f"{happened} of {len(config.milestones)} happened: scheduled after {where} {unit}, the run has "
+    evidence += str(config.iterations or config.epochs)
+    return Claim(text, "does not hold" if happened else "holds", evidence)
+
+
+def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
+    """Taken at its word (no epoch above the one before), and as it was meant (no trend, hence no overfitting)."""
+
+    def word(records: list[Record]) -> tuple[Verdict, str]:
+        loss = mean_curve(records, "loss")
+        rises = np.diff(loss)
+        if rises.max() <= 0:
+            return "holds", f"lower after each of {len(loss)} epochs"
+        count, worst = int((rises > 0).sum()), int(rises.argmax())
+        return "does not hold", f"rose {count} of {len(rises)} times, most by {rises[worst]:.3f} in epoch {worst + 2}"
+
+    def trend(records: list[Record]) -> tuple[Verdict, str]:
+        loss = mean_curve(records, "loss")
+        evidence = f"ended at {loss[-1]:.3f}, minimum {loss.min():.3f} in epoch {loss.argmin() + 1}"
+        return "holds" if loss[-1] <= (1 + LOSS_TREND) * loss.min() else "does not hold", evidence
+
+    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum, which shows no overfitting"
+    judges = {"Test loss never rose from one epoch to the next": word, meant: trend}
+    return [_decide(text, profile, judge, *runs.values()) for text, judge in judges.items()]
+
+
+def loss_falls(runs: Runs, profile: str) -> Claim:
+    """Of every run: training loss over the last tenth of the epochs against the tenth before."""
+
+    def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
+        tenths = [np.array_split(mean_curve(records, "train_loss"), 10)[-2:] for records in all_records]
+        falling = sum(bool(last.mean() < before.mean()) for before, last in tenths)
+        return "holds" if falling == len(tenths) else "does not hold", f"in {falling} of {len(tenths)} configurations"
+
+    text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
+    return _decide(text, profile, judge, *runs.values())
+
+
+def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
+    """Whether `a` is more accurate than `b`: the interval of the difference decides, and SEED_MARGIN with few seeds."""
+
+    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
+        difference = compare(first, second)
+        is_clear = difference.seeds >= MIN_SEEDS or abs(difference.mean) > SEED_MARGIN
+        verdict = _between(difference, 0, 1) if is_clear else UNDECIDED
+        few = f"; below {MIN_SEEDS} seeds no more than {100 * SEED_MARGIN:g} point decides nothing"
+        return verdict, f"{difference}{'' if is_clear else few}"
+
+    return _decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
+
+
+def below_paper(records: list[Record], profile: str) -> Claim:
+    paper = TABLE_6["resnet20"].accuracy
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        return _between(accuracy(records), 0, paper / 100), str(accuracy(records))
+
+    return _decide(f"ResNet-20 stays below the paper's {paper:g} %", profile, judge, records)
+
+
+def hub_agrees(hub: list[Record], profile: str) -> Claim:
+    """torch.hub's network against ours with the same training, the headline of step 02."""
+    ours = story.step("02_hundred_epochs")
+
+    def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
+        difference = compare(hub, own)
+        return _between(difference, -SAME, SAME), f"theirs less ours: {difference}"
+
+    text = f"torch.hub's ResNet-50 agrees with ours within {100 * SAME:g} points"
+    own = find_seeds(ours.configs[ours.headline], "full") if profile == "full" else hub  # else it decides nothing
+    return _decide(text, profile, judge, hub, own)
+
+
+def accuracy(records: list[Record]) -> Estimate:
+    return accuracy_interval([record.correct for record in records])
+
+
+def compare(a: list[Record], b: list[Record]) -> Estimate:
+    """Accuracy of `a` less that of `b`. Raises ValueError if they were not evaluated on the same images."""
+    labels = [record.predictions["label"] for record in a + b]
+    if any(not np.array_equal(labels[0], other) for other in labels):
+        raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
+    return paired_difference([record.correct for record in a], [record.correct for record in b])
+
+
+def mean_curve(records: list[Record], column: str) -> np.ndarray:
+    """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
+    name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
+    return np.mean([[row[name] for row in record.history] for record in records], axis=0)
+
+
+def _decide(text: str, profile: str, judge: Callable[..., tuple[Verdict, str]], *needed: list[Record]) -> Claim:
+    """Only a full run settles anything; below, no measured number enters the sentence."""
+    if not all(needed):
+        return Claim(text, NOT_YET)
+    return Claim(text, *judge(*needed)) if profile == "full" else Claim(text, UNDECIDED)
+
+
+def _between(estimate: Estimate, low: float, high: float) -> Verdict:
+    """Whether the true value lies between: not decidable while the interval reaches across an edge."""
+    if low < estimate.low and estimate.high < high:
+        return "holds"
+    return "does not hold" if estimate.high < low or estimate.low > high else UNDECIDED
