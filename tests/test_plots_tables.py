@@ -288,3 +288,10 @@ def test_confusion_and_classes_show_the_record(tmp_path):
     assert dots.axes[0].lines[0].get_xdata() == pytest.approx(75)
     assert "theirs: not yet run" in texts(dots)
     plots.save(dots, tmp_path / "classes.png")
+
+
+def test_a_caption_explains_losses_before_batch_norm_has_settled(trained):
+    steps = trained["01_ten_epochs"]["ResNet-50"][0].config.steps_per_epoch()
+    assert f"first epoch's {steps} steps" in plots.settling(trained["01_ten_epochs"])
+    assert plots.settling({"x": [craft(story.BASELINE, 0.5)]}) == ""
+    assert plots.settling({"x": []}) == ""
