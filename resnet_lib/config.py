@@ -119,12 +119,13 @@ class Config(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits of SHA-256 over every field that differs from its default, the seed left out.
+        """Twelve hex digits of SHA-256 over every field that differs from its default and matters, the seed left out.
 
         Defaults are left out so that a later field, whose default means what the code did before, renames no run.
-        `protocol` always counts.
+        `protocol` always counts, `epochs` only where no `iterations` stand in its place.
         """
-        fields = self.model_dump(mode="json", exclude={"seed"}, exclude_defaults=True) | {"protocol": self.protocol}
+        idle = {"seed", "epochs"} if self.iterations else {"seed"}
+        fields = self.model_dump(mode="json", exclude=idle, exclude_defaults=True) | {"protocol": self.protocol}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

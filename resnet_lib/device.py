@@ -14,7 +14,7 @@ from resnet_lib.config import LabError
 
 
 class DeviceError(LabError):
-    """A device was asked for by name and is not there."""
+    """A device is needed and is not there."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Choice:
     channels_last: bool  # NHWC in memory: what convolutions are fastest in on CPUs and NVIDIA GPUs
 
     def activate(self) -> torch.device:
-        """Apply to this process and return the device."""
+        """Apply to this process and return the device. Raises DeviceError if it is not there."""
+        if not _available(self.device):
+            raise DeviceError(f"this run began on {self.device}, which is not available here: finish it where it is")
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
 

@@ -58,6 +58,10 @@ def test_every_field_changes_the_fingerprint(field):
     assert changed.replace(**{field: getattr(Config(), field)}).fingerprint == Config().fingerprint
 
 
+def test_epochs_do_not_count_where_iterations_do():
+    assert Config(iterations=64_000, epochs=5).fingerprint == Config(iterations=64_000).fingerprint
+
+
 def test_seed_names_the_run_but_not_its_fingerprint():
     one, two = Config(seed=1), Config(seed=2)
     assert one.fingerprint == two.fingerprint == Config().fingerprint

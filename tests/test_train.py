@@ -421,3 +421,9 @@ def test_a_device_that_is_not_there_is_refused_by_name():
     with pytest.raises(DeviceError, match=r"device 'abacus' is not available here: use .*cpu"):
         choose("abacus")
     assert choose("cpu", threads=3) == Choice(device="cpu", threads=3, channels_last=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_run_of_another_machine_says_what_it_needs():
+    with pytest.raises(DeviceError, match="this run began on cuda, which is not available here"):
+        Choice(device="cuda", threads=1, channels_last=True).activate()
