@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from resnet_lib.config import Config, ConfigError, LabError, Profile
-from resnet_lib.records import Record
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: it went wrong; the request was not allowed; Ctrl-C
+FOLDERS = ("RESNET_LAB_REPORTS", "RESNET_LAB_DATA", "RESNET_LAB_CACHE")
 
 app = typer.Typer(
     help="A lab on residual networks: train them, measure them, and render the report.",
@@ -23,8 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
 DataFolder = Annotated[
     Path | None,
@@ -35,14 +36,21 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best the
 
 def main() -> None:
     """Run the command line; what a user can mend ends in one message, never in a traceback."""
+    for name in FOLDERS:  # the notebooks' kernels work in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
     try:
         app()
     except ConfigError as error:
         _stop(error, REFUSED)
-    except (LabError, OSError) as error:
+    except LabError as error:
         _stop(error, FAILED)
-    except KeyboardInterrupt:
-        _stop("interrupted; the same command goes on after the last finished epoch", INTERRUPTED)
+    except OSError as error:
+        _stop(f"{error}; when that is mended, the same command goes on from what is saved", FAILED)
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:  # typer's, for Ctrl-C
+            _stop("interrupted; the same command goes on after the last finished epoch", INTERRUPTED)
+        raise
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("resnet_lib"):
             raise
@@ -82,7 +90,7 @@ def run(
     data: DataFolder = None,
 ) -> None:
     """Train one network, or go on where it stopped, and print what came out."""
-    from resnet_lib import experiment
+    from resnet_lib import experiment, weights
     from resnet_lib.device import choose
 
     fields = dict(
@@ -95,29 +103,32 @@ def run(
     record = experiment.run(config, profile, choose(device, threads))
     _print_metrics(record.result, record.config)
     out.print(f"record   {record.path}")
-    if (weights := _export_weights(record, profile)) is not None:
-        out.print(f"weights  {weights}\nnext     resnet-lab eval {weights} --model {config.model}")
+    if path := weights.export(record):
+        out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
 
 
 @app.command("eval")
 def evaluate(
-    weights: Annotated[Path, typer.Argument(help="A .safetensors file, or a run's checkpoint.pt.")],
-    model: Annotated[str, typer.Option(help="The network that the weights belong to.")] = "resnet20",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field of the config.")] = None,
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: on which images.")] = "full",
+    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or a run's checkpoint.pt.")],
+    model: Annotated[str | None, typer.Option(help="The network of weights that do not tell it themselves.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the config: --set test_images=500")
+    ] = None,
     device: Device = None,
     data: DataFolder = None,
 ) -> None:
-    """Print the metrics of saved weights on the test images."""
-    from resnet_lib import experiment
+    """Print the metrics of saved weights on the images held out from their training."""
+    from resnet_lib import weights
     from resnet_lib.device import choose
 
-    if not weights.is_file():
-        raise LabError(f"{weights} is not a file: give a .safetensors file or a checkpoint.pt")
-    config = Config(**({"model": model} | _assignments(set_ or []))).at(_profile(profile))
+    if not path.is_file():
+        raise LabError(f"{path} is not a file: give a .safetensors file or a checkpoint.pt")
+    config = weights.config_of(path)
+    if not config and not model:
+        raise LabError(f"{path} does not tell which network it belongs to: add --model")
+    config = (config or Config()).replace(**({"model": model} if model else {}), **_assignments(set_ or []))
     _use_data(data)
-    evaluation = experiment.evaluate_weights(config, weights, choose(device))
-    _print_metrics(evaluation, config)
+    _print_metrics(weights.evaluate(config, path, choose(device)), config)
 
 
 @app.command()
@@ -128,21 +139,21 @@ def report(
     data: DataFolder = None,
 ) -> None:
     """Execute the notebooks and render the lab report; goes on after a failure, and tells."""
-    from resnet_lib import lab
+    from resnet_lib import lab, sources
     from resnet_lib.records import reports_folder
 
     _profile(profile)
     _use_data(data)
     names = tuple(only) if only else lab.STEPS
+    if profile != "smoke" and not no_train:
+        sources.fetch()  # here, where its progress can be seen and its failure stops everything
     with err.status("starting") as status:
 
         def done(outcome: lab.Outcome) -> None:
-            ending = "[red]failed[/]" if outcome.error else "ok"
-            out.print(f"{outcome.name:<24} {ending:<6} {outcome.seconds:7.1f} s")
+            line = f"{outcome.name:<24} {'failed' if outcome.error else 'ok':<6} {outcome.seconds:7.1f} s"
+            out.print(line, style="red" if outcome.error else None)
 
-        outcomes = lab.report(
-            profile, names, train=not no_train, say=lambda line: status.update(line.replace("[", "\\[")), done=done
-        )
+        outcomes = lab.report(profile, names, not no_train, lambda line: status.update(escape(line)), done)
     out.print(f"report: {reports_folder() / profile / 'index.html'}")
     if failed := [outcome for outcome in outcomes if outcome.error]:
         table = Table("notebook", "cell", "what happened", title="failed")
@@ -156,12 +167,15 @@ def report(
 def figures(
     profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full",
 ) -> None:
-    """Redraw the figures from the records; for `full` also the README's table."""
+    """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
     from resnet_lib import lab
+    from resnet_lib.records import reports_folder
 
-    for path in lab.figures(_profile(profile)):
+    published = _profile(profile) == "full" and reports_folder() == lab.CHECKOUT / "reports"
+    folder = lab.CHECKOUT / "img" if published else reports_folder() / profile / "img"
+    for path in lab.figures(profile, folder):
         out.print(str(path))
-    if profile == "full":
+    if published:
         out.print("README.md: results " + ("rewritten" if lab.update_readme() else "up to date"))
 
 
@@ -194,7 +208,7 @@ def _assignments(items: list[str]) -> dict[str, Any]:
 
 def _use_data(folder: Path | None) -> None:
     if folder is not None:
-        os.environ["RESNET_LAB_DATA"] = str(folder)  # the kernels of the notebooks are to see it too
+        os.environ["RESNET_LAB_DATA"] = str(folder.absolute())  # the notebooks' kernels are to see it too
 
 
 def _print_metrics(result: dict[str, Any], config: Config) -> None:
@@ -209,23 +223,9 @@ def _print_metrics(result: dict[str, Any], config: Config) -> None:
     out.print(table)
 
 
-def _export_weights(record: Record, profile: str) -> Path | None:
-    """The run's weights as safetensors beside its record; None where this machine has only the record."""
-    from safetensors.torch import save_file
-
-    from resnet_lib import experiment, train
-
-    path = record.path / "weights.safetensors"
-    if not path.exists():
-        if not experiment.has_checkpoint(record.config, profile):
-            return None
-        save_file(train.weights(experiment.trained_model(record.config, profile)), path)
-    return path
-
-
 def _stop(message: object, code: int) -> None:
     err.print("error:", style="bold red", end=" ")
-    err.print(str(message), markup=False)
+    err.print(str(message))
     sys.exit(code)
 
 

@@ -37,7 +37,7 @@ def load(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
     if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
-        raise CheckpointError(f"{path} is not a whole checkpoint of this lab: delete it to train from the start")
+        raise CheckpointError(f"{path} is not a whole checkpoint of this lab")
     try:
         return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -161,8 +161,8 @@ def hub_agrees(hub: list[Record], profile: str) -> Claim:
         return _between(difference, -SAME, SAME), f"theirs less ours: {difference}"
 
     text = f"torch.hub's ResNet-50 agrees with ours within {100 * SAME:g} points"
-    own = find_seeds(ours.configs[ours.headline], "full") if profile == "full" else hub  # else it decides nothing
-    return _decide(text, profile, judge, hub, own)
+    needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
+    return _decide(text, profile, judge, *needed)
 
 
 def accuracy(records: list[Record]) -> Estimate:

@@ -81,7 +81,7 @@ class Config(BaseModel):
     onecycle_peak: float = Field(0.2, gt=0, lt=1)  # share of the run at which one-cycle reaches `lr`
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast; parameters stay float32
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=4096)  # torch's generator takes 32 bits: 12 for the seed, 20 for the epoch
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -105,6 +105,12 @@ class Config(BaseModel):
             count, limit = getattr(self, field), limits[self.split]
             if count and count > limit:
                 raise ValueError(f"{field} {count} is more than the {limit:,} of split '{self.split}'")
+        images = self.train_images or TRAIN_IMAGES[self.split]
+        if arch.shape == "imagenet" and self.stem != "cifar" and images % self.batch_size == 1 % self.batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} leaves a batch of one of {images:,} images, for which batch norm is not "
+                f"defined on the 1x1 maps of '{self.model}': use another"
+            )
         return self
 
     def __init__(self, **fields: Any) -> None:
@@ -171,11 +177,12 @@ class Config(BaseModel):
             length, limit = self.iterations, min(self.iterations, size["epochs"] * small.steps_per_epoch())
         else:
             length, limit = self.epochs, min(self.epochs, size["epochs"])
+        shorter = {"iterations" if self.iterations else "epochs": limit}
         is_ours = Architecture(self.model).family != "hub"
         return small.replace(
-            **{"iterations" if self.iterations else "epochs": limit},
+            **shorter,
             milestones=tuple(sorted({max(1, round(m * limit / length)) for m in self.milestones})),
-            warmup=round(self.warmup * small.total_steps() * limit / length / self.total_steps()),
+            warmup=round(self.warmup * small.replace(**shorter).total_steps() / self.total_steps()),
             dataset="synthetic" if profile == "smoke" else self.dataset,
             width=size["width"] if is_ours and size["width"] else self.width,
         )

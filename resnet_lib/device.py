@@ -12,6 +12,8 @@ import torch
 
 from resnet_lib.config import LabError
 
+THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
+
 
 class DeviceError(LabError):
     """A device is needed and is not there."""
@@ -51,7 +53,7 @@ def choose(device: str | None = None, threads: int | None = None) -> Choice:
     chosen = device or available[0]
     return Choice(
         device=chosen,
-        threads=threads or torch.get_num_threads(),
+        threads=threads or THREADS,
         channels_last=chosen != "mps",
     )
 

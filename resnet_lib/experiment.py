@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
@@ -10,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_lib import checkpoint, data, device, hub, models, progress, train
 from resnet_lib.checkpoint import CheckpointError
 from resnet_lib.config import Architecture, Config
 from resnet_lib.device import Choice
-from resnet_lib.loader import EvaluationBatches, Normalizer
 from resnet_lib.metrics import Evaluation
 from resnet_lib.records import Record, RunFolder
+
+BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
 
 
 def run(
@@ -63,7 +65,9 @@ def run(
             "confidence": evaluation.confidence,
             "label": evaluation.labels.astype("uint8"),
         }
-        return folder.finish(result, predictions)
+        record = folder.finish(result, predictions)
+        checkpoint.save(folder.checkpoint, {"model": model.state_dict()})  # the optimizer's half is of no more use
+        return record
 
 
 def is_finished(config: Config, profile: str = "full") -> bool:
@@ -78,58 +82,11 @@ def run_many(configs: list[Config], profile: str = "full", executor: Executor | 
 
 def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
     """The network of a config, initialised from its seed, and where its code comes from."""
-    torch.manual_seed(config.seed)
-    if Architecture(config.model).family == "hub":
-        return hub.build(config, num_classes)
-    return models.build(config, num_classes), "resnet_lib.models"
-
-
-def trained_model(config: Config, profile: str = "full") -> nn.Module:
-    """The network of a run on this machine, with the weights of its last checkpoint.
-
-    Raises FileNotFoundError where there is none: records travel without their checkpoints.
-    """
-    model, _ = build_model(config)
-    model.load_state_dict(checkpoint.load(RunFolder.of(config, profile).checkpoint)["model"])
-    return model
-
-
-def has_checkpoint(config: Config, profile: str = "full") -> bool:
-    """Whether this machine still has the weights of a run, not only its record."""
-    return RunFolder.of(config, profile).checkpoint.exists()
-
-
-def evaluate_weights(config: Config, weights: Path, choice: Choice) -> dict[str, Any]:
-    """Metrics of saved weights (safetensors, or a checkpoint of this lab) on the held-out images of `config`.
-
-    Raises CheckpointError for a file that is neither, or that belongs to another network.
-    """
-    model, _ = build_model(config)
-    state = load_weights(weights)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise CheckpointError(f"{weights} does not fit {config.model}: {reason}") from None
-    dataset = data.load(config)
-    torch_device = choice.activate()
-    model = model.to(torch_device, memory_format=choice.memory_format)
-    normalize = Normalizer(dataset.train_images, config.normalize, torch_device)
-    batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, torch_device, choice.memory_format)
-    return summary(train.evaluate(model, batches, config), dataset)
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, of a safetensors file or of a checkpoint; neither can execute anything."""
-    if path.suffix != ".safetensors":
-        return checkpoint.load(path)["model"]
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None
+    with BUILDING:
+        torch.manual_seed(config.seed)
+        if Architecture(config.model).family == "hub":
+            return hub.build(config, num_classes)
+        return models.build(config, num_classes), "resnet_lib.models"
 
 
 def summary(evaluation: Evaluation, dataset: data.Dataset) -> dict[str, Any]:
@@ -146,8 +103,13 @@ def summary(evaluation: Evaluation, dataset: data.Dataset) -> dict[str, Any]:
 
 
 def stored_choice(folder: RunFolder) -> Choice | None:
-    """The choice with which an unfinished run began."""
-    return Choice(**checkpoint.load(folder.checkpoint)["choice"]) if folder.checkpoint.exists() else None
+    """The choice with which an unfinished run began. Raises CheckpointError for a damaged checkpoint."""
+    if not folder.checkpoint.exists():
+        return None
+    try:
+        return Choice(**checkpoint.load(folder.checkpoint)["choice"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}: delete it to train from the start") from error
 
 
 def commit() -> str:

@@ -1,13 +1,16 @@
 """The reference ResNets of torch.hub (`pytorch/vision`), built with ten classes.
 
-The hub's entry points are torchvision's own model functions, so without a network the installed torchvision gives
-the same network; the source returned beside the model says which it was.
+The hub's entry points are torchvision's own model functions, and run those of the installed torchvision; so without
+a network that gives the same network. The source returned beside the model says which way it came.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+from contextlib import redirect_stderr
+from zipfile import BadZipFile
 
 import torch
 from torch import nn
@@ -35,14 +38,12 @@ def build(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
         repository = f"pytorch/vision:v{release}"  # the release that fits the installed torch
         seeded = torch.get_rng_state()
         try:
-            model = torch.hub.load(
-                repository, name, weights=None, num_classes=num_classes, trust_repo=True, verbose=False
-            )
-            return model, f"torch.hub {repository}"
-        except (
-            OSError,
-            RuntimeError,
-        ):  # a proxy in the way, a rate limit: fall back, and say so in the record
+            with redirect_stderr(io.StringIO()):  # it announces its download, with a path of this machine
+                model = torch.hub.load(
+                    repository, name, weights=None, num_classes=num_classes, trust_repo=True, verbose=False
+                )
+            return model, f"torch.hub {repository}, by the installed torchvision {release}"
+        except (OSError, RuntimeError, BadZipFile):  # a proxy in the way, a rate limit: fall back, and say so
             torch.set_rng_state(seeded)
     model = getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
     return model, f"torchvision {release}, installed (hub not reached)"

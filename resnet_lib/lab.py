@@ -138,37 +138,35 @@ def render(notebook: Path, title: str, profile: str) -> Path:
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     body, resources = exporter.from_filename(str(notebook))
     styles = "\n".join(resources["inlining"]["css"][:1])  # the colours of code; the rest is the page's own
-    return write_page(notebook.with_suffix(".html"), title=title, profile=profile, body=body, styles=styles)
+    path = notebook.with_suffix(".html")
+    return write_page("page.html", path, title=title, profile=profile, body=body, styles=styles)
 
 
 def write_index(profile: str) -> Path:
     """`index.html`: what was run, now or before, what came out, the figures of the whole story."""
-    notebooks = [nbformat.read(path, as_version=4) for path in sorted((reports_folder() / profile).glob("*.ipynb"))]
+    folder = reports_folder() / profile
+    notebooks = [nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))]
     outcomes = [Outcome(**notebook.metadata[OUTCOME]) for notebook in notebooks if OUTCOME in notebook.metadata]
     runs = story.runs(profile)
     return write_page(
-        reports_folder() / profile / "index.html",
+        "index.html",
+        folder / "index.html",
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
         profile=profile,
         outcomes=outcomes,
         table=tables.results(runs, profile).to_html(index=False, border=0),
         claims={step.title: claims.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
-        pictures=[f"img/{path.name}" for path in figures(profile)[: len(QUANTITIES)]],
+        pictures=[f"img/{path.name}" for path in figures(profile, folder / "img")[: len(QUANTITIES)]],
     )
 
 
-def write_page(path: Path, **content: Any) -> Path:
-    template = "index.html" if "outcomes" in content else "page.html"
+def write_page(template: str, path: Path, **content: Any) -> Path:
     write_atomic(path, templates().get_template(template).render(**content).encode())
     return path
 
 
-def figures(profile: str) -> list[Path]:
-    """Draw the story's figures from the records of a profile, all runs overlaid, then step by step.
-
-    `full` goes to the checkout's `img/`, which the README shows; others beside their report.
-    """
-    folder = CHECKOUT / "img" if profile == "full" else reports_folder() / profile / "img"
+def figures(profile: str, folder: Path) -> list[Path]:
+    """Draw the story's figures into `folder` from the records of a profile: all runs overlaid, then step by step."""
     folder.mkdir(parents=True, exist_ok=True)
     steps = story.runs(profile)
     paths = []

@@ -11,9 +11,10 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from resnet_lib import data, experiment, plots
+from resnet_lib import data, experiment, plots, sources
 from resnet_lib.config import Config, ConfigError, Profile
-from resnet_lib.records import Record, reports_folder
+from resnet_lib.records import Record
+from resnet_lib.story import stamp
 
 MAX_SEEDS = 100
 INJECTED = "# Parameters"  # first line of the cell in which papermill puts the values it was given
@@ -36,10 +37,18 @@ class Page:
             raise ConfigError(f"train = {train!r} is refused: True or False is allowed")
         self.seeds = range(seeds)
         self.train = train
+        self._say_profile()
 
-    def dataset(self, config: Config) -> data.Dataset:
-        """The images that `config` trains on at this page's profile."""
-        return data.load(config.at(self.profile))
+    def images(self, config: Config, caption: str) -> None:
+        """Show images that `config` trains on at this page's profile.
+
+        A page that trains nothing does without them where CIFAR-10 is not on this machine.
+        """
+        config = config.at(self.profile)
+        if not self.train and config.dataset == "cifar10" and not sources.is_cached():
+            display(Markdown("*The images are not on this machine: `resnet-lab data` gets them.*"))
+        else:
+            self.figure(plots.images(data.load(config), self.profile), caption)
 
     def run(self, configs: dict[str, Config]) -> dict[str, list[Record]]:
         """The records of every config at this page's profile, one a seed; trained where missing, if this page may."""
@@ -50,16 +59,18 @@ class Page:
             runs[label] = [experiment.run(one, self.profile) for one in found]
         return runs
 
-    def figure(self, figure: Figure, name: str, caption: str) -> None:
-        """Show a figure with its caption and save it as `img/<number>_<name>.png` beside the report."""
-        folder = reports_folder() / self.profile / "img"
-        folder.mkdir(parents=True, exist_ok=True)
-        plots.save(figure, folder / f"{self.name.partition('_')[0]}_{name}.png")
-        display(figure)
+    def figure(self, figure: Figure, caption: str) -> None:
+        """Show a figure with its caption."""
+        display(figure, metadata={"image/png": {"alt": caption}})
         display(Markdown(f"*{caption}*"))
 
-    def provenance(self, runs: dict[str, list[Record]]) -> pd.DataFrame:
-        """Where each number of the page comes from, a row a run."""
+    def table(self, table: pd.DataFrame) -> None:
+        """Show a table, and of what size the experiment was."""
+        display(table)
+        self._say_profile()
+
+    def provenance(self, runs: dict[str, list[Record]]) -> None:
+        """Show where each number of the page comes from, a row a run."""
         rows = [
             {
                 "run": record.path.name,
@@ -75,7 +86,11 @@ class Page:
             for records in runs.values()
             for record in records
         ]
-        return pd.DataFrame(rows).drop_duplicates().set_index("run") if rows else pd.DataFrame()
+        self.table(pd.DataFrame(rows).drop_duplicates().set_index("run") if rows else pd.DataFrame())
+
+    def _say_profile(self) -> None:
+        if text := stamp(self.profile):
+            display(Markdown(f"**{text}**"))
 
 
 def resolve_profile(profile: str) -> Profile:

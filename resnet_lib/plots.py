@@ -31,7 +31,7 @@ STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 20  # losses that span more than this factor are drawn on a logarithmic scale
-COLOURS = (0, 1, 2, 3, 4, 5, 7, 9)  # of seaborn's colour-blind palette; its pink and yellow are too pale for paper
+COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 GREY = "0.35"
 
 
@@ -101,7 +101,7 @@ def settling(runs: Runs) -> str:
 
 
 @_on_paper
-def images(dataset: Any, columns: int = 12) -> Figure:
+def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
     """Training images of a `data.Dataset`, one row a class, with how many of them there are."""
     side, gap = dataset.train_images.shape[-1], 3
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
@@ -119,49 +119,6 @@ def images(dataset: Any, columns: int = 12) -> Figure:
     sns.despine(ax=axes, left=True, bottom=True)
     axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes", loc="left")
     axes.set_xlabel(textwrap.fill(dataset.source, 90), loc="left", fontsize="small")
-    return figure
-
-
-@_on_paper
-def confusion(record: Record, profile: str = "full") -> Figure:
-    """Share (%) of each true class, a row, that was taken for each class, a column."""
-    counts = np.array(record.result["confusion"])
-    share = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    figure, axes = _figure(5.2, width=6.2)
-    names = record.result["classes"]
-    annotations = np.vectorize(lambda value: f"{value:.0f}" if value >= 0.5 else "")(share)
-    sns.heatmap(
-        share, ax=axes, annot=annotations, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, linewidths=0.5,
-        xticklabels=names, yticklabels=names, cbar_kws={"label": "Share of the true class (%)"},
-    )  # fmt: skip
-    axes.set(xlabel="Predicted class", ylabel="True class")
-    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.tick_params(length=0)
-    axes.set_title(f"{record.path.name}, accuracy {100 * record.accuracy:.1f} %", loc="left")
-    _put_stamp(figure, profile)
-    return figure
-
-
-@_on_paper
-def per_class(runs: Runs, profile: str = "full") -> Figure:
-    """Accuracy of every class, a point a config (mean over seeds), classes in the order of the first config."""
-    figure, axes = _figure(3.8)
-    recorded = {label: records for label, records in runs.items() if records}
-    order, names = None, []
-    for index, (label, records) in enumerate(recorded.items()):
-        share = 100 * np.mean([record.result["per_class_accuracy"] for record in records], axis=0)
-        if order is None:
-            order, names = np.argsort(share), records[0].result["classes"]
-        axes.plot(
-            share[order], range(len(order)), linestyle="", marker=_cycle(MARKERS, index), color=_colour(index),
-            label=f"{label} (n = {len(records)})",
-        )  # fmt: skip
-    for label in (label for label in runs if label not in recorded):
-        axes.plot([], [], linestyle="", label=f"{label}: {NOT_YET}")
-    axes.set_yticks(range(len(names)), [names[i] for i in order] if names else [])
-    axes.grid(axis="y", color="0.9")
-    axes.set(xlabel=_axis_label(runs, "test_acc"), xlim=(-2, 102))
-    _legend(figure, axes.get_legend_handles_labels()[0])
     _put_stamp(figure, profile)
     return figure
 
@@ -214,9 +171,10 @@ def _mark_drops(axes: Axes, record: Record, epochs: np.ndarray, mean: np.ndarray
 def _told(runs: Runs, profile: str) -> dict[float, str]:
     """What the story tells of the runs shown; of synthetic images it tells nothing."""
     told: dict[float, str] = {}
-    for step in story.STEPS:
-        if profile != "smoke" and {step.headline, step.label(step.headline)} & set(runs):
-            told[step.claimed] = "story"
+    for step in story.STEPS if profile != "smoke" else ():
+        for label, records in runs.items():
+            if step.tells_of(label.removeprefix(step.label("")), records, profile):
+                told[step.claimed] = "story"
     return told
 
 
@@ -234,7 +192,7 @@ def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
         text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
         axes.annotate(
             text, (0, group[-1]), xycoords=("axes fraction", "data"), xytext=(4, 2), textcoords="offset points",
-            color=GREY, fontsize="small",
+            color=GREY, fontsize="small", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
 
 

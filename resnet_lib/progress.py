@@ -8,15 +8,13 @@ import time
 
 from tqdm import tqdm
 
-from resnet_lib.config import Config
-
 SECONDS_BETWEEN_LINES = 20
 
 
 class Quiet:
     """Says nothing."""
 
-    def begin(self, config: Config, name: str, epochs: int, images: int, done: int) -> None:
+    def begin(self, name: str, epochs: int, images: int, done: int) -> None:
         """A run of `epochs` epochs of `images` images begins, `done` epochs having been trained before."""
 
     def step(self, images: int) -> None:
@@ -32,8 +30,7 @@ class Quiet:
 class Bar(Quiet):
     """A bar over all images of the run, with images/s and the time left, for terminals and JupyterLab."""
 
-    def begin(self, config: Config, name: str, epochs: int, images: int, done: int) -> None:
-        self.epochs = epochs
+    def begin(self, name: str, epochs: int, images: int, done: int) -> None:
         self.bar = tqdm(
             total=epochs * images,
             initial=done * images,
@@ -58,7 +55,7 @@ class Bar(Quiet):
 class Lines(Quiet):
     """A line now and then: for logs, batch output and executed notebooks."""
 
-    def begin(self, config: Config, name: str, epochs: int, images: int, done: int) -> None:
+    def begin(self, name: str, epochs: int, images: int, done: int) -> None:
         self.name, self.epochs = name, epochs
         self.spoken = time.monotonic()
         resumed = f", resumed after epoch {done}" if done else ""

@@ -100,7 +100,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         path = self.path / "config.json"
         if path.exists():
-            if read_config(path) != self.config:
+            if read_config(path).run_id != self.config.run_id:
                 raise RecordError(f"{path} describes another run than its folder's name: move the folder away")
         else:
             write_json(path, self.config.model_dump(mode="json"))

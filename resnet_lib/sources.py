@@ -86,6 +86,11 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
     raise DataError(_advice(reasons, bool(given)))
 
 
+def is_cached(manifest: Manifest = CIFAR10) -> bool:
+    """Whether the six files are here, each verified."""
+    return not _unverified(cache_folder(), manifest)
+
+
 def origin(cache: Path) -> str:
     """Where the cached files came from, in words."""
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.paper import STORY, TABLE_6
-from resnet_lib.records import Runs, find_runs
+from resnet_lib.records import Record, Runs, find_runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -30,7 +31,12 @@ class Step:
     @property
     def claimed(self) -> float:
         """Test accuracy (%) that the story tells of the headline run."""
-        return STORY[self.notebook].accuracy
+        return STORY[self.notebook]
+
+    def tells_of(self, label: str, records: Sequence[Record], profile: str) -> bool:
+        """Whether the claimed accuracy is about these runs: the headline's, with the story's own parameters."""
+        told = self.configs[self.headline].at(profile).fingerprint
+        return label == self.headline and all(record.config.fingerprint == told for record in records)
 
     def label(self, label: str) -> str:
         """A label that is unique in the whole story: `02 one drop`."""
@@ -84,11 +90,6 @@ STEPS = (
 def step(notebook: str) -> Step:
     """The step that a notebook retells. Raises KeyError for a notebook that is none."""
     return {one.notebook: one for one in STEPS}[notebook]
-
-
-def all_configs() -> dict[str, Config]:
-    """Every config of the story, by a label that no other has."""
-    return {one.label(label): config for one in STEPS for label, config in one.configs.items()}
 
 
 def paper_configs() -> dict[str, Config]:

@@ -20,7 +20,7 @@ def results(steps: dict[str, Runs], profile: str) -> pd.DataFrame:
         step = story.step(name)
         for label, records in runs.items():
             config = records[0].config if records else step.configs[label].at(profile)
-            told = f"{step.claimed:g}" if label == step.headline else ""
+            told = f"{step.claimed:g}" if step.tells_of(label, records, profile) else ""
             rows.append({"step": name[:2], "run": label, **_row(config, records, told)})
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_lib import checkpoint
 from resnet_lib.config import Config, LabError
@@ -104,7 +104,7 @@ def fit(
     run.trim(epoch)
 
     epochs = math.ceil(config.total_steps() / len(batches))
-    progress.begin(config, config.run_id, epochs, len(batches.images), epoch)
+    progress.begin(config.run_id, epochs, len(batches.images), epoch)
     evaluation = evaluate(model, held_out, config) if epoch == epochs else None
     try:
         while step < config.total_steps():
@@ -161,8 +161,3 @@ def resume(model: nn.Module, optimizer: torch.optim.Optimizer, run: RunFolder) -
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["epoch"], state["step"]
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and statistics by name, on the CPU, contiguous: what a weights file holds."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -30,7 +30,8 @@ def main() -> None:
                     cell.outputs = outputs[cell.source] if is_checked else []
                     cell.execution_count = 1 if is_checked else None  # nbval refuses outputs of an unrun cell
                     for output in cell.outputs:
-                        output["execution_count"] = 1
+                        if output.output_type == "execute_result":
+                            output.execution_count = 1
             nbformat.write(notebook, lab.source(name))
 
 

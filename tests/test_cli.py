@@ -1,14 +1,17 @@
 """The command line, run as a user runs it."""
 
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 
 import pytest
+import torch
 
 
 def resnet_lab(*arguments, **environment):
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "resnet_lib", *arguments],
         capture_output=True,
@@ -32,8 +35,8 @@ def trained(tmp_path_factory):
 def test_help_names_every_command():
     result = resnet_lab("--help")
     assert result.returncode == 0
-    for command in ("data", "run", "eval", "report", "figures"):
-        assert command in result.stdout
+    listed = re.findall(r"^│ (\w+) ", result.stdout.partition("Commands")[2], re.MULTILINE)
+    assert listed == ["data", "run", "eval", "report", "figures"]
 
 
 def test_run_prints_metrics_and_what_to_do_next(trained):
@@ -52,11 +55,19 @@ def test_run_again_trains_nothing(trained):
     assert "accuracy" in again.stdout
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "checkpoint.pt"])
-def test_eval_gives_the_accuracy_of_the_run(trained, name):
+def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
+    _, printed = trained
+    command = re.search(r"next     resnet-lab (eval .+)", printed)[1]
+    same_accuracy(resnet_lab(*shlex.split(command)), printed)
+
+
+def test_eval_of_a_checkpoint(trained):
     folder, printed = trained
-    (path,) = folder.glob(f"smoke/runs/*/{name}")
-    result = resnet_lab("eval", str(path), "--model", "resnet8", "--profile", "smoke")
+    (path,) = folder.glob("smoke/runs/*/checkpoint.pt")
+    same_accuracy(resnet_lab("eval", str(path)), printed)
+
+
+def same_accuracy(result, printed):
     assert result.returncode == 0, result.stderr
     line = next(line for line in printed.splitlines() if line.startswith("│ accuracy"))
     assert line in result.stdout
@@ -65,9 +76,44 @@ def test_eval_gives_the_accuracy_of_the_run(trained, name):
 def test_eval_refuses_weights_of_another_network(trained):
     folder, _ = trained
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
-    result = resnet_lab("eval", str(path), "--model", "resnet14", "--profile", "smoke")
+    result = resnet_lab("eval", str(path), "--model", "resnet14")
     assert result.returncode == 1
     assert "does not fit resnet14" in result.stderr
+
+
+def test_eval_of_foreign_weights_asks_for_the_network_and_never_says_delete(tmp_path):
+    path = tmp_path / "mine.pth"
+    torch.save({"a": torch.zeros(1)}, path)
+    result = resnet_lab("eval", str(path))
+    assert result.returncode == 1
+    assert "does not tell which network it belongs to: add --model" in result.stderr
+    result = resnet_lab("eval", str(path), "--model", "resnet20")
+    assert result.returncode == 1
+    assert "mine.pth is not a whole checkpoint of this lab" in result.stderr
+    assert "delete" not in result.stderr
+
+
+def test_a_relative_folder_is_the_callers(tmp_path):
+    command = [sys.executable, "-m", "resnet_lib", "report", "--profile", "smoke", "--only", "03_cifar_architecture"]
+    environment = os.environ | {"RESNET_LAB_REPORTS": "mine"}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.glob("mine/smoke/runs/*/result.json"))) == 2
+    assert (tmp_path / "mine/smoke/index.html").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "resnet_lib", "run", "--model", "resnet8", "--set", "dataset=synthetic"]
+    command += ["--set", "train_images=2000", "--set", "test_images=100", "--epochs", "1000"]
+    environment = os.environ | {"RESNET_LAB_REPORTS": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        assert "1000 epochs" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "interrupted; the same command goes on" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

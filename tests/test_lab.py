@@ -1,6 +1,8 @@
 """The lab executes notebooks, renders pages that read offline, and says what failed."""
 
 import re
+import shutil
+import subprocess
 
 import nbformat
 import papermill
@@ -102,8 +104,33 @@ def test_the_story_of_the_library_is_the_one_of_the_notebooks(monkeypatch):
         assert scope["configs"] == step.configs, step.notebook
 
 
+def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monkeypatch):
+    reports = committed(tmp_path, monkeypatch)
+    monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "empty"))
+    outcomes = lab.report("full", ("01_ten_epochs", "03_cifar_architecture"), train=False)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert "not on this machine" in (reports / "full/01_ten_epochs.html").read_text()
+    page = (reports / "full/03_cifar_architecture.html").read_text()
+    assert "resnet20-10ep-s0" in page
+    assert page.count('alt="') == page.count("<img")
+    index = (reports / "full/index.html").read_text()
+    pictures = re.findall(r'<img src="(.*?)"', index)
+    assert len(pictures) == 3
+    assert all((reports / "full" / picture).exists() for picture in pictures)
+
+
+def committed(folder, monkeypatch):
+    """A reports folder with the committed records alone, whatever else this checkout has trained."""
+    names = subprocess.run(["git", "ls-files", "reports"], cwd=lab.CHECKOUT, capture_output=True, text=True, check=True)
+    for name in names.stdout.split():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(lab.CHECKOUT / name, folder / name)
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder / "reports"))
+    return folder / "reports"
+
+
 def test_readme_table_is_made_from_the_committed_records(monkeypatch, tmp_path):
-    monkeypatch.delenv("RESNET_LAB_REPORTS", raising=False)
+    committed(tmp_path, monkeypatch)
     copy = tmp_path / "README.md"
     copy.write_text((lab.CHECKOUT / "README.md").read_text())
     assert not lab.update_readme(copy), "run: resnet-lab figures --profile full"

@@ -81,9 +81,9 @@ def test_story_is_told_with_its_numbers():
         "01_ten_epochs": 50, "02_hundred_epochs": 82, "03_cifar_architecture": 80, "04_torch_hub_check": 83,
     }  # fmt: skip
     assert story.BASELINE.milestone_steps()[0] > story.BASELINE.total_steps()
-    configs = story.all_configs()
-    assert len(configs) == len({config.fingerprint for config in configs.values()}) == 10
-    assert not any(config.crop or config.flip for config in configs.values())
+    configs = [config for step in story.STEPS for config in step.configs.values()]
+    assert len(configs) == len({config.fingerprint for config in configs}) == 10
+    assert not any(config.crop or config.flip for config in configs)
 
 
 def test_paper_agrees_with_the_networks():
@@ -102,7 +102,8 @@ def test_paper_agrees_with_the_networks():
 def test_finds_every_seed_by_fingerprint(trained):
     assert [record.config.seed for record in trained["01_ten_epochs"]["ResNet-50"]] == [0, 1]
     assert trained["02_hundred_epochs"]["no drop"] == []
-    assert set(story.overlay(trained)) == set(story.all_configs())
+    labels = [step.label(label) for step in story.STEPS for label in step.configs]
+    assert list(story.overlay(trained)) == labels
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):
@@ -205,6 +206,9 @@ def test_other_parameters_are_not_the_story():
     assert "other parameters" in near.evidence
     assert drops.verdict == "does not hold"
     assert "2 of 2 happened" in drops.evidence
+    runs = {"ResNet-50": [record]}
+    assert tables.results({"01_ten_epochs": runs}, "full")["published %"].tolist() == [""]
+    assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
 
 
 def test_claim_reads_as_a_sentence():
@@ -269,25 +273,13 @@ def test_same_record_same_bytes(trained, tmp_path):
 
 
 def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
-    figure = plots.images(tiny_dataset)
+    figure = plots.images(tiny_dataset, "full")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{name}  12" for name in "abcdefghij"]
     canvas = np.asarray(figure.axes[0].images[0].get_array())
     first_of_b = tiny_dataset.train_images[tiny_dataset.train_labels == 1][0]
     assert np.array_equal(canvas[35:67, :32], first_of_b.transpose(1, 2, 0))
     plots.save(figure, tmp_path / "images.png")
-
-
-def test_confusion_and_classes_show_the_record(tmp_path):
-    record = craft(story.BASELINE, 0.75)
-    figure = plots.confusion(record)
-    assert figure.axes[0].collections[0].get_array().reshape(10, 10)[0, 0] == pytest.approx(75)
-    assert "accuracy 75.0 %" in texts(figure)
-    plots.save(figure, tmp_path / "confusion.png")
-    dots = plots.per_class({"ours": [record], "theirs": []})
-    assert dots.axes[0].lines[0].get_xdata() == pytest.approx(75)
-    assert "theirs: not yet run" in texts(dots)
-    plots.save(dots, tmp_path / "classes.png")
 
 
 def test_a_caption_explains_losses_before_batch_norm_has_settled(trained):

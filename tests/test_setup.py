@@ -48,6 +48,7 @@ FLOORS = {
     "data": 4,
     "train": 5,
     "experiment": 6,
+    "weights": 7,
     "claims": 7,
     "plots": 7,
     "tables": 8,

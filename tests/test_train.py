@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_lib import checkpoint, data, experiment, train
+from resnet_lib import checkpoint, data, experiment, train, weights
 from resnet_lib.config import Config
 from resnet_lib.device import Choice, DeviceError, choose
 from resnet_lib.loader import EvaluationBatches, Normalizer
@@ -351,18 +351,18 @@ def test_the_result_agrees_with_history_and_predictions(trained):
         [trained.correct[predictions["label"] == c].mean() for c in range(10)]
     )
     assert result["fingerprint"] == SYNTHETIC.fingerprint
-    assert result["parameters"] == sum(p.numel() for p in experiment.trained_model(SYNTHETIC).parameters())
+    assert result["parameters"] == sum(p.numel() for p in experiment.build_model(SYNTHETIC)[0].parameters())
     assert result["data_sha256"] == data.load(SYNTHETIC).sha256
     assert "synthetic" in result["data_source"]
     assert {name: result["environment"][name] for name in ("device", "threads", "channels_last")} == CPU.as_dict()
 
 
 def test_the_weights_of_a_run_give_its_result(trained):
-    dataset = data.load(SYNTHETIC)
-    normalize = Normalizer(dataset.train_images, SYNTHETIC.normalize, torch.device("cpu"))
-    batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, torch.device("cpu"))
-    evaluation = train.evaluate(experiment.trained_model(SYNTHETIC), batches, SYNTHETIC)
-    assert evaluation.loss == pytest.approx(trained.result["loss"], rel=1e-5)
+    path = weights.export(trained)
+    assert weights.config_of(path) == SYNTHETIC
+    metrics = weights.evaluate(SYNTHETIC, path, CPU)
+    assert metrics == {name: trained.result[name] for name in metrics}
+    assert "optimizer" not in checkpoint.load(trained.path / "checkpoint.pt")
 
 
 def test_held_out_training_images_are_never_called_test(reports):
@@ -414,6 +414,15 @@ def test_many_runs_come_back_in_order(reports, executor, monkeypatch):
     assert [record.config.seed for record in found] == [2, 1, 2]
 
 
+def test_networks_built_in_parallel_are_those_of_their_seeds():
+    configs = [Config(model="resnet20", seed=seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        built = [model for model, _ in threads.map(experiment.build_model, configs)]
+    for config, model in zip(configs, built, strict=True):
+        alone, _ = experiment.build_model(config)
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), alone.parameters(), strict=True))
+
+
 # --- the choices of a run
 
 
@@ -427,3 +436,10 @@ def test_a_device_that_is_not_there_is_refused_by_name():
 def test_a_run_of_another_machine_says_what_it_needs():
     with pytest.raises(DeviceError, match="this run began on cuda, which is not available here"):
         Choice(device="cuda", threads=1, channels_last=True).activate()
+
+
+def test_the_threads_of_one_run_are_not_those_of_the_next():
+    before = choose("cpu")
+    Choice(device="cpu", threads=before.threads + 1, channels_last=True).activate()
+    assert choose("cpu") == before
+    before.activate()
