@@ -1,10 +1,13 @@
-"""The command line: `resnet-lab data | run | eval | report | figures`."""
+"""The command line: `resnet-lab data | run | run-many | eval | report | bench | figures`."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from resnet_lib.config import Config, ConfigError, LabError, Profile
+from resnet_lib.records import runs_folder
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: it went wrong; the request was not allowed; Ctrl-C
 FOLDERS = ("RESNET_LAB_REPORTS", "RESNET_LAB_DATA", "RESNET_LAB_CACHE")
@@ -24,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data_app = typer.Typer()
+app.add_typer(data_app, name="data")
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
@@ -57,13 +63,36 @@ def main() -> None:
         _stop(f"{error}; the notebooks and figures need more: pip install 'resnet-lab[lab]'", FAILED)
 
 
-@app.command()
-def data(folder: DataFolder = None) -> None:
-    """Get CIFAR-10 into the cache, once, and verify it."""
+@data_app.callback(invoke_without_command=True)
+def data(context: typer.Context, folder: DataFolder = None) -> None:
+    """Get CIFAR-10 into the cache, once, and verify it; or carry it to another machine."""
+    if context.invoked_subcommand is None:
+        _fetch(folder)
+
+
+@data_app.command()
+def pack(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the parts are written.")],
+    max_mib: Annotated[float, typer.Option(help="Size of the largest part.", min=0.1)] = 30,
+) -> None:
+    """Write CIFAR-10 in parts, for a machine without network."""
+    from resnet_lib import formats, parts, sources
+
+    for path in parts.pack(sources.fetch(), target, int(max_mib * 2**20), formats.CIFAR10):
+        out.print(str(path))
+    out.print(f"there: resnet-lab data unpack {target}")
+
+
+@data_app.command()
+def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are.")]) -> None:
+    """Join the parts in the cache, and verify them."""
+    _fetch(folder)
+
+
+def _fetch(folder: Path | None) -> None:
     from resnet_lib import sources
 
-    cache = sources.fetch(folder)
-    out.print(f"CIFAR-10 is in {cache}: six files, all SHA-256 as published")
+    out.print(f"CIFAR-10 is in {sources.fetch(folder)}: six files, all SHA-256 as published")
 
 
 @app.command()
@@ -80,13 +109,14 @@ def run(
     nesterov: Annotated[bool, typer.Option("--nesterov", help="Nesterov's form of momentum.")] = False,
     crop: Annotated[int, typer.Option(help="Random crops from this many pixels of padding.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or tf32 on NVIDIA GPUs.")] = "fp32",
     split: Annotated[str, typer.Option(help="all, or train45k to hold out 5,000 training images.")] = "all",
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick or full: how much of it.")] = "full",
     device: Device = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+    compile: Annotated[bool | None, typer.Option(help="By torch.compile; if not said, where the run is long.")] = None,
     data: DataFolder = None,
 ) -> None:
     """Train one network, or go on where it stopped, and print what came out."""
@@ -100,11 +130,41 @@ def run(
     )  # fmt: skip
     config = Config(**(fields | _assignments(set_ or []))).at(_profile(profile))
     _use_data(data)
-    record = experiment.run(config, profile, choose(device, threads))
+    record = experiment.run(config, profile, choose(config, device, threads, compile))
     _print_metrics(record.result, record.config)
     out.print(f"record   {record.path}")
     if path := weights.export(record):
         out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
+
+
+@app.command("run-many")
+def run_many(
+    file: Annotated[Path, typer.Argument(help='A JSON list of configs: [{"model": "resnet20", "seed": 1}, ...]')],
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: how much of each.")] = "full",
+    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` tells how many pay.", min=1)] = 1,
+    device: Device = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each run.", min=1)] = None,
+    data: DataFolder = None,
+) -> None:
+    """Run every config of a list, as far as it has no record yet; goes on after a failure, and tells."""
+    from resnet_lib import experiment
+    from resnet_lib.device import THREADS, choose
+
+    configs = [config.at(_profile(profile)) for config in _configs(file)]
+    _use_data(data)
+    threads = threads or max(1, THREADS // jobs)
+    choices = [choose(config, device, threads) for config in configs]
+    failed = 0
+    with ProcessPoolExecutor(jobs, get_context("spawn")) if jobs > 1 else nullcontext() as pool:
+        for config, outcome in experiment.run_many(configs, profile, choices, pool):
+            if isinstance(outcome, Exception):
+                failed += 1
+                err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
+            else:
+                out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+    out.print(f"{len(configs) - failed} of {len(configs)} runs have their record in {runs_folder(profile)}")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 @app.command("eval")
@@ -128,7 +188,7 @@ def evaluate(
         raise LabError(f"{path} does not tell which network it belongs to: add --model")
     config = (config or Config()).replace(**({"model": model} if model else {}), **_assignments(set_ or []))
     _use_data(data)
-    _print_metrics(weights.evaluate(config, path, choose(device)), config)
+    _print_metrics(weights.evaluate(config, path, choose(config, device, compile=False)), config)
 
 
 @app.command()
@@ -164,6 +224,34 @@ def report(
 
 
 @app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs.")] = False,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write all that was measured to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file.")] = None,
+    device: Device = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+) -> None:
+    """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
+    from resnet_lib import bench, plots, tables
+    from resnet_lib.device import choose
+    from resnet_lib.files import write_atomic
+
+    choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
+    with err.status("starting") as status:
+        say = lambda line: status.update(escape(line))  # noqa: E731
+        result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
+    if json_:
+        write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
+    if sweep:
+        out.print(_table(tables.sweep(result["sweep"])))
+        return
+    out.print(_table(tables.ladder(result)), _table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
+    if figure:
+        plots.save(plots.ladder(result), figure)
+
+
+@app.command()
 def figures(
     profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full",
 ) -> None:
@@ -176,6 +264,8 @@ def figures(
     for path in lab.figures(profile, folder):
         out.print(str(path))
     if published:
+        for path in lab.bench_figures(folder):
+            out.print(str(path))
         out.print("README.md: results " + ("rewritten" if lab.update_readme() else "up to date"))
 
 
@@ -190,6 +280,22 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise ConfigError(f"milestones = {text!r} is refused: numbers with commas between are allowed") from None
+
+
+def _configs(file: Path) -> list[Config]:
+    try:
+        items = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+        raise ConfigError(f"{file}: a list of configs is allowed, each {{field: value}}")
+    configs = []
+    for number, item in enumerate(items, 1):
+        try:
+            configs.append(Config(**item))
+        except ConfigError as error:
+            raise ConfigError(f"{file}, config {number}: {error}") from None
+    return configs
 
 
 def _assignments(items: list[str]) -> dict[str, Any]:
@@ -221,6 +327,13 @@ def _print_metrics(result: dict[str, Any], config: Config) -> None:
     for name, accuracy in zip(result["classes"], result["per_class_accuracy"], strict=True):
         table.add_row(f"  {name}", f"{100 * accuracy:.1f} %")
     out.print(table)
+
+
+def _table(frame: Any) -> Table:
+    table = Table(*frame.columns)
+    for row in frame.to_numpy():
+        table.add_row(*row)
+    return table
 
 
 def _stop(message: object, code: int) -> None:

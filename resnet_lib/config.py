@@ -55,7 +55,7 @@ class Config(BaseModel):
     test_images: int | None = Field(None, ge=10, le=10_000)
     normalize: Literal["channel", "pixel", "none"] = "channel"  # pixel: per-pixel mean alone, as the paper
     crop: int = Field(0, ge=0, le=16)  # pixels of zero padding before a random 32x32 crop; 0: no crop
-    flip: bool = False  # mirror half of the images, drawn anew each epoch
+    flip: bool | Literal["alternating"] = False  # mirror half of the images, drawn anew, or the other half each epoch
 
     # network
     model: str = "resnet20"  # resnetD, plainD or hub-resnetD; see `Architecture`
@@ -72,6 +72,7 @@ class Config(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(1e-4, ge=0, le=1)
+    decayed: Literal["all", "weights"] = "all"  # weights: neither batch norm's parameters nor biases
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"  # multistep without milestones: constant
     milestones: tuple[int, ...] = ()
     gamma: float = Field(0.1, gt=0, le=1)  # factor at each milestone
@@ -80,7 +81,7 @@ class Config(BaseModel):
     warmup_shape: Literal["linear", "constant"] = "linear"  # constant: stays at the start, as ResNet-110's 0.01
     onecycle_peak: float = Field(0.2, gt=0, lt=1)  # share of the run at which one-cycle reaches `lr`
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast; parameters stay float32
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # tf32: NVIDIA's; bf16: autocast, parameters stay float32
     seed: int = Field(0, ge=0, lt=4096)  # torch's generator takes 32 bits: 12 for the seed, 20 for the epoch
 
     @field_validator("milestones", mode="before")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from concurrent.futures import Executor
+from collections.abc import Iterator
+from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def run(
         if folder.finished:  # another process finished it while this one came here
             return folder.record()
         folder.start()
-        choice = stored_choice(folder) or choice or device.choose()
+        choice = stored_choice(folder) or choice or device.choose(config)
         code = commit()  # now: the checkout may change while this trains
         dataset = data.load(config)
         model, source = build_model(config, len(dataset.classes))
@@ -75,9 +75,29 @@ def is_finished(config: Config, profile: str = "full") -> bool:
     return RunFolder.of(config, profile).finished
 
 
-def run_many(configs: list[Config], profile: str = "full", executor: Executor | None = None) -> list[Record]:
-    """The records of `configs`, in their order; `executor` (any of concurrent.futures) runs them in parallel."""
-    return list((executor.map if executor else map)(partial(run, profile=profile), configs))
+def run_many(
+    configs: list[Config], profile: str = "full", choices: list[Choice] | None = None, executor: Executor | None = None
+) -> Iterator[tuple[Config, Record | Exception]]:
+    """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
+
+    `executor` (any of concurrent.futures, so processes, threads or Dask's) runs them in parallel; without one they run
+    in turn. `choices` are for new runs, as in `run`.
+    """
+    work = list(zip(configs, choices or [None] * len(configs), strict=True))
+    if executor is None:
+        for config, choice in work:
+            yield config, _outcome(config, profile, choice)
+    else:
+        waiting = {executor.submit(_outcome, config, profile, choice): config for config, choice in work}
+        for done in as_completed(waiting):
+            yield waiting[done], done.exception() or done.result()
+
+
+def _outcome(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
+    try:
+        return run(config, profile, choice)
+    except Exception as error:
+        return error
 
 
 def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Callable
@@ -28,7 +29,6 @@ NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = ("01_ten_epochs", "02_hundred_epochs", "03_cifar_architecture", "04_torch_hub_check", "report")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
-MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 
 
 @dataclass(frozen=True)
@@ -178,17 +178,34 @@ def figures(profile: str, folder: Path) -> list[Path]:
     return paths
 
 
-def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
-    """Write the results table, made from the `full` records, between its markers; whether it changed.
+def bench_figures(folder: Path) -> list[Path]:
+    """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
+    paths = []
+    for source in sorted((reports_folder() / "bench").glob("*.json")):
+        paths.append(folder / f"bench_{source.stem}.png")
+        plots.save(plots.ladder(json.loads(source.read_text())), paths[-1])
+    return paths
 
-    Raises LabError if the markers are not there.
+
+def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
+    """Write the tables, made from the `full` records and from the benchmarks, between their markers.
+
+    Returns whether anything changed. Raises LabError if a marker is not there.
     """
-    text = path.read_text()
-    before, begin, rest = text.partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
-    if not begin or not end:
-        raise LabError(f"{path} lacks the lines {MARKERS[0]} and {MARKERS[1]}: restore them")
-    new = f"{before}{begin}\n{tables.story_markdown('full')}\n{end}{after}"
+    sections = {"results": tables.story_markdown("full"), "bench": tables.bench_markdown(benchmarks())}
+    text = new = path.read_text()
+    for name, content in sections.items():
+        markers = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, begin, rest = new.partition(markers[0])
+        _, end, after = rest.partition(markers[1])
+        if not begin or not end:
+            raise LabError(f"{path} lacks the lines {markers[0]} and {markers[1]}: restore them")
+        new = f"{before}{begin}\n{content}\n{end}{after}"
     if new != text:
         write_atomic(path, new.encode())
     return new != text
+
+
+def benchmarks() -> list[dict[str, Any]]:
+    """The measured machines: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
+    return [json.loads(path.read_text()) for path in sorted((reports_folder() / "bench").glob("*.json"))]

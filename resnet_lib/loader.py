@@ -19,7 +19,7 @@ EVALUATION_BATCH = 500
 
 
 class Normalizer:
-    """Shift and scale fitted to training images: uint8 [N, 3, H, W] -> float32 of the same shape.
+    """Shift and scale fitted to training images: uint8 [N, 3, H, W] -> torch's default float, same shape.
 
     channel: zero mean and unit deviation per colour; pixel: the mean of every pixel position is subtracted and the
     range scaled to 1 (He et al. 2015, section 4.2: "per-pixel mean subtracted"); none: the range scaled to 1.
@@ -32,11 +32,11 @@ class Normalizer:
             mean = train_images.mean(axis=0, keepdims=True, dtype=np.float64)
         elif kind == "channel":
             mean, std = channel_statistics(train_images)
-        self.mean = torch.from_numpy(mean).float().to(device)
-        self.scale = torch.from_numpy(1 / std).float().to(device)
+        self.mean = torch.from_numpy(mean).to(torch.get_default_dtype()).to(device)
+        self.scale = torch.from_numpy(1 / std).to(torch.get_default_dtype()).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) * self.scale
+        return (images.to(self.mean.dtype) - self.mean) * self.scale
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,13 +76,21 @@ class TrainBatches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, every image once; the last batch may be smaller."""
-        config, device = self.config, self.images.device
-        order, top, left, mirrored = (t.to(device) for t in draw(len(self.images), epoch, config))
-        for chosen in order.split(config.batch_size):
-            images = self.normalize(self.images[chosen])
-            if config.crop or config.flip:
-                images = crop_and_flip(images, top[chosen], left[chosen], mirrored[chosen], config.crop)
-            yield images.contiguous(memory_format=self.memory_format), self.labels[chosen]
+        return map(self.take, self.plans(epoch))
+
+    def plans(self, epoch: int) -> Iterator[Tensor]:
+        """What `take` needs for each batch of an epoch, on the device: int64 [4, B], image, top, left and mirrored."""
+        order, *drawn = draw(len(self.images), epoch, self.config)
+        plan = torch.stack([order, *(values[order] for values in drawn)]).to(self.images.device)
+        return iter(plan.split(self.config.batch_size, dim=1))
+
+    def take(self, plan: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of a plan [4, B]."""
+        chosen, top, left, mirrored = plan
+        images = self.normalize(self.images[chosen])
+        if self.config.crop or self.config.flip:
+            images = crop_and_flip(images, top, left, mirrored.bool(), self.config.crop)
+        return images.contiguous(memory_format=self.memory_format), self.labels[chosen]
 
 
 class EvaluationBatches:
@@ -115,6 +123,9 @@ def draw(count: int, epoch: int, config: Config) -> tuple[Tensor, Tensor, Tensor
     order = torch.randperm(count, generator=generator)
     offsets = torch.randint(0, 2 * config.crop + 1, (2, count), generator=generator)
     mirrored = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
+    if config.flip == "alternating":  # each image one way round, then the other (Jordan 2024, arXiv 2404.00498)
+        first = torch.rand(count, generator=generator.manual_seed(config.seed << 20)) < 0.5
+        mirrored = first if epoch % 2 == 0 else ~first
     return order, offsets[0], offsets[1], mirrored
 
 

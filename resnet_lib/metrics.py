@@ -19,7 +19,12 @@ class RunningTotals:
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.loss = torch.zeros((), dtype=dtype, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.count = 0
+        self.count = torch.zeros((), dtype=torch.int64, device=device)
+
+    def reset(self) -> None:
+        """Back to nothing, in place: a captured graph goes on writing to the same memory."""
+        for total in (self.loss, self.correct, self.count):
+            total.zero_()
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: its mean loss (scalar), logits [N, C] and labels [N]."""
@@ -29,7 +34,7 @@ class RunningTotals:
 
     def read(self) -> tuple[float, float]:
         """Mean loss (nats) and accuracy (0 to 1) over all images added."""
-        return self.loss.item() / self.count, self.correct.item() / self.count
+        return self.loss.item() / self.count.item(), self.correct.item() / self.count.item()
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,29 @@ def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
     return figure
 
 
+@_on_paper
+def ladder(bench: dict[str, Any]) -> Figure:
+    """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range."""
+    rungs = bench["networks"]["resnet20"]
+    rates = [np.array(rung["images_per_second"]) for rung in rungs]
+    medians = np.array([np.median(one) for one in rates])
+    figure, axes = _figure(0.9 + 0.36 * len(rungs))
+    places = np.arange(len(rungs))
+    spans = np.abs([[one.min(), one.max()] for one in rates] - medians[:, None]).T
+    axes.barh(places, medians, color=_colour(0), height=0.6)
+    axes.errorbar(medians, places, xerr=spans, fmt="none", ecolor=GREY, elinewidth=1, capsize=2)
+    for place, one, median in zip(places, rates, medians, strict=True):
+        text = f"{median:,.0f}  (×{np.median(one / rates[0]):.2f})"
+        axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
+    names = [rung["name"] if place in (0, len(rungs)) else f"+ {rung['name']}" for place, rung in enumerate(rungs)]
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    machine = bench["environment"]
+    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.3 * max(map(np.max, rates))))
+    axes.set_title(f"{machine['device_name']}, {machine['threads']} threads", loc="left")
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, 200 dpi, the same bytes for the same figure: no date, no version in it."""
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 20
 class Quiet:
     """Says nothing."""
 
-    def begin(self, name: str, epochs: int, images: int, done: int) -> None:
+    def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
         """A run of `epochs` epochs of `images` images begins, `done` epochs having been trained before."""
 
     def step(self, images: int) -> None:
@@ -30,7 +30,8 @@ class Quiet:
 class Bar(Quiet):
     """A bar over all images of the run, with images/s and the time left, for terminals and JupyterLab."""
 
-    def begin(self, name: str, epochs: int, images: int, done: int) -> None:
+    def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
+        print(how, file=sys.stderr)
         self.bar = tqdm(
             total=epochs * images,
             initial=done * images,
@@ -55,11 +56,11 @@ class Bar(Quiet):
 class Lines(Quiet):
     """A line now and then: for logs, batch output and executed notebooks."""
 
-    def begin(self, name: str, epochs: int, images: int, done: int) -> None:
+    def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
         self.name, self.epochs = name, epochs
         self.spoken = time.monotonic()
         resumed = f", resumed after epoch {done}" if done else ""
-        print(f"{name}: {epochs} epochs of {images:,} images{resumed}", flush=True)
+        print(f"{name}: {epochs} epochs of {images:,} images{resumed} ({how})", flush=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         now = time.monotonic()

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resnet_lib import npm
+from resnet_lib import npm, parts
 from resnet_lib.config import LabError
 from resnet_lib.files import write_atomic
 from resnet_lib.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
@@ -101,11 +101,13 @@ def origin(cache: Path) -> str:
 
 def given_sources(path: Path, manifest: Manifest) -> list[Source]:
     """What of the user's folder or archive can be read. Raises DataError if there is nothing."""
+    words = "a local copy given by the user"
+    if parts.are_in(path):
+        return [Source(f"the parts in {path}", words, lambda manifest, scratch: parts.read_parts(path, manifest))]
     found = places_in(path, manifest)
     if not found:
         reason = "holds no CIFAR-10" if os.path.exists(path) else "does not exist, or may not be read"
         raise DataError(_advice([f"{path}: {reason}"], given=True))
-    words = "a local copy given by the user"
     return [Source(str(place), words, partial(_read_given, place)) for place in found]
 
 

@@ -1,12 +1,15 @@
-"""Records → tables, all columns text."""
+"""Records and benchmarks → tables, all columns text."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from resnet_lib import story
 from resnet_lib.claims import accuracy, verdicts
-from resnet_lib.config import TRAIN_IMAGES, Architecture, Config
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Architecture, Config
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, Runs, find_runs
 from resnet_lib.stats import MIN_SEEDS
@@ -60,12 +63,99 @@ def story_markdown(profile: str) -> str:
     """The results of the story and of the paper's own runs, and what holds of the steps recorded, as Markdown."""
     steps = story.runs(profile)
     table = pd.concat([results(steps, profile), paper_results(profile)])
-    rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     note = (
         "Accuracy on the test images at the last epoch. The interval is a bootstrap over these images, and over seeds "
         f"too from {MIN_SEEDS} runs on; `n` counts runs, `drops` the learning-rate drops that happened. Steps 01 to 04 "
         "train without augmentation; Table 6 is that of He et al. (2015), with it."
     )
     recorded = {name: runs for name, runs in steps.items() if any(runs.values())}
-    body = ["\n".join(f"| {' | '.join(row)} |" for row in rows), note, verdicts(recorded, profile)]
+    body = [markdown(table), note, verdicts(recorded, profile)]
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+# --- the benchmark: what `bench.measure` found
+
+
+def ladder(bench: dict[str, Any]) -> pd.DataFrame:
+    """A row a pipeline, each with the improvements of those above it."""
+    rows, before = [], None
+    for rung in bench["networks"]["resnet20"]:
+        rates = np.array(rung["images_per_second"])
+        base = np.array(bench["networks"]["resnet20"][0]["images_per_second"])
+        rows.append(
+            {
+                "pipeline": rung["name"] if before is None or rung["name"] == "ours" else f"+ {rung['name']}",
+                "images/s": f"{np.median(rates):,.0f}",
+                "from–to": f"{rates.min():,.0f}–{rates.max():,.0f}",
+                "× conventional": f"{np.median(rates / base):.2f}",
+                "× the row above": "" if before is None else f"{np.median(rates / before):.2f}",
+                "start": f"{rung['start_seconds']:.1f} s",
+            }
+        )
+        before = rates
+    return pd.DataFrame(rows)
+
+
+def networks(bench: dict[str, Any]) -> pd.DataFrame:
+    """A row a network: the conventional pipeline and ours, and how much of the machine's matrix rate ours reaches."""
+    rows = []
+    for model, rungs in bench["networks"].items():
+        first, last = (np.array(rungs[i]["images_per_second"]) for i in (0, -1))
+        flops = np.median(last) * bench["flops_per_image"][model]
+        rows.append(
+            {
+                "network": _network(Config(model=model)),
+                "conventional, images/s": f"{np.median(first):,.0f}",
+                "ours, images/s": f"{np.median(last):,.0f}",
+                "ours ÷ conventional": f"{np.median(last / first):.2f}",
+                "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
+                "share of the bf16 matrix rate": f"{100 * flops / bench['ceiling']['bf16']:.0f} %",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def bench_facts(bench: dict[str, Any]) -> list[str]:
+    """What else was measured, a sentence each."""
+    machine, limits, last = bench["environment"], bench["ceiling"], bench["networks"]["resnet20"][-1]
+    rate = float(np.median(last["images_per_second"]))
+    facts = [
+        f"Measured on {bench['date'][:10]}: {machine['device_name']}, {machine['threads']} threads, torch "
+        f"{machine['torch']}, batch {bench['batch_size']}; medians of {len(last['images_per_second'])} turns.",
+        f"The machine's own ceiling: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
+        f"(its best matrix product); {limits['copy'] / 1e9:,.1f} GB/s copied.",
+        f"ResNet-20's first epoch, start included, takes {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",
+    ]
+    if peaks := bench.get("peak_bytes"):
+        said = " and ".join(
+            f"{f'{peak / 2**20:,.0f} MiB' if peak else 'not measured'} ({name})" for name, peak in peaks.items()
+        )
+        facts.append(f"Peak memory to train ResNet-110 beyond network and images: {said}.")
+    if found := bench.get("evaluation"):
+        share = (TEST_IMAGES["all"] / np.median(found["images_per_second"])) / (TRAIN_IMAGES["all"] / rate)
+        facts.append(f"Evaluating the test images takes {100 * share:.1f} % of the time of an epoch.")
+    return facts
+
+
+def bench_markdown(benches: list[dict[str, Any]]) -> str:
+    """Every machine's benchmark, as Markdown."""
+    parts = []
+    for bench in benches:
+        parts += [f"**{bench['environment']['device_name']}**", markdown(ladder(bench)), markdown(networks(bench))]
+        parts.append("\n".join(f"- {fact}" for fact in bench_facts(bench)))
+    return "\n\n".join(parts)
+
+
+def sweep(found: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """A row a setting that was varied."""
+    rows = [
+        {"varied": name, "value": value, "images/s": f"{rate:,.0f}"}
+        for name, row in found.items()
+        for value, rate in row.items()
+    ]
+    return pd.DataFrame(rows)

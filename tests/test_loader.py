@@ -174,3 +174,14 @@ def test_the_crop_border_is_the_mean_colour(tiny_dataset):
     at_the_top = images[top[order] == 0]
     assert len(at_the_top) > 3
     assert at_the_top[:, :, :4].abs().max() == 0
+
+
+def test_alternating_flips_show_every_image_both_ways():
+    config = Config(flip="alternating", crop=4, seed=3)
+    flips = [draw(1_000, epoch, config)[3] for epoch in range(4)]
+    assert 400 < flips[0].sum() < 600
+    assert torch.equal(flips[0], flips[2])
+    assert torch.equal(flips[1], ~flips[0])
+    assert torch.equal(flips[3], flips[1])
+    for drawn, plain in zip(draw(1_000, 1, config)[:3], draw(1_000, 1, config.replace(flip=True))[:3], strict=True):
+        assert torch.equal(drawn, plain)

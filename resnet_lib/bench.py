@@ -1,0 +1,334 @@
+"""How fast this machine trains, and how near that comes to what it can do.
+
+Everything is measured in one process, the candidates in turn, several times over, so that what else goes on in the
+machine hits all of them alike; the results are lists of rates, from which tables take the median and the range.
+Training speed does not depend on what the images show, so they are noise.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from resnet_lib import train
+from resnet_lib.config import Config
+from resnet_lib.device import Choice, environment
+from resnet_lib.experiment import build_model
+from resnet_lib.loader import EvaluationBatches, TrainBatches
+from resnet_lib.update import Replay, Update, make_optimizer
+
+Say = Callable[[str], None]
+
+IMAGES = 10_000
+BATCH = 128
+MATRICES = (512, 1024, 2048, 4096)  # sizes of the square products that the ceiling is taken from
+COPIED = 1 << 28  # bytes
+BASE = Config(batch_size=BATCH, crop=4, flip=True, train_images=IMAGES)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to train; each of `ladder` adds one improvement to the one before."""
+
+    name: str
+    choice: Choice
+    in_memory: bool = True  # batches from tensors; else PIL transforms image by image, in workers
+    read_once: bool = True  # metrics once an epoch; else at every step
+    fused: bool = True
+    precision: str = "bf16"
+
+
+def ladder(choice: Choice) -> list[Rung]:
+    """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it."""
+    plain = replace(choice, channels_last=False, compile=False, graph=False)
+    rung = Rung("conventional", plain, in_memory=False, read_once=False, fused=False, precision="fp32")
+    rungs = [rung]
+
+    def add(name: str, **changes: Any) -> None:
+        rungs.append(replace(rungs[-1], name=name, **changes))
+
+    add("images in memory, crop and flip by batch", in_memory=True)
+    add("metrics read once an epoch", read_once=True)
+    if choice.channels_last:
+        add("channels_last", choice=replace(plain, channels_last=True))
+    add("bf16", precision="bf16")
+    add("fused SGD", fused=True)
+    if choice.graph:
+        add("CUDA graph", choice=replace(choice, compile=False))
+    if choice.compile:
+        add("torch.compile", choice=choice)
+    return rungs
+
+
+def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -> dict[str, Any]:
+    """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
+    rungs = ladder(replace(choice, compile=False) if quick else choice)
+    ends = [rungs[0], replace(rungs[-1], name="ours", choice=replace(choice, compile=False))]
+    result: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(choice),
+        "batch_size": BATCH,
+        "networks": {"resnet20": rates("resnet20", ends if quick else rungs, 5, say)},
+        "ceiling": ceiling(choice, say),
+    }
+    if not quick:
+        for model in ("resnet56", "resnet110", "resnet50"):
+            result["networks"][model] = rates(model, ends, 3, say)
+        result["peak_bytes"] = {rung.name: peak_memory("resnet110", rung, say) for rung in ends}
+        result["evaluation"] = evaluation(rungs[-1], say)
+    result["flops_per_image"] = {model: flops_per_image(model) for model in result["networks"]}
+    return result
+
+
+def rates(model: str, rungs: list[Rung], repeats: int, say: Say, batch: int = BATCH) -> list[dict[str, Any]]:
+    """Images/s of each rung, `repeats` times in turn, with the seconds that its start took: to the end of step one."""
+    pipelines, rows = [], []
+    for rung in rungs:
+        say(f"{model}: starting “{rung.name}”")
+        began = time.perf_counter()
+        pipelines.append(Pipeline(model, rung, batch))
+        pipelines[-1].steps(1)
+        rows.append({"name": rung.name, "start_seconds": time.perf_counter() - began, "images_per_second": []})
+    for repeat in range(repeats):
+        for pipeline, row in zip(pipelines, rows, strict=True):
+            say(f"{model}, {repeat + 1} of {repeats}: “{row['name']}”")
+            row["images_per_second"].append(pipeline.rate())
+    return rows
+
+
+class Pipeline:
+    """A network in training, a step at a time."""
+
+    def __init__(self, model: str, rung: Rung, batch: int = BATCH) -> None:
+        self.rung, self.batch = rung, batch
+        self.config = BASE.replace(model=model, precision=rung.precision, batch_size=batch)
+        self.device = rung.choice.activate(rung.precision)
+        images, labels = noise()
+        network, _ = build_model(self.config)
+        network = network.to(self.device, memory_format=rung.choice.memory_format)
+        self.optimizer = (
+            make_optimizer(network, self.config, rung.choice)
+            if rung.fused
+            else torch.optim.SGD(network.parameters(), self.config.lr, momentum=0.9, weight_decay=1e-4)
+        )
+        self.network = network.train()
+        if rung.in_memory:
+            batches = TrainBatches(images, labels, self.config, self.device, rung.choice.memory_format)
+            kind = Replay if rung.choice.graph else Update
+            self.update = kind(network, self.optimizer, batches, self.config, rung.choice)
+            whole = (plan for epoch in itertools.count() for plan in batches.plans(epoch) if plan.shape[1] == batch)
+            self.source: Iterator[Any] = whole
+        else:
+            self.source, self.ready = pil_batches(images, labels, batch, self.device)
+
+    def steps(self, count: int) -> None:
+        for item in itertools.islice(self.source, count):
+            if self.rung.in_memory:
+                self.update(item)
+                if not self.rung.read_once:
+                    self.update.totals.read()
+            else:
+                self.conventional_step(*item)
+        synchronize(self.device)
+
+    def conventional_step(self, images: Tensor, labels: Tensor) -> None:
+        images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        loss.item(), (logits.argmax(1) == labels).sum().item()
+
+    def rate(self, seconds: float = 2.0) -> float:
+        """Images/s over a slice of about `seconds`, after a step to warm up."""
+        torch.set_num_threads(self.rung.choice.threads)
+        if not self.rung.in_memory:  # what the workers have made ready in the meantime would come for nothing
+            for _ in range(self.ready):
+                next(self.source)
+        began = time.perf_counter()
+        self.steps(1)
+        count = min(1_000, max(3, round(seconds / (time.perf_counter() - began))))
+        began = time.perf_counter()
+        self.steps(count)
+        return count * self.batch / (time.perf_counter() - began)
+
+
+def noise() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8), random.integers(0, 10, IMAGES)
+
+
+class PilImages(Dataset):
+    """Image by image through PIL and torchvision's transforms, as in most CIFAR-10 scripts."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        from torchvision import transforms
+
+        self.images, self.labels = images.transpose(0, 2, 3, 1), labels
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+def pil_batches(images: np.ndarray, labels: np.ndarray, batch: int, device: torch.device) -> tuple[Iterator[Any], int]:
+    """Batches without end, and how many the workers keep ready."""
+    workers = min(4, os.cpu_count() or 1)
+    loader = DataLoader(
+        PilImages(images, labels), batch, shuffle=True, num_workers=workers, drop_last=True,
+        persistent_workers=True, pin_memory=device.type == "cuda",
+    )  # fmt: skip
+    return itertools.chain.from_iterable(itertools.repeat(loader)), workers * loader.prefetch_factor
+
+
+def ceiling(choice: Choice, say: Say) -> dict[str, float]:
+    """The machine's own limits: FLOP/s, the best over square matrix products, in each precision; bytes/s copied."""
+    device = choice.activate()
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        for size in MATRICES:
+            say(f"ceiling: {name} products of {size}x{size} matrices")
+            a = torch.randn(size, size, device=device).to(dtype)
+            seconds = best_of(lambda a=a: a @ a, device)
+            found[name] = max(found.get(name, 0.0), 2 * size**3 / seconds)
+    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    found["copy"] = 2 * COPIED / best_of(lambda: target.copy_(source), device)  # read and written
+    return found
+
+
+def best_of(call: Callable[[], Any], device: torch.device, repeats: int = 7) -> float:
+    """Seconds of the fastest call."""
+    call()
+    times = []
+    for _ in range(repeats):
+        synchronize(device)
+        began = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type != "cpu":
+        (torch.cuda if device.type == "cuda" else torch.mps).synchronize()
+
+
+def flops_per_image(model: str) -> float:
+    """Floating-point operations to train on one image, a multiply-add counting as two (batch norm is left out)."""
+    network, _ = build_model(Config(model=model))
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 3, 32, 32)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def evaluation(rung: Rung, say: Say) -> dict[str, float]:
+    """Images/s of the evaluation, three times, with the training's precision and layout (ResNet-20)."""
+    say("evaluation")
+    pipeline = Pipeline("resnet20", replace(rung, choice=replace(rung.choice, compile=False)))
+    held_out = EvaluationBatches(
+        *noise(), pipeline.update.batches.normalize, pipeline.device, rung.choice.memory_format
+    )
+    found = []
+    for _ in range(3):
+        began = time.perf_counter()
+        train.evaluate(pipeline.network, held_out, pipeline.config)
+        found.append(IMAGES / (time.perf_counter() - began))
+    return {"images_per_second": found}
+
+
+# --- memory, in a process of its own
+
+
+def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
+    """Bytes that training needs at its peak beyond the network and the images; None where that cannot be read."""
+    say(f"{model}: peak memory of “{rung.name}”")
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_peak_memory, (model, rung))
+
+
+def _peak_memory(model: str, rung: Rung) -> int | None:
+    pipeline = Pipeline(model, rung)
+    before = _memory("VmRSS", pipeline.device)
+    pipeline.steps(2)
+    after = _memory("VmHWM", pipeline.device)
+    return None if before is None or after is None else after - before
+
+
+def _memory(field: str, device: torch.device) -> int | None:
+    """Bytes in use now (VmRSS) or at the peak (VmHWM)."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated() if field == "VmRSS" else torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * int(found[1]) if found else None
+
+
+# --- sweep
+
+
+def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
+    """Images/s of ours against depth, batch size, threads and concurrent runs (of ResNet-20 where not said)."""
+    rung = replace(ladder(replace(choice, compile=False))[-1], name="ours")
+
+    def one(model: str = "resnet20", batch: int = BATCH, rung: Rung = rung) -> float:
+        return float(np.median(rates(model, [rung], 3, say, batch)[0]["images_per_second"]))
+
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= (os.cpu_count() or 1)]
+    runs = counts if choice.device == "cpu" else [1, 2, 4, 8]
+    found = {
+        "depth": {depth: one(f"resnet{depth}") for depth in (20, 32, 44, 56, 110)},
+        "batch size": {batch: one(batch=batch) for batch in (32, 64, 128, 256, 512, 1024)},
+        "concurrent runs": {n: concurrent(rung, n, say) for n in runs},
+    }
+    if choice.device == "cpu":
+        found["threads"] = {n: one(rung=replace(rung, choice=replace(rung.choice, threads=n))) for n in counts}
+    return {name: {str(key): value for key, value in row.items()} for name, row in found.items()}
+
+
+def concurrent(rung: Rung, runs: int, say: Say) -> float:
+    """Images/s of several processes together, the CPU's threads shared out among them."""
+    say(f"{runs} concurrent runs")
+    threads = max(1, rung.choice.threads // runs)
+    rung = replace(rung, choice=replace(rung.choice, threads=threads))
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(runs) as pool:
+        barrier = manager.Barrier(runs)
+        return sum(pool.starmap(_one_of_many, [(rung, barrier)] * runs, chunksize=1))
+
+
+def _one_of_many(rung: Rung, barrier: Any) -> float:
+    pipeline = Pipeline("resnet20", rung)
+    pipeline.steps(1)
+    barrier.wait()
+    return pipeline.rate(5.0)

@@ -1,0 +1,184 @@
+"""The fast path computes what a plain loop computes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.transforms import functional as reference
+
+from resnet_lib.config import Config
+from resnet_lib.device import Choice, DeviceError, choose
+from resnet_lib.experiment import build_model
+from resnet_lib.loader import TrainBatches, draw
+from resnet_lib.schedule import lr_at
+from resnet_lib.update import Replay, Update, autocast, make_optimizer, put_back, set_lr
+
+CPU = Choice(device="cpu", threads=1, channels_last=True)
+CIFAR = Config(model="resnet8", width=8, train_images=120, batch_size=32, crop=4, flip=True, lr=0.05, milestones=(2, 4))
+IMAGENET = CIFAR.replace(model="resnet18", width=4, nesterov=True, label_smoothing=0.1, normalize="pixel")
+STEPS = 20
+
+
+@pytest.fixture
+def doubles():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def prepare(config, dataset, choice=CPU, kind=Update):
+    """An update of a new network, on the device of `choice`, and its batches."""
+    device = choice.activate(config.precision)
+    model = build_model(config)[0].to(device, memory_format=choice.memory_format)
+    batches = TrainBatches(dataset.train_images, dataset.train_labels, config, device, choice.memory_format)
+    return kind(model, make_optimizer(model, config, choice), batches, config, choice), batches
+
+
+def train(config, dataset, choice=CPU, kind=Update):
+    """The weights after STEPS steps of the fast path, by name, on the CPU."""
+    update, batches = prepare(config, dataset, choice, kind)
+    plans = [plan for epoch in range(5) for plan in batches.plans(epoch)]
+    for step, plan in enumerate(plans[:STEPS]):
+        set_lr(update.optimizer, lr_at(step, config))
+        update(plan)
+    return {name: tensor.cpu() for name, tensor in update.model.state_dict().items()}
+
+
+def train_plainly(config, dataset):
+    """The same by torchvision's transforms, image by image, NCHW, and an optimizer that is not fused."""
+    model, _ = build_model(config)
+    optimizer = torch.optim.SGD(
+        model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov
+    )
+    pixels = torch.from_numpy(dataset.train_images).double()
+    if config.normalize == "pixel":
+        pixels = (pixels - pixels.mean(0)) / 255
+    else:
+        pixels = (pixels - pixels.mean((0, 2, 3), keepdim=True)) / pixels.std((0, 2, 3), keepdim=True, correction=0)
+    step = 0
+    for epoch in range(5):
+        order, top, left, mirrored = draw(len(pixels), epoch, config)
+        for chosen in order.split(config.batch_size):
+            images = []
+            for i in chosen.tolist():
+                image = reference.crop(reference.pad(pixels[i], [config.crop]), int(top[i]), int(left[i]), 32, 32)
+                images.append(reference.hflip(image) if mirrored[i] else image)
+            loss = F.cross_entropy(
+                model(torch.stack(images)),
+                torch.from_numpy(dataset.train_labels)[chosen],
+                label_smoothing=config.label_smoothing,
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = lr_at(step, config)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+            if step == STEPS:
+                return model.state_dict()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("config", [CIFAR, IMAGENET], ids=["CIFAR shape", "ImageNet shape"])
+def test_twenty_steps_equal_a_plain_loop_in_float64(doubles, tiny_dataset, config):
+    fast, plain = train(config, tiny_dataset), train_plainly(config, tiny_dataset)
+    assert any((value - build_model(config)[0].state_dict()[name]).abs().max() > 1e-2 for name, value in plain.items())
+    for name, value in plain.items():
+        torch.testing.assert_close(fast[name], value, rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif("compiled" not in choose(Config(iterations=100_000), "cpu").why[:20], reason="no C++ compiler")
+def test_compiled_steps_equal_plain_ones_in_float64(doubles, tiny_dataset):
+    config = CIFAR.replace(width=4)
+    compiled = train(config, tiny_dataset, Choice("cpu", 1, True, compile=True))
+    for name, value in train(config, tiny_dataset).items():
+        torch.testing.assert_close(compiled[name], value, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("before", [0, 3], ids=["at the start", "after three steps"])
+def test_what_a_capture_warms_up_with_is_put_back(tiny_dataset, before):
+    """The same bits as if the steps inside had never been, in the same memory."""
+    results = []
+    for disturb in (False, True):
+        update, batches = prepare(CIFAR, tiny_dataset)
+        plans = list(batches.plans(0))
+        for plan in plans[:before]:
+            update(plan)
+        addresses = [tensor.data_ptr() for tensor in update.model.state_dict().values()]
+        if disturb:
+            with put_back(update):
+                update(plans[1])
+                update(plans[2])
+        assert [tensor.data_ptr() for tensor in update.model.state_dict().values()] == addresses
+        update(plans[3])
+        momentum = [state["momentum_buffer"] for state in update.optimizer.state.values()]
+        results.append([*update.model.state_dict().values(), *momentum, torch.tensor(update.totals.read())])
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("compile", [False, True])
+def test_replayed_steps_equal_plain_ones_in_float64(doubles, tiny_dataset, compile):
+    choice = Choice("cuda", 1, True, compile=compile, graph=True)
+    replayed = train(CIFAR, tiny_dataset, choice, Replay)
+    for name, value in train(CIFAR, tiny_dataset, Choice("cuda", 1, True)).items():
+        torch.testing.assert_close(replayed[name], value, rtol=0, atol=1e-9)
+
+
+def test_a_learning_rate_in_a_tensor_is_written_in_place():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=torch.tensor(0.1))
+    rate = optimizer.param_groups[0]["lr"]
+    set_lr(optimizer, 0.01)
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert rate.item() == pytest.approx(0.01)
+
+
+def test_decay_may_leave_batch_norm_and_biases_alone():
+    model, _ = build_model(CIFAR)
+    groups = make_optimizer(model, CIFAR.replace(decayed="weights", weight_decay=0.5), CPU).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert {p.ndim for p in groups[0]["params"]} == {2, 4}
+    assert {p.ndim for p in groups[1]["params"]} == {1}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_bf16_is_used_where_it_is_said_and_only_there():
+    model, _ = build_model(CIFAR)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with autocast(torch.device("cpu"), CIFAR.replace(precision=precision)):
+            assert model(torch.zeros(2, 3, 32, 32)).dtype == dtype
+
+
+# --- the choice
+
+
+def test_a_short_run_is_not_compiled_and_a_long_one_is_where_it_can_be(monkeypatch):
+    short = choose(Config(iterations=100), "cpu")
+    assert not short.compile
+    assert "100 steps are too few" in short.why
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
+    long = choose(Config(iterations=64_000), "cpu")
+    assert long.compile
+    assert "64,000 steps earn it back" in long.why
+    assert not choose(Config(iterations=64_000), "cpu", compile=False).compile
+
+
+def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    choice = choose(Config(iterations=64_000), "cpu")
+    assert not choice.compile
+    assert "no C++ compiler" in choice.why
+    with pytest.raises(DeviceError, match="no C\\+\\+ compiler; leave --compile out"):
+        choose(Config(), "cpu", compile=True)
+
+
+def test_a_machine_without_bf16_says_so(monkeypatch):
+    monkeypatch.setattr("resnet_lib.device._has_bf16", lambda device: False)
+    assert "no bf16 instructions" in choose(Config(precision="bf16"), "cpu").why
+    assert "bf16" not in choose(Config(), "cpu").why
+
+
+def test_tf32_is_refused_where_there_is_none():
+    with pytest.raises(DeviceError, match="'tf32' is what NVIDIA GPUs have, not cpu"):
+        choose(Config(precision="tf32"), "cpu")
