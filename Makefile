@@ -28,7 +28,7 @@ full: env  ## the published results: minutes on a GPU, hours on a CPU; an interr
 	@$(IN_ENV) resnet-lab report --profile full
 
 test: env  ## run the tests, then the notebooks on synthetic images
-	@$(IN_ENV) pytest
+	@$(IN_ENV) pytest -n auto --dist loadfile
 	@reports=$$(mktemp -d) && trap 'rm -rf "$$reports"' EXIT && trap 'exit 130' INT TERM && $(IN_ENV) \
 	RESNET_LAB_PROFILE=smoke RESNET_LAB_REPORTS="$$reports" RESNET_LAB_OFFLINE=1 \
 	pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg notebooks/

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,13 +78,14 @@ def ladder(choice: Choice) -> list[Rung]:
 
 def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -> dict[str, Any]:
     """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
+    torch.compiler.config.force_disable_caches = True  # a start is measured as it is on a machine that never compiled
     rungs = ladder(replace(choice, compile=False) if quick else choice)
     ends = [rungs[0], replace(rungs[-1], name="ours", choice=replace(choice, compile=False))]
     result: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(choice),
         "batch_size": BATCH,
-        "networks": {"resnet20": rates("resnet20", ends if quick else rungs, 5, say)},
+        "networks": {"resnet20": rates("resnet20", ends if quick else rungs, 5 if quick else 9, say)},
         "ceiling": ceiling(choice, say),
     }
     if not quick:
@@ -272,9 +274,8 @@ def evaluation(rung: Rung, say: Say) -> dict[str, float]:
 def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
     """Bytes that training needs at its peak beyond the network and the images; None where that cannot be read."""
     say(f"{model}: peak memory of “{rung.name}”")
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak_memory, (model, rung))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_memory, model, rung).result()
 
 
 def _peak_memory(model: str, rung: Rung) -> int | None:
@@ -316,19 +317,19 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
     return {name: {str(key): value for key, value in row.items()} for name, row in found.items()}
 
 
-def concurrent(rung: Rung, runs: int, say: Say) -> float:
+def concurrent(rung: Rung, runs: int, say: Say, seconds: float = 5.0) -> float:
     """Images/s of several processes together, the CPU's threads shared out among them."""
     say(f"{runs} concurrent runs")
     threads = max(1, rung.choice.threads // runs)
     rung = replace(rung, choice=replace(rung.choice, threads=threads))
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, context.Pool(runs) as pool:
+    with context.Manager() as manager, ProcessPoolExecutor(runs, context) as pool:
         barrier = manager.Barrier(runs)
-        return sum(pool.starmap(_one_of_many, [(rung, barrier)] * runs, chunksize=1))
+        return sum(pool.map(_one_of_many, [rung] * runs, [barrier] * runs, [seconds] * runs))
 
 
-def _one_of_many(rung: Rung, barrier: Any) -> float:
+def _one_of_many(rung: Rung, barrier: Any, seconds: float) -> float:
     pipeline = Pipeline("resnet20", rung)
     pipeline.steps(1)
     barrier.wait()
-    return pipeline.rate(5.0)
+    return pipeline.rate(seconds)

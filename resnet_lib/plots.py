@@ -137,7 +137,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
     for place, one, median in zip(places, rates, medians, strict=True):
         text = f"{median:,.0f}  (×{np.median(one / rates[0]):.2f})"
         axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
-    names = [rung["name"] if place in (0, len(rungs)) else f"+ {rung['name']}" for place, rung in enumerate(rungs)]
+    names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     machine = bench["environment"]
@@ -213,9 +213,11 @@ def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
             groups.append([value])
     for group in groups:
         text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
+        # Below the curves, which may pass there too.
         axes.annotate(
-            text, (0, group[-1]), xycoords=("axes fraction", "data"), xytext=(4, 2), textcoords="offset points",
-            color=GREY, fontsize="small", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            text, (1, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4, 2), textcoords="offset points",
+            ha="right", color=GREY, fontsize="small", zorder=0.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
 
 

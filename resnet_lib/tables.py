@@ -89,7 +89,7 @@ def ladder(bench: dict[str, Any]) -> pd.DataFrame:
         base = np.array(bench["networks"]["resnet20"][0]["images_per_second"])
         rows.append(
             {
-                "pipeline": rung["name"] if before is None or rung["name"] == "ours" else f"+ {rung['name']}",
+                "pipeline": ("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"],
                 "images/s": f"{np.median(rates):,.0f}",
                 "from–to": f"{rates.min():,.0f}–{rates.max():,.0f}",
                 "× conventional": f"{np.median(rates / base):.2f}",

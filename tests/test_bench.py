@@ -1,0 +1,90 @@
+"""The benchmark runs what it says, and its tables and figure show what it found; no test looks at a time."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from resnet_lib import bench, plots, tables
+from resnet_lib.device import Choice
+
+CPU = Choice(device="cpu", threads=1, channels_last=True)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(bench, "BATCH", 8)
+    monkeypatch.setattr(bench, "IMAGES", 64)
+    monkeypatch.setattr(bench, "BASE", bench.BASE.replace(batch_size=8, train_images=64))
+    monkeypatch.setattr(bench, "MATRICES", (32, 64))
+    monkeypatch.setattr(bench, "COPIED", 1 << 16)
+    monkeypatch.setattr(bench.Pipeline.rate, "__defaults__", (0.01,))
+    monkeypatch.setattr(bench.rates, "__defaults__", (8,))
+
+
+def test_the_ladder_adds_one_improvement_at_a_time():
+    for choice in (CPU, Choice("cuda", 1, True, compile=True, graph=True), Choice("mps", 1, False)):
+        rungs = bench.ladder(choice)
+        for before, after in itertools.pairwise(rungs):
+            fields = ["in_memory", "read_once", "fused", "precision"]
+            changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
+            names = [name for name in choice.as_dict() if getattr(before.choice, name) != getattr(after.choice, name)]
+            assert len(changed + names) == 1, after.name
+        assert rungs[0].choice == Choice(choice.device, 1, False)
+        assert rungs[-1].choice == choice
+
+
+def test_quick_measures_and_is_shown(small, tmp_path):
+    said = []
+    result = json.loads(json.dumps(bench.measure(CPU, quick=True, say=said.append)))
+    ladder = tables.ladder(result)
+    assert ladder["pipeline"].tolist() == ["conventional", "ours"]
+    assert ladder["× conventional"][0] == "1.00"
+    assert all(len(row["images_per_second"]) == 5 for row in result["networks"]["resnet20"])
+    assert all(rate > 0 for row in result["networks"]["resnet20"] for rate in row["images_per_second"])
+    assert tables.networks(result)["network"].tolist() == ["ResNet-20"]
+    assert "ceiling" in " ".join(said)
+    assert all(value > 0 for value in result["ceiling"].values())
+    assert "| conventional |" in tables.bench_markdown([result])
+    figure = plots.ladder(result)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
+    plots.save(figure, tmp_path / "ladder.png")
+
+
+def test_every_rung_trains(small):
+    for rung in bench.ladder(CPU):
+        pipeline = bench.Pipeline("resnet8", rung, 8)
+        before = [p.clone() for p in pipeline.network.parameters()]
+        pipeline.steps(2)
+        assert all(not torch.equal(a, b) for a, b in zip(before, pipeline.network.parameters(), strict=True))
+        assert all(p.isfinite().all() for p in pipeline.network.parameters())
+
+
+def test_flops_are_those_of_the_layers():
+    """ResNet-20, three times its multiply-adds but for the gradient of the images, which nobody asks for."""
+    multiply_adds = 32 * 32 * (27 * 16 + 6 * 144 * 16)
+    multiply_adds += 16 * 16 * (144 * 32 + 5 * 288 * 32) + 8 * 8 * (288 * 64 + 5 * 576 * 64) + 640
+    expected = 2 * (3 * multiply_adds - 32 * 32 * 27 * 16)
+    assert bench.flops_per_image("resnet20") == pytest.approx(expected, rel=1e-9)
+
+
+def test_peak_memory_of_bf16_is_below_that_of_fp32():
+    rungs = bench.ladder(CPU)
+    fp32, bf16 = (bench.peak_memory("resnet8", rung, lambda line: None) for rung in (rungs[2], rungs[-1]))
+    assert 0.3 < bf16 / fp32 < 0.9
+
+
+def test_the_sweep_covers_what_it_names(small, monkeypatch):
+    monkeypatch.setattr(bench, "rates", lambda model, rungs, repeats, say, batch: [{"images_per_second": [batch]}])
+    monkeypatch.setattr(bench, "concurrent", lambda rung, runs, say: 100.0 * runs)
+    found = bench.sweep(CPU, lambda line: None)
+    assert set(found) == {"depth", "batch size", "threads", "concurrent runs"}
+    assert found["batch size"]["512"] == 512
+    assert found["concurrent runs"]["1"] == 100
+    assert len(tables.sweep(found)) == sum(map(len, found.values()))
+
+
+def test_runs_side_by_side_add_up():
+    rung = bench.ladder(Choice("cpu", 2, True))[-1]
+    assert bench.concurrent(rung, 2, lambda line: None, seconds=0.01) > 0
