@@ -215,9 +215,9 @@ def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
         text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
         # Below the curves, which may pass there too.
         axes.annotate(
-            text, (1, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4, 2), textcoords="offset points",
+            text, (1, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
             ha="right", color=GREY, fontsize="small", zorder=0.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0},
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_lib.config import SIZES, Config
+from resnet_lib.config import RECIPES, SIZES, Config
 from resnet_lib.paper import STORY, TABLE_6
 from resnet_lib.records import Record, Runs, find_runs
 
@@ -93,9 +93,8 @@ def step(notebook: str) -> Step:
 
 
 def paper_configs() -> dict[str, Config]:
-    """The runs of Table 6 of He et al. 2015 (section 4.2), by model; all 50,000 images, as the final runs."""
-    recipe = Config(iterations=64_000, milestones=(32_000, 48_000), crop=4, flip=True, normalize="pixel")
-    runs = {model: recipe.replace(model=model) for model in TABLE_6}
+    """The runs of Table 6 of He et al. 2015, by model."""
+    runs = {model: Config(model=model, **RECIPES["paper"]) for model in TABLE_6}
     # ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)"
     runs["resnet110"] = runs["resnet110"].replace(warmup=400, warmup_start=0.1, warmup_shape="constant")
     return runs

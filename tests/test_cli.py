@@ -131,6 +131,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         (["run", "--set", "depth=3"], 2, "unknown field 'depth'"),
         (["run", "--set", "depth"], 2, "name=value"),
         (["run", "--profile", "huge"], 2, "profile = 'huge' is refused"),
+        (["run", "--recipe", "slow"], 2, "recipe = 'slow' is refused: paper or fast"),
         (["run", "--device", "tpu"], 1, "'tpu' is not available"),
         (["eval", "nowhere.safetensors"], 1, "not a file"),
         (["report", "--only", "99_nothing"], 1, "no notebook '99_nothing'"),

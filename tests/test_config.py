@@ -4,7 +4,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from resnet_lib.config import PROTOCOL, Config, ConfigError
+from resnet_lib.config import PROTOCOL, RECIPES, Config, ConfigError
 
 # A value other than the default for every field, with what else it needs.
 ALTERNATIVES = {
@@ -207,3 +207,12 @@ def test_a_lone_last_image_is_refused_where_batch_norm_cannot_take_it():
         Config(model="hub-resnet18", batch_size=1)
     Config(model="resnet18", stem="cifar", batch_size=1)
     Config(model="resnet20", batch_size=1)
+
+
+def test_recipes_are_valid_and_the_paper_s_is_what_the_paper_says():
+    for name, fields in RECIPES.items():
+        assert Config(**fields).crop == 4, name
+    paper = Config(model="resnet20", **RECIPES["paper"])
+    assert (paper.batch_size, paper.lr, paper.momentum, paper.weight_decay) == (128, 0.1, 0.9, 1e-4)
+    assert (paper.total_steps(), paper.milestone_steps()) == (64_000, (32_000, 48_000))
+    assert (paper.nesterov, paper.label_smoothing, paper.normalize) == (False, 0, "pixel")

@@ -299,6 +299,7 @@ def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(b"no tar" * 1000), binary_archive()[:-20_000], binary_archive()[:200]],
+    ids=["empty", "no gzip", "no tar", "half", "almost nothing"],
 )
 def test_damaged_archive(tmp_path, content):
     with pytest.raises(DataError, match=r"not a whole tar.gz archive|has no "):

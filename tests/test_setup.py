@@ -57,7 +57,10 @@ FLOORS = {
     "tables": 8,
     "lab": 9,
     "notebook": 9,
-    "__main__": 10,
+    "options": 10,
+    "commands_lab": 11,
+    "commands_train": 11,
+    "__main__": 12,
 }
 MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py"))}
 

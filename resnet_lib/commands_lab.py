@@ -1,0 +1,135 @@
+"""The commands around training: `resnet-lab data | report | bench | figures`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from resnet_lib.config import Config
+from resnet_lib.options import FAILED, DataFolder, Device, Threads, checked_profile, err, out, use_data
+
+app = typer.Typer()
+data_app = typer.Typer()
+app.add_typer(data_app, name="data")
+
+
+@data_app.callback(invoke_without_command=True)
+def data(context: typer.Context, folder: DataFolder = None) -> None:
+    """Get CIFAR-10 into the cache, once, and verify it; or carry it to another machine."""
+    if context.invoked_subcommand is None:
+        _fetch(folder)
+
+
+@data_app.command()
+def pack(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the parts are written.")],
+    max_mib: Annotated[float, typer.Option(help="Size of the largest part.", min=0.1)] = 30,
+) -> None:
+    """Write CIFAR-10 in parts, for a machine without network."""
+    from resnet_lib import formats, parts, sources
+
+    for path in parts.pack(sources.fetch(), target, int(max_mib * 2**20), formats.CIFAR10):
+        out.print(str(path))
+    out.print(f"there: resnet-lab data unpack {target}")
+
+
+@data_app.command()
+def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are.")]) -> None:
+    """Join the parts in the cache, and verify them."""
+    _fetch(folder)
+
+
+def _fetch(folder: Path | None) -> None:
+    from resnet_lib import sources
+
+    out.print(f"CIFAR-10 is in {sources.fetch(folder)}: six files, all SHA-256 as published")
+
+
+@app.command()
+def report(
+    profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "quick",
+    only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated.")] = None,
+    no_train: Annotated[bool, typer.Option("--no-train", help="Show what is recorded, train nothing.")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Execute the notebooks and render the lab report; goes on after a failure, and tells."""
+    from resnet_lib import lab, sources
+    from resnet_lib.records import reports_folder
+
+    checked_profile(profile)
+    use_data(data)
+    names = tuple(only) if only else lab.STEPS
+    if profile != "smoke" and not no_train:
+        sources.fetch()  # here, where its progress can be seen and its failure stops everything
+    with err.status("starting") as status:
+
+        def done(outcome: lab.Outcome) -> None:
+            line = f"{outcome.name:<24} {'failed' if outcome.error else 'ok':<6} {outcome.seconds:7.1f} s"
+            out.print(line, style="red" if outcome.error else None)
+
+        outcomes = lab.report(profile, names, not no_train, lambda line: status.update(escape(line)), done)
+    out.print(f"report: {reports_folder() / profile / 'index.html'}")
+    if failed := [outcome for outcome in outcomes if outcome.error]:
+        table = Table("notebook", "cell", "what happened", title="failed")
+        for outcome in failed:
+            table.add_row(outcome.name, str(outcome.cell or "–"), outcome.error)
+        err.print(table)
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs.")] = False,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write all that was measured to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file.")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
+    from resnet_lib import bench, plots, tables
+    from resnet_lib.device import choose
+    from resnet_lib.files import write_atomic
+
+    choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
+    with err.status("starting") as status:
+        say = lambda line: status.update(escape(line))  # noqa: E731
+        result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
+    if json_:
+        write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
+    if sweep:
+        out.print(_table(tables.sweep(result["sweep"])))
+        return
+    out.print(_table(tables.ladder(result)), _table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
+    if figure:
+        plots.save(plots.ladder(result), figure)
+
+
+@app.command()
+def figures(
+    profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full",
+) -> None:
+    """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
+    from resnet_lib import lab
+    from resnet_lib.records import reports_folder
+
+    published = checked_profile(profile) == "full" and reports_folder() == lab.CHECKOUT / "reports"
+    folder = lab.CHECKOUT / "img" if published else reports_folder() / profile / "img"
+    for path in lab.figures(profile, folder):
+        out.print(str(path))
+    if published:
+        for path in lab.bench_figures(folder):
+            out.print(str(path))
+        out.print("README.md: results " + ("rewritten" if lab.update_readme() else "up to date"))
+
+
+def _table(frame: Any) -> Table:
+    table = Table(*frame.columns)
+    for row in frame.to_numpy():
+        table.add_row(*row)
+    return table

@@ -1,0 +1,85 @@
+"""What the commands share: the options that several have, how they are read, and where output goes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: it went wrong; the request was not allowed; Ctrl-C
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder or archive with CIFAR-10, instead of a download.", envvar="RESNET_LAB_DATA"),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best there is if not given.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; all of them if not given.", min=1)]
+
+
+def field(name: str, text: str) -> Any:
+    """An option for a field of `Config`, whose default it shows."""
+    default = Config.model_fields[name].default
+    return typer.Option(help=text, show_default=False if default is None else str(default))
+
+
+def checked_profile(name: str) -> Profile:
+    if name not in ("smoke", "quick", "full"):
+        raise ConfigError(f"profile = {name!r} is refused: smoke, quick or full is allowed")
+    return name
+
+
+def recipe_fields(name: str | None) -> dict[str, Any]:
+    if name is not None and name not in RECIPES:
+        raise ConfigError(f"recipe = {name!r} is refused: {' or '.join(RECIPES)} is allowed")
+    return RECIPES[name] if name else {}
+
+
+def integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"milestones = {text!r} is refused: numbers with commas between are allowed") from None
+
+
+def read_configs(file: Path) -> list[Config]:
+    try:
+        items = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+        raise ConfigError(f"{file}: a list of configs is allowed, each {{field: value}}")
+    configs = []
+    for number, item in enumerate(items, 1):
+        try:
+            configs.append(Config(**item))
+        except ConfigError as error:
+            raise ConfigError(f"{file}, config {number}: {error}") from None
+    return configs
+
+
+def assignments(items: list[str]) -> dict[str, Any]:
+    """`["stem=imagenet", "width=8"]` -> {"stem": "imagenet", "width": 8}."""
+    fields = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item!r} is refused: name=value is allowed")
+        try:
+            fields[name] = json.loads(value)
+        except json.JSONDecodeError:
+            fields[name] = value
+    return fields
+
+
+def use_data(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ["RESNET_LAB_DATA"] = str(folder.absolute())  # the notebooks' kernels are to see it too
