@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from resnet_lib import data, experiment, plots, sources
@@ -66,7 +66,7 @@ class Page:
 
     def table(self, table: pd.DataFrame) -> None:
         """Show a table, and of what size the experiment was."""
-        display(table)
+        display(HTML(table.to_html(index=False, border=0)))
         self._say_profile()
 
     def provenance(self, runs: dict[str, list[Record]]) -> None:
@@ -86,7 +86,7 @@ class Page:
             for records in runs.values()
             for record in records
         ]
-        self.table(pd.DataFrame(rows).drop_duplicates().set_index("run") if rows else pd.DataFrame())
+        self.table(pd.DataFrame(rows).drop_duplicates())
 
     def _say_profile(self) -> None:
         if text := stamp(self.profile):

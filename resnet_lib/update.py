@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,6 +64,8 @@ class Update:
         self.config = config
         self.totals = RunningTotals(batches.images.device)
         self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
+        if choice.device == "cpu":  # it warns of a CUDA toolkit without a GPU, which no CPU run needs
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
