@@ -38,7 +38,7 @@ lint: env  ## check style and formatting
 	@$(IN_ENV) ruff format --check
 
 lab: env  ## open the notebooks in JupyterLab, on this machine only
-	@$(IN_ENV) jupyter lab --ip=localhost notebooks
+	@$(IN_ENV) jupyter lab --ip=localhost $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks
 
 lock: python  ## renew requirements.lock after a change of pyproject.toml
 	@$(IN_ENV) command -v uv >/dev/null || $(PIP) install --quiet uv
