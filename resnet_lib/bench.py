@@ -57,7 +57,8 @@ class Rung:
 def ladder(choice: Choice) -> list[Rung]:
     """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it."""
     plain = replace(choice, channels_last=False, compile=False, graph=False)
-    rung = Rung("conventional", plain, in_memory=False, read_once=False, fused=False, precision="fp32")
+    usual = "tf32" if choice.device == "cuda" else "fp32"  # torch's default for convolutions on NVIDIA GPUs
+    rung = Rung("conventional", plain, in_memory=False, read_once=False, fused=False, precision=usual)
     rungs = [rung]
 
     def add(name: str, **changes: Any) -> None:

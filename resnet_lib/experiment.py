@@ -16,7 +16,7 @@ from torch import nn
 from resnet_lib import checkpoint, data, device, hub, models, progress, train
 from resnet_lib.checkpoint import CheckpointError
 from resnet_lib.config import Architecture, Config
-from resnet_lib.device import Choice
+from resnet_lib.device import Choice, DeviceError
 from resnet_lib.metrics import Evaluation
 from resnet_lib.records import Record, RunFolder
 
@@ -33,7 +33,8 @@ def run(
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
     runs; an unfinished one goes on with the choice in its checkpoint.
-    Raises RecordError if another process trains the same run, DataError if the images cannot be had.
+    Raises RecordError if another process trains the same run, DataError if the images cannot be had, DeviceError if the
+    device is not there or too small.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
@@ -46,7 +47,11 @@ def run(
         code = commit()  # now: the checkout may change while this trains
         dataset = data.load(config)
         model, source = build_model(config, len(dataset.classes))
-        evaluation = train.fit(model, dataset, config, choice, folder, show or progress.default())
+        try:
+            evaluation = train.fit(model, dataset, config, choice, folder, show or progress.default())
+        except torch.OutOfMemoryError:
+            reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
+            raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16") from None
         result = {
             "fingerprint": config.fingerprint,
             "evaluated_on": config.held_out,

@@ -471,3 +471,12 @@ def test_the_threads_of_one_run_are_not_those_of_the_next():
     Choice(device="cpu", threads=before.threads + 1, channels_last=True).activate()
     assert choose(None, "cpu") == before
     before.activate()
+
+
+def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(train, "fit", exhausted)
+    with pytest.raises(DeviceError, match=r"too little memory for batches of 64 in resnet8: set a smaller batch_size"):
+        experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
