@@ -72,7 +72,10 @@ def report(
             line = f"{outcome.name:<24} {'failed' if outcome.error else 'ok':<6} {outcome.seconds:7.1f} s"
             out.print(line, style="red" if outcome.error else None)
 
-        outcomes = lab.report(profile, names, not no_train, lambda line: status.update(escape(line)), done)
+        def say(line: str) -> None:
+            status.update(escape(line)) if err.is_terminal else err.print(line)
+
+        outcomes = lab.report(profile, names, not no_train, say, done)
     out.print(f"report: {reports_folder() / profile / 'index.html'}")
     if failed := [outcome for outcome in outcomes if outcome.error]:
         table = Table("notebook", "cell", "what happened", title="failed")

@@ -39,13 +39,13 @@ def run(
     folder = RunFolder.of(config, profile)
     if folder.finished:
         return folder.record()
+    dataset = data.load(config)  # before anything is written: without images there is no run
     with folder.lock():
         if folder.finished:  # another process finished it while this one came here
             return folder.record()
         folder.start()
         choice = stored_choice(folder) or choice or device.choose(config)
         code = commit()  # now: the checkout may change while this trains
-        dataset = data.load(config)
         model, source = build_model(config, len(dataset.classes))
         try:
             evaluation = train.fit(model, dataset, config, choice, folder, show or progress.default())

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import papermill
 from jinja2 import Environment, PackageLoader
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config as Traits
@@ -60,6 +60,7 @@ def report(
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for path in sources:
+        say(f"{path.stem} starts")
         outcomes.append(execute(path, {"profile": profile, "train": train}, folder / path.name, say))
         render(folder / path.name, outcomes[-1].title, profile)
         done(outcomes[-1])
@@ -83,7 +84,8 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
     declared = papermill.inspect_notebook(str(path))
     error = cell = None
     # Sockets in the file system instead of TCP ports: nothing listens on a network, and parallel runs cannot collide.
-    transport = Traits({"KernelManager": {"transport": "ipc"}})
+    # A busy machine may take long over a picture: nbclient's own limit on that is four seconds.
+    settled = Traits({"KernelManager": {"transport": "ipc"}, "NotebookClient": {"iopub_timeout": 300}})
     began = time.monotonic()
     try:
         with warnings.catch_warnings():
@@ -96,10 +98,12 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
                 progress_bar=False,
                 log_output=False,
                 stdout_file=Listener(say),
-                config=transport,
+                config=settled,
             )
     except PapermillExecutionError as failure:
         error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
+    except CellTimeoutError:
+        error = "the kernel did not hand over its output; run the same command to go on"
     except DeadKernelError:
         error = "the kernel died: out of memory, or killed; run the same command to go on"
     outcome = Outcome(path.stem, title(path), time.monotonic() - began, error, cell)

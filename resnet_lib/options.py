@@ -53,8 +53,10 @@ def integers(text: str) -> tuple[int, ...]:
 def read_configs(file: Path) -> list[Config]:
     try:
         items = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise LabError(f"{file} cannot be read as JSON: {error}") from None
+    except OSError as error:
+        raise LabError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise LabError(f"{file} is not JSON: {error}") from None
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise ConfigError(f"{file}: a list of configs is allowed, each {{field: value}}")
     configs = []

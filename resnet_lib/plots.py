@@ -67,7 +67,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
     if any(len(table) > 1 for table in values):
         handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="from the lowest to the highest seed"))
-    if quantity == "test_acc":
+    if quantity == "test_acc" and values:
         _reference_lines(axes, _told(runs, profile) if references is None else references)
     elif values and _span(values) > LOG_RANGE:
         _log_scale(axes)
@@ -135,7 +135,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
     axes.barh(places, medians, color=_colour(0), height=0.6)
     axes.errorbar(medians, places, xerr=spans, fmt="none", ecolor=GREY, elinewidth=1, capsize=2)
     for place, one, median in zip(places, rates, medians, strict=True):
-        text = f"{median:,.0f}  (×{np.median(one / rates[0]):.2f})"
+        text = f"{median:,.0f}  (×{median / medians[0]:.2f})"
         axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
     names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
     axes.set_yticks(places, names)

@@ -92,8 +92,8 @@ def ladder(bench: dict[str, Any]) -> pd.DataFrame:
                 "pipeline": ("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"],
                 "images/s": f"{np.median(rates):,.0f}",
                 "from–to": f"{rates.min():,.0f}–{rates.max():,.0f}",
-                "× conventional": f"{np.median(rates / base):.2f}",
-                "× the row above": "" if before is None else f"{np.median(rates / before):.2f}",
+                "× conventional": f"{np.median(rates) / np.median(base):.2f}",
+                "× the row above": "" if before is None else f"{np.median(rates) / np.median(before):.2f}",
                 "start": f"{rung['start_seconds']:.1f} s",
             }
         )
@@ -112,7 +112,7 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
                 "network": _network(Config(model=model)),
                 "conventional, images/s": f"{np.median(first):,.0f}",
                 "ours, images/s": f"{np.median(last):,.0f}",
-                "ours ÷ conventional": f"{np.median(last / first):.2f}",
+                "ours ÷ conventional": f"{np.median(last) / np.median(first):.2f}",
                 "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
                 "share of the bf16 matrix rate": f"{100 * flops / bench['ceiling']['bf16']:.0f} %",
             }

@@ -34,10 +34,14 @@ def export(record: Record) -> Path | None:
 
 
 def config_of(path: Path) -> Config | None:
-    """The config that weights were trained with: inside a safetensors file, or in `config.json` beside a checkpoint."""
+    """The config that weights were trained with: inside a safetensors file, or in `config.json` beside a checkpoint.
+
+    Raises CheckpointError for a file that is neither.
+    """
     if path.suffix == ".safetensors":
         stored = _metadata(path).get("config")
         return Config(**json.loads(stored)) if stored else None
+    checkpoint.load(path)  # anything else has no network to tell
     beside = path.with_name("config.json")
     return read_config(beside) if beside.exists() else None
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from resnet_lib.__main__ import main
 
@@ -83,16 +84,17 @@ def test_eval_refuses_weights_of_another_network(trained):
     assert "does not fit resnet14" in result.stderr
 
 
-def test_eval_of_foreign_weights_asks_for_the_network_and_never_says_delete(tmp_path):
-    path = tmp_path / "mine.pth"
-    torch.save({"a": torch.zeros(1)}, path)
-    result = resnet_lab("eval", str(path))
-    assert result.returncode == 1
-    assert "does not tell which network it belongs to: add --model" in result.stderr
-    result = resnet_lab("eval", str(path), "--model", "resnet20")
-    assert result.returncode == 1
-    assert "mine.pth is not a whole checkpoint of this lab" in result.stderr
-    assert "delete" not in result.stderr
+def test_eval_of_foreign_weights_says_what_they_lack_and_never_to_delete_them(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "mine.pth")
+    save_file({"a": torch.zeros(1)}, tmp_path / "mine.safetensors")
+    for name, words in (
+        ("mine.pth", "mine.pth is not a whole checkpoint of this lab"),
+        ("mine.safetensors", "does not tell which network it belongs to: add --model"),
+    ):
+        result = resnet_lab("eval", str(tmp_path / name))
+        assert result.returncode == 1
+        assert words in result.stderr
+        assert "delete" not in result.stderr
 
 
 def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path, monkeypatch):
