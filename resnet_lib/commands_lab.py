@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,7 +101,8 @@ def bench(
     from resnet_lib.files import write_atomic
 
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
-    with err.status("starting") as status:
+    with err.status("starting") as status, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
         say = lambda line: status.update(escape(line))  # noqa: E731
         result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
     if json_:
