@@ -86,7 +86,7 @@ def test_twenty_steps_equal_a_plain_loop_in_float64(doubles, tiny_dataset, confi
         torch.testing.assert_close(fast[name], value, rtol=0, atol=1e-9)
 
 
-@pytest.mark.skipif("compiled" not in choose(Config(iterations=100_000), "cpu").why[:20], reason="no C++ compiler")
+@pytest.mark.skipif(not choose(Config(iterations=100_000), "cpu").compile, reason="no C++ compiler")
 def test_compiled_steps_equal_plain_ones_in_float64(doubles, tiny_dataset):
     config = CIFAR.replace(width=4)
     compiled = train(config, tiny_dataset, Choice("cpu", 1, True, compile=True))
