@@ -127,7 +127,9 @@ class Pipeline:
         self.optimizer = (
             make_optimizer(network, self.config, rung.choice)
             if rung.fused
-            else torch.optim.SGD(network.parameters(), self.config.lr, momentum=0.9, weight_decay=1e-4)
+            else torch.optim.SGD(
+                network.parameters(), self.config.lr, self.config.momentum, weight_decay=self.config.weight_decay
+            )
         )
         self.network = network.train()
         if rung.in_memory:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from resnet_lib.config import Config
-from resnet_lib.options import FAILED, DataFolder, Device, Threads, checked_profile, err, out, use_data
+from resnet_lib.options import FAILED, DataFolder, Device, Threads, checked_profile, err, out, teller, use_data
 
 app = typer.Typer()
 data_app = typer.Typer()
@@ -73,10 +72,7 @@ def report(
             line = f"{outcome.name:<24} {'failed' if outcome.error else 'ok':<6} {outcome.seconds:7.1f} s"
             out.print(line, style="red" if outcome.error else None)
 
-        def say(line: str) -> None:
-            status.update(escape(line)) if err.is_terminal else err.print(line)
-
-        outcomes = lab.report(profile, names, not no_train, say, done)
+        outcomes = lab.report(profile, names, not no_train, teller(status), done)
     out.print(f"report: {reports_folder() / profile / 'index.html'}")
     if failed := [outcome for outcome in outcomes if outcome.error]:
         table = Table("notebook", "cell", "what happened", title="failed")
@@ -100,10 +96,12 @@ def bench(
     from resnet_lib.device import choose
     from resnet_lib.files import write_atomic
 
+    for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
+        path.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
-        say = lambda line: status.update(escape(line))  # noqa: E731
+        say = teller(status)
         result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
     if json_:
         write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())

@@ -14,13 +14,14 @@ import torch
 
 from resnet_lib.config import Config, LabError
 
-# Compiling ResNet-20 takes about a minute on two cores and saves a tenth of a step of 0.17 s: 4,000 steps earn it back.
+# Compiling ResNet-20 takes 43 to 67 s on two cores; in two benchmarks it saved 4 and 13 % of a step of 0.16 s. So 5,000
+# steps earn it back where it saves 7 %.
 COMPILE_STEPS = 5_000
 THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
 
 
 class DeviceError(LabError):
-    """A device is needed and is not there."""
+    """A device is needed and is not there, or is too small."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 
 from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
 
@@ -80,6 +83,11 @@ def assignments(items: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             fields[name] = value
     return fields
+
+
+def teller(status: Status) -> Callable[[str], None]:
+    """What hears how far something is: a line that changes on a terminal, one after the other in a log."""
+    return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
 
 
 def use_data(folder: Path | None) -> None:

@@ -110,6 +110,8 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
         rows.append(
             {
                 "network": _network(Config(model=model)),
+                "turns": str(len(last)),
+                "compiled": "yes" if rungs[-1]["name"] == "torch.compile" else "no",
                 "conventional, images/s": f"{np.median(first):,.0f}",
                 "ours, images/s": f"{np.median(last):,.0f}",
                 "ours ÷ conventional": f"{np.median(last) / np.median(first):.2f}",
@@ -126,7 +128,8 @@ def bench_facts(bench: dict[str, Any]) -> list[str]:
     rate = float(np.median(last["images_per_second"]))
     facts = [
         f"Measured on {bench['date'][:10]}: {machine['device_name']}, {machine['threads']} threads, torch "
-        f"{machine['torch']}, batch {bench['batch_size']}; medians of {len(last['images_per_second'])} turns.",
+        f"{machine['torch']}, batch {bench['batch_size']}; ResNet-20 in {len(last['images_per_second'])} turns, rates "
+        "are medians.",
         f"The machine's own ceiling: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
         f"(its best matrix product); {limits['copy'] / 1e9:,.1f} GB/s copied.",
         f"ResNet-20's first epoch, start included, takes {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",
