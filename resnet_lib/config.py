@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     # He et al. 2015, section 4.2, as in its final runs: all 50,000 images
     "paper": {"iterations": 64_000, "milestones": (32_000, 48_000), "crop": 4, "flip": True, "normalize": "pixel"},
-    # One-cycle, a fifth of the paper's passes: ResNet-20 reaches 91.10 % on the validation split (one seed, 2 CPU cores)
+    # One-cycle, a fifth of the paper's passes: ResNet-20 came to 91.10 % on the validation split (one seed, two cores)
     "fast": {
         "epochs": 30,
         "schedule": "onecycle",
