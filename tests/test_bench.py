@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from resnet_lib import bench, plots, tables
+from resnet_lib import bench, pipelines, plots, tables
 from resnet_lib.device import Choice
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
@@ -14,12 +14,12 @@ CPU = Choice(device="cpu", threads=1, channels_last=True)
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(bench, "BATCH", 8)
-    monkeypatch.setattr(bench, "IMAGES", 64)
-    monkeypatch.setattr(bench, "BASE", bench.BASE.replace(batch_size=8, train_images=64))
+    monkeypatch.setattr(pipelines, "BATCH", 8)
+    monkeypatch.setattr(pipelines, "IMAGES", 64)
+    monkeypatch.setattr(pipelines, "BASE", pipelines.BASE.replace(batch_size=8, train_images=64))
     monkeypatch.setattr(bench, "MATRICES", (32, 64))
     monkeypatch.setattr(bench, "COPIED", 1 << 16)
-    monkeypatch.setattr(bench.Pipeline.rate, "__defaults__", (0.01,))
+    monkeypatch.setattr(pipelines.Pipeline.rate, "__defaults__", (0.01,))
     monkeypatch.setattr(bench.rates, "__defaults__", (8,))
 
 
@@ -54,7 +54,7 @@ def test_quick_measures_and_is_shown(small, tmp_path):
 
 def test_every_rung_trains(small):
     for rung in bench.ladder(CPU):
-        pipeline = bench.Pipeline("resnet8", rung, 8)
+        pipeline = pipelines.Pipeline("resnet8", rung, 8)
         before = [p.clone() for p in pipeline.network.parameters()]
         pipeline.steps(2)
         assert all(not torch.equal(a, b) for a, b in zip(before, pipeline.network.parameters(), strict=True))
