@@ -1,6 +1,8 @@
 # `make report`, `make test` and `make lab` need nothing before them but Python 3.11 or newer.
 
 PROFILE ?= quick
+HOST     = localhost
+MINUTES ?= 4
 PYTHON  ?= python3 python3.13 python3.12 python3.11
 
 # The active environment, but never conda's base; without one, the project's own.
@@ -16,7 +18,7 @@ READY := "$(ENV)/bin/python" -I -c 'from importlib.util import find_spec; from o
            assert find_spec("papermill") and find_spec("nbval"); \
            assert samefile(find_spec("resnet_lib").origin, "resnet_lib/__init__.py")' 2>/dev/null
 
-.PHONY: help report full test lint lab lock clean env python
+.PHONY: help report full test soak lint lab lock clean env python
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
@@ -24,8 +26,9 @@ help:  ## list the targets
 report: env  ## run what is missing and write the report: make report [PROFILE=smoke|quick|full]
 	@$(IN_ENV) resnet-lab report --profile $(PROFILE)
 
-full: env  ## the published results: minutes on a GPU, hours on a CPU; an interrupted run resumes
-	@$(IN_ENV) resnet-lab report --profile full
+full: env  ## the published results: hours on a GPU, weeks on a CPU; says how long first, and resumes
+	@$(IN_ENV) resnet-lab full
+	@$(IN_ENV) resnet-lab report --profile full --no-train
 
 test: env  ## run the tests, then the notebooks on synthetic images
 	@$(IN_ENV) pytest -n auto --dist loadfile
@@ -33,12 +36,16 @@ test: env  ## run the tests, then the notebooks on synthetic images
 	RESNET_LAB_PROFILE=smoke RESNET_LAB_REPORTS="$$reports" RESNET_LAB_OFFLINE=1 \
 	pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg notebooks/
 
+soak: env  ## inject faults for MINUTES, then write how many were survived into the README
+	@$(IN_ENV) python tests/soak.py --minutes $(MINUTES)
+
 lint: env  ## check style and formatting
 	@$(IN_ENV) ruff check
 	@$(IN_ENV) ruff format --check
 
-lab: env  ## open the notebooks in JupyterLab, on this machine only
-	@$(IN_ENV) jupyter lab --ip=localhost $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks
+lab: env  ## open the notebooks in JupyterLab, on this machine only: make lab [LAB_FLAGS=--no-browser]
+	@[ "$(HOST)" = localhost ] || echo "warning: JupyterLab will listen on $(HOST): who has its token can run anything" >&2
+	@$(IN_ENV) jupyter lab --ip="$(HOST)" $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(LAB_FLAGS) notebooks
 
 lock: python  ## renew requirements.lock after a change of pyproject.toml
 	@$(IN_ENV) command -v uv >/dev/null || $(PIP) install --quiet uv

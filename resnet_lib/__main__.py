@@ -1,4 +1,4 @@
-"""The command line: `resnet-lab data | run | run-many | eval | report | bench | figures`."""
+"""The command line; `resnet-lab --help` lists its commands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import typer
 
-from resnet_lib import commands_lab, commands_train
+from resnet_lib import commands_lab, commands_runs, commands_train
 from resnet_lib.config import ConfigError, LabError
-from resnet_lib.options import FAILED, INTERRUPTED, REFUSED, err
+from resnet_lib.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err
+from resnet_lib.stop import Stopped
 
 FOLDERS = ("RESNET_LAB_REPORTS", "RESNET_LAB_DATA", "RESNET_LAB_CACHE")
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(commands_lab.app)
 app.add_typer(commands_train.app)
+app.add_typer(commands_runs.app, name="runs")
 
 
 def main() -> None:
@@ -35,11 +37,14 @@ def main() -> None:
         _stop(error, REFUSED)
     except LabError as error:
         _stop(error, FAILED)
+    except Stopped as ending:
+        err.print(str(ending))
+        sys.exit(STOPPED)
     except OSError as error:
         _stop(f"{error}; when that is mended, the same command goes on from what is saved", FAILED)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:  # typer's, for Ctrl-C
-            _stop("interrupted; the same command goes on after the last finished epoch", INTERRUPTED)
+            _stop("interrupted; the same command goes on from what is saved", INTERRUPTED)
         raise
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("resnet_lib"):

@@ -24,10 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lib import train
 from resnet_lib.config import Config
-from resnet_lib.device import Choice, environment
+from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model
 from resnet_lib.loader import EvaluationBatches
 from resnet_lib.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
+from resnet_lib.provenance import environment
 
 Say = Callable[[str], None]
 

@@ -77,7 +77,7 @@ def near(step: story.Step, runs: Runs, profile: str) -> Claim:
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy(records)
-        return _between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
+        return between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
 
     return _decide(text, profile, judge, runs[step.headline])
 
@@ -136,7 +136,7 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
     def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
         difference = compare(first, second)
         is_clear = difference.seeds >= MIN_SEEDS or abs(difference.mean) > SEED_MARGIN
-        verdict = _between(difference, 0, 1) if is_clear else UNDECIDED
+        verdict = between(difference, 0, 1) if is_clear else UNDECIDED
         few = f"; below {MIN_SEEDS} seeds no more than {100 * SEED_MARGIN:g} point decides nothing"
         return verdict, f"{difference}{'' if is_clear else few}"
 
@@ -147,7 +147,7 @@ def below_paper(records: list[Record], profile: str) -> Claim:
     paper = TABLE_6["resnet20"].accuracy
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        return _between(accuracy(records), 0, paper / 100), str(accuracy(records))
+        return between(accuracy(records), 0, paper / 100), str(accuracy(records))
 
     return _decide(f"ResNet-20 stays below the paper's {paper:g} %", profile, judge, records)
 
@@ -158,7 +158,7 @@ def hub_agrees(hub: list[Record], profile: str) -> Claim:
 
     def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
         difference = compare(hub, own)
-        return _between(difference, -SAME, SAME), f"theirs less ours: {difference}"
+        return between(difference, -SAME, SAME), f"theirs less ours: {difference}"
 
     text = f"torch.hub's ResNet-50 agrees with ours within {100 * SAME:g} points"
     needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
@@ -190,7 +190,7 @@ def _decide(text: str, profile: str, judge: Callable[..., tuple[Verdict, str]], 
     return Claim(text, *judge(*needed)) if profile == "full" else Claim(text, UNDECIDED)
 
 
-def _between(estimate: Estimate, low: float, high: float) -> Verdict:
+def between(estimate: Estimate, low: float, high: float) -> Verdict:
     """Whether the true value lies between: not decidable while the interval reaches across an edge."""
     if low < estimate.low and estimate.high < high:
         return "holds"

@@ -1,4 +1,4 @@
-"""The commands around training: `resnet-lab data | report | bench | figures`."""
+"""The commands around training: `resnet-lab data | report | verify-report | bench | figures`."""
 
 from __future__ import annotations
 
@@ -82,19 +82,35 @@ def report(
         raise typer.Exit(FAILED)
 
 
+@app.command("verify-report")
+def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full") -> None:
+    """Compute every number of the README and of the executed notebooks anew from the records; fail if any differs."""
+    from resnet_lib import verify
+
+    with err.status("starting") as status:
+        wrong = verify.report(checked_profile(profile), teller(status))
+    for line in wrong:
+        err.print(line, style="red")
+    if wrong:
+        raise typer.Exit(FAILED)
+    out.print("the records are whole, and what is shown is what they say")
+
+
 @app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs.")] = False,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write all that was measured to this file.")] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Write what was measured to this file, a sweep into it.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file.")] = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
-    from resnet_lib import bench, plots, tables
+    from resnet_lib import bars, bench, plots, tables
     from resnet_lib.device import choose
-    from resnet_lib.files import write_atomic
+    from resnet_lib.files import read_json, write_atomic
 
     for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,13 +120,15 @@ def bench(
         say = teller(status)
         result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
     if json_:
+        if sweep and json_.exists():  # beside what was measured before
+            result = read_json(json_) | result
         write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
     if sweep:
         out.print(_table(tables.sweep(result["sweep"])))
         return
     out.print(_table(tables.ladder(result)), _table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
     if figure:
-        plots.save(plots.ladder(result), figure)
+        plots.save(bars.ladder(result), figure)
 
 
 @app.command()

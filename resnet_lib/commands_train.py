@@ -1,10 +1,11 @@
-"""The commands that train: `resnet-lab run | run-many | eval`."""
+"""The commands that train: `resnet-lab run | run-many | full | eval`."""
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,9 +26,11 @@ from resnet_lib.options import (
     out,
     read_configs,
     recipe_fields,
+    teller,
     use_data,
 )
 from resnet_lib.records import runs_folder
+from resnet_lib.stop import Stopped, StopSignals
 
 app = typer.Typer()
 
@@ -55,6 +58,9 @@ def run(
     device: Device = None,
     threads: Threads = None,
     compile: Annotated[bool | None, typer.Option(help="By torch.compile; if not said, where the run is long.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits every time, on GPUs too.")
+    ] = False,
     data: DataFolder = None,
 ) -> None:
     """Train one network, or go on where it stopped, and print what came out."""
@@ -69,7 +75,7 @@ def run(
     fields = recipe_fields(recipe) | {name: value for name, value in given.items() if value is not None}
     config = Config(**(fields | assignments(set_ or []))).at(checked_profile(profile))
     use_data(data)
-    record = experiment.run(config, profile, choose(config, device, threads, compile))
+    record = experiment.run(config, profile, choose(config, device, threads, compile, deterministic))
     _print_metrics(record.result, record.config)
     out.print(f"record   {record.path}")
     if path := weights.export(record):
@@ -86,16 +92,58 @@ def run_many(
     data: DataFolder = None,
 ) -> None:
     """Run every config of a list, as far as it has no record yet; goes on after a failure, and tells."""
+    configs = [config.at(checked_profile(profile)) for config in read_configs(file)]
+    use_data(data)
+    _run_all(configs, profile, jobs, device, threads)
+
+
+@app.command()
+def full(
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what is missing and how long it will take.")] = False,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` tells how many pay.", min=1)] = 1,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Run what the published report is made of and has no record yet, the most telling first; resumes, and tells."""
+    from resnet_lib import agenda, cost, experiment
+    from resnet_lib.device import choose
+
+    use_data(data)
+    missing = {part.name: [c for c in part.configs if not experiment.is_finished(c)] for part in agenda.parts()}
+    configs = [config for part in missing.values() for config in part]
+    with err.status("measuring") as status:
+        rates = cost.rates(configs, choose(None, device, threads), teller(status))
+    table = Table("part", "runs", "missing", "hours here, one at a time")
+    for part in agenda.parts():
+        hours = sum(cost.seconds(config, rates[cost.kind(config)]) for config in missing[part.name]) / 3600
+        table.add_row(part.name, str(len(part.configs)), str(len(missing[part.name])), f"{hours:,.1f}")
+    out.print(table)
+    if not plan:
+        _run_all(configs, "full", jobs, device, threads)
+
+
+def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None, threads: int | None) -> None:
+    """Run configs, several at a time, and print what came out; exits with FAILED if any failed."""
     from resnet_lib import experiment
     from resnet_lib.device import THREADS, choose
 
-    configs = [config.at(checked_profile(profile)) for config in read_configs(file)]
-    use_data(data)
     threads = threads or max(1, THREADS // jobs)
     choices = [choose(config, device, threads) for config in configs]
-    failed = 0
+    failed, asked = 0, []
+
+    def hand_on(number: int, frame: Any) -> None:
+        asked.append(signal.Signals(number).name)
+        for process in active_children():
+            process.terminate()
+
+    if jobs > 1:  # each process saves what it trains; alone, this one does so by itself
+        for number in StopSignals.SIGNALS:
+            signal.signal(number, hand_on)
     with ProcessPoolExecutor(jobs, get_context("spawn")) if jobs > 1 else nullcontext() as pool:
         for config, outcome in experiment.run_many(configs, profile, choices, pool):
+            if asked:
+                raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
             if isinstance(outcome, Exception):
                 failed += 1
                 err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")

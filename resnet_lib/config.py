@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from resnet_lib.architecture import Architecture
+
 PROTOCOL = 1  # raise whenever a change of the code changes results: old records are then not taken for new ones
 
-IMAGENET_DEPTHS = (18, 26, 34, 50, 101, 152)
 TRAIN_IMAGES = {"all": 50_000, "train45k": 45_000}
 TEST_IMAGES = {"all": 10_000, "train45k": 5_000}
 
@@ -32,11 +32,14 @@ SIZES: dict[str, dict[str, Any]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     # He et al. 2015, section 4.2, as in its final runs: all 50,000 images
     "paper": {"iterations": 64_000, "milestones": (32_000, 48_000), "crop": 4, "flip": True, "normalize": "pixel"},
-    # One-cycle, a fifth of the paper's passes: ResNet-20 came to 91.10 % on the validation split (one seed, two cores)
+    # One-cycle and Muon, a seventh of the paper's passes. On the validation split, one seed each, ResNet-20 came to
+    # 91.14 and 91.26 % in 16 epochs with `muon_lr` 0.02 and 0.04; with SGD alone (lr 0.4), to 91.10 % in 30. Then, on
+    # all images, 18 epochs with 0.03 gave 90.70 % on the test images, and these 24 gave 91.09 %; seed 0 each.
     "fast": {
-        "epochs": 30,
+        "epochs": 24,
         "schedule": "onecycle",
-        "lr": 0.4,
+        "lr": 0.1,
+        "muon_lr": 0.04,
         "onecycle_peak": 0.2,
         "nesterov": True,
         "weight_decay": 5e-4,
@@ -92,6 +95,7 @@ class Config(BaseModel):
     nesterov: bool = False
     weight_decay: float = Field(1e-4, ge=0, le=1)
     decayed: Literal["all", "weights"] = "all"  # weights: neither batch norm's parameters nor biases
+    muon_lr: float | None = Field(None, gt=0, le=1)  # Muon for convolutions, at this rate where others have `lr`
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"  # multistep without milestones: constant
     milestones: tuple[int, ...] = ()
     gamma: float = Field(0.1, gt=0, le=1)  # factor at each milestone
@@ -111,8 +115,10 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         arch = Architecture(self.model)
-        if arch.family == "hub" and (self.stem or self.shortcut or self.width or self.init):
-            raise ValueError(f"model '{self.model}' comes as it is: leave stem, shortcut, width and init unset")
+        if arch.family == "hub" and (self.stem == "imagenet" or self.shortcut or self.width or self.init):
+            raise ValueError(
+                f"model '{self.model}' comes as it is, but for stem 'cifar': leave shortcut, width and init unset"
+            )
         if arch.family == "plain" and self.shortcut:
             raise ValueError(f"model '{self.model}' has no shortcuts: leave shortcut unset")
         if list(self.milestones) != sorted(set(self.milestones)) or any(m < 1 for m in self.milestones):
@@ -133,7 +139,7 @@ class Config(BaseModel):
             )
         return self
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -206,36 +212,6 @@ class Config(BaseModel):
             dataset="synthetic" if profile == "smoke" else self.dataset,
             width=size["width"] if is_ours and size["width"] else self.width,
         )
-
-
-class Architecture:
-    """A model's name, read: family, depth and shape.
-
-    `resnetD` is the ImageNet shape for D in 18, 26, 34, 50, 101, 152 (He et al. 2015, Table 1) and the CIFAR shape 6n+2
-    otherwise (section 4.2); `plainD` is the CIFAR shape without shortcuts; `hub-resnetD` is torch.hub's own.
-
-    Raises ValueError for any other name.
-    """
-
-    def __init__(self, name: str) -> None:
-        match = re.fullmatch(r"(resnet|plain|hub-resnet)([1-9][0-9]{0,3})", name)
-        self.family = {"resnet": "resnet", "plain": "plain", "hub-resnet": "hub"}[match[1]] if match else ""
-        self.depth = int(match[2]) if match else 0
-        is_cifar = 8 <= self.depth <= 2000 and (self.depth - 2) % 6 == 0
-        self.shape: Literal["imagenet", "cifar"] = "imagenet" if self.depth in IMAGENET_DEPTHS else "cifar"
-        allowed = {
-            "resnet": is_cifar or self.shape == "imagenet",
-            "plain": is_cifar,
-            "hub": self.depth in (18, 34, 50, 101),
-            "": False,
-        }
-        if not allowed[self.family]:
-            raise ValueError(
-                f"model {name!r} is unknown: use resnet18, 26, 34, 50, 101, 152 (ImageNet shape), resnet20, 32, 44, "
-                "56, 110 or any other 6n+2 (CIFAR shape), plain20, plain56, or hub-resnet18, 34, 50, 101"
-            )
-        if self.family == "plain":
-            self.shape = "cifar"
 
 
 def _explain(error: Any) -> str:

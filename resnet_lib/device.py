@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 
 from resnet_lib.config import Config, LabError
@@ -33,6 +30,7 @@ class Choice:
     channels_last: bool  # NHWC in memory: what convolutions are fastest in on CPUs and NVIDIA GPUs
     compile: bool = False  # forward and backward pass by torch.compile
     graph: bool = False  # the whole step replayed as a CUDA graph
+    deterministic: bool = False  # on a GPU: only kernels that give the same bits every time; CPUs have no others
     why: str = field(default="", compare=False)  # the choice in words
 
     def activate(self, precision: str = "fp32") -> torch.device:
@@ -40,12 +38,15 @@ class Choice:
         if not _available(self.device):
             raise DeviceError(f"this run began on {self.device}, which is not available here: finish it where it is")
         torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.deterministic)
         if self.device == "cuda":
             # Without this, torch takes TF32 for the convolutions of what is said to be fp32.
             exact = "tf32" if precision == "tf32" else "ieee"
             torch.backends.cudnn.conv.fp32_precision = exact
             torch.backends.cuda.matmul.fp32_precision = exact
-            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.benchmark = not self.deterministic
+            if self.deterministic:  # cuBLAS's own condition, in NVIDIA's notes on reproducibility
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         return torch.device(self.device)
 
     @property
@@ -57,7 +58,11 @@ class Choice:
 
 
 def choose(
-    config: Config | None = None, device: str | None = None, threads: int | None = None, compile: bool | None = None
+    config: Config | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    compile: bool | None = None,
+    deterministic: bool = False,
 ) -> Choice:
     """The choice for a run of `config` on this machine, unless told otherwise.
 
@@ -76,7 +81,7 @@ def choose(
     words = [f"{device}, {threads} threads" if device == "cpu" else device, because]
     if config and config.precision == "bf16" and not _has_bf16(device):
         words.append("no bf16 instructions here: fp32 would be faster")
-    return Choice(device, threads, device != "mps", compiled, device == "cuda", "; ".join(words))
+    return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, "; ".join(words))
 
 
 def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
@@ -103,28 +108,3 @@ def _has_bf16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "mps" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def environment(choice: Choice) -> dict[str, Any]:
-    """Versions and hardware, for a run's record."""
-    return {
-        "device": choice.device,
-        "device_name": torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name(),
-        "threads": choice.threads,
-        "channels_last": choice.channels_last,
-        "compile": choice.compile,
-        "graph": choice.graph,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

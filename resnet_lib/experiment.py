@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from resnet_lib import checkpoint, data, device, hub, models, progress, train
+from resnet_lib import checkpoint, data, device, hub, models, progress, provenance, train
+from resnet_lib.architecture import Architecture
 from resnet_lib.checkpoint import CheckpointError
-from resnet_lib.config import Architecture, Config
+from resnet_lib.config import Config
 from resnet_lib.device import Choice, DeviceError
 from resnet_lib.metrics import Evaluation
-from resnet_lib.records import Record, RunFolder
+from resnet_lib.records import Diverged, Record
+from resnet_lib.run_folder import RunFolder
+from resnet_lib.stop import Stopped
 
 BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
 
@@ -33,22 +35,34 @@ def run(
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
     runs; an unfinished one goes on with the choice in its checkpoint.
-    Raises RecordError if another process trains the same run, DataError if the images cannot be had, DeviceError if the
-    device is not there or too small.
+    Raises RecordError if another process trains the same run or its folder holds another, DataError if the images
+    cannot be had, DeviceError if the device is not there or too small, Diverged if a loss is or was no number, Stopped
+    if a signal asked for it.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
         return folder.record()
+    folder.refuse_diverged()
     dataset = data.load(config)  # before anything is written: without images there is no run
+    show = show or progress.default()
     with folder.lock():
         if folder.finished:  # another process finished it while this one came here
             return folder.record()
+        folder.refuse_diverged()
         folder.start()
-        choice = stored_choice(folder) or choice or device.choose(config)
-        code = commit()  # now: the checkout may change while this trains
+        state = checkpoint.newest(folder.checkpoint, show.note)
+        if state:
+            if "config" not in state:
+                raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
+            folder.refuse_other(Config(**state["config"]), folder.checkpoint)
+            choice = Choice(**state["choice"])
+        choice = choice or device.choose(config)
         model, source = build_model(config, len(dataset.classes))
         try:
-            evaluation = train.fit(model, dataset, config, choice, folder, show or progress.default())
+            evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
+        except Diverged as error:
+            folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
+            raise
         except torch.OutOfMemoryError:
             reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
             raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16") from None
@@ -60,18 +74,22 @@ def run(
             "model_source": source,
             "data_source": dataset.source,
             "data_sha256": dataset.sha256,
-            "training_seconds": round(sum(row["seconds"] for row in folder.rows()), 1),
+            "training_seconds": round(sum(row["seconds"] for row in end.history), 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": code,
-            "environment": device.environment(choice),
+            "commit": end.sessions[-1]["commit"],
+            "sessions": end.sessions,
+            "environment": provenance.environment(choice),
         }
         predictions = {
             "predicted": evaluation.predicted,
             "confidence": evaluation.confidence,
             "label": evaluation.labels.astype("uint8"),
         }
-        record = folder.finish(result, predictions)
-        checkpoint.save(folder.checkpoint, {"model": model.state_dict()})  # the optimizer's half is of no more use
+        record = folder.finish(end.history, result, predictions)
+        try:
+            checkpoint.save_last(folder.checkpoint, {"model": model.state_dict()})
+        except OSError as error:
+            show.note(f"{folder.checkpoint} keeps more than the weights ({error}); `resnet-lab runs prune` removes it")
         return record
 
 
@@ -93,7 +111,7 @@ def run_many(
         for config, choice in work:
             yield config, _outcome(config, profile, choice)
     else:
-        waiting = {executor.submit(_outcome, config, profile, choice): config for config, choice in work}
+        waiting = {executor.submit(_outcome_in_pool, config, profile, choice): config for config, choice in work}
         for done in as_completed(waiting):
             yield waiting[done], done.exception() or done.result()
 
@@ -103,6 +121,13 @@ def _outcome(config: Config, profile: str, choice: Choice | None) -> Record | Ex
         return run(config, profile, choice)
     except Exception as error:
         return error
+
+
+def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
+    try:
+        return _outcome(config, profile, choice)
+    except Stopped:  # a worker that returned would be given the next run; one that ends has the others stopped too
+        os._exit(1)
 
 
 def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
@@ -125,28 +150,3 @@ def summary(evaluation: Evaluation, dataset: data.Dataset) -> dict[str, Any]:
         "per_class_accuracy": evaluation.per_class_accuracy,
         "confusion": evaluation.confusion.tolist(),
     }
-
-
-def stored_choice(folder: RunFolder) -> Choice | None:
-    """The choice with which an unfinished run began. Raises CheckpointError for a damaged checkpoint."""
-    if not folder.checkpoint.exists():
-        return None
-    try:
-        return Choice(**checkpoint.load(folder.checkpoint)["choice"])
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}: delete it to train from the start") from error
-
-
-def commit() -> str:
-    """The checkout's commit, marked if the library was changed since; "unknown" outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        folder = Path(__file__).parent
-        return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+LITTER = "*.tmp"  # what a killed process may leave
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: after a crash at any moment it holds the old bytes or the new ones."""
+def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Replace `path` by `content`: after a crash at any moment it holds the old bytes or the new ones.
+
+    With `keep`, the old file goes there; then a crash may leave nothing at `path`, but the old bytes at `keep`.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ValueError for one that holds none, however deep or torn it is, and OSError."""
+    return from_json(path.read_bytes(), allow_inf_nan=False)
+
+
+def remove_litter(folder: Path) -> None:
+    for path in folder.glob(LITTER):
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -40,6 +60,7 @@ def try_lock(descriptor: int) -> bool:
         else:
             import msvcrt
 
+            os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # behind the owner's name, which others are to read
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except OSError:
         return False

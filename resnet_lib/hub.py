@@ -15,7 +15,8 @@ from zipfile import BadZipFile
 import torch
 from torch import nn
 
-from resnet_lib.config import Architecture, Config, LabError
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config, LabError
 
 HUB_HOST = "github.com"
 CONNECT_SECONDS = 3
@@ -24,8 +25,19 @@ CONNECT_SECONDS = 3
 def build(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
     """The hub's network of `config.model`, randomly initialised by its own code, and where it came from.
 
-    Raises LabError where torchvision is not installed.
+    With stem "cifar", its first convolution and max-pool are replaced by a 3x3 convolution of stride 1, so that images
+    of 32x32 keep their resolution. Raises LabError where torchvision is not installed.
     """
+    model, source = _own(config, num_classes)
+    if config.stem == "cifar":
+        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+        model.maxpool = nn.Identity()
+        source += ", with the CIFAR stem"
+    return model, source
+
+
+def _own(config: Config, num_classes: int) -> tuple[nn.Module, str]:
     name = f"resnet{Architecture(config.model).depth}"
     try:
         import torchvision

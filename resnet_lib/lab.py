@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,17 @@ from jinja2 import Environment, PackageLoader
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+from pydantic import TypeAdapter
 from traitlets.config import Config as Traits
 
-from resnet_lib import claims, plots, story, tables
+from resnet_lib import bars, claims, plots, story, tables
 from resnet_lib.config import LabError
-from resnet_lib.files import write_atomic
+from resnet_lib.files import read_json, write_atomic
 from resnet_lib.records import reports_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
-STEPS = ("01_ten_epochs", "02_hundred_epochs", "03_cifar_architecture", "04_torch_hub_check", "report")
+STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "report")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
 
@@ -40,6 +41,9 @@ class Outcome:
     seconds: float
     error: str | None  # the last line of what went wrong; None: executed to its end
     cell: int | None  # the failed cell, counted from 1
+
+
+OUTCOMES = TypeAdapter(Outcome | None)
 
 
 def report(
@@ -69,11 +73,10 @@ def report(
 
 
 def source(name: str) -> Path:
-    path = NOTEBOOKS / f"{name}.ipynb"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))) or f"none in {NOTEBOOKS}"
-        raise LabError(f"there is no notebook '{name}': use one of {known}")
-    return path
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    if name not in known:  # a path into another folder is no name either
+        raise LabError(f"there is no notebook {name!r}: use one of {', '.join(known) or f'none in {NOTEBOOKS}'}")
+    return known[name]
 
 
 def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[str], None]) -> Outcome:
@@ -83,12 +86,9 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
     """
     declared = papermill.inspect_notebook(str(path))
     error = cell = None
-    # Sockets in the file system instead of TCP ports: nothing listens on a network, and parallel runs cannot collide.
-    # A busy machine may take long over a picture: nbclient's own limit on that is four seconds.
-    settled = Traits({"KernelManager": {"transport": "ipc"}, "NotebookClient": {"iopub_timeout": 300}})
     began = time.monotonic()
     try:
-        with warnings.catch_warnings():
+        with tempfile.TemporaryDirectory(prefix="lab") as sockets, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
             papermill.execute_notebook(
                 str(path),
@@ -98,7 +98,7 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
                 progress_bar=False,
                 log_output=False,
                 stdout_file=Listener(say),
-                config=settled,
+                config=client_settings(sockets),
             )
     except PapermillExecutionError as failure:
         error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
@@ -111,6 +111,16 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
     notebook.metadata[OUTCOME] = asdict(outcome)
     write_atomic(target, nbformat.writes(notebook).encode())
     return outcome
+
+
+def client_settings(sockets: str) -> Traits:
+    """For nbclient: how it speaks with its kernel, and how long it waits.
+
+    Sockets in a folder of their own instead of TCP ports: nothing listens on a network, and runs in parallel cannot
+    collide. A busy machine may take long over a picture: nbclient's own limit on that is four seconds.
+    """
+    manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+    return Traits({"KernelManager": manager, "NotebookClient": {"iopub_timeout": 300}})
 
 
 class Listener:
@@ -149,19 +159,30 @@ def render(notebook: Path, title: str, profile: str) -> Path:
 def write_index(profile: str) -> Path:
     """`index.html`: what was run, now or before, what came out, the figures of the whole story."""
     folder = reports_folder() / profile
-    notebooks = [nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))]
-    outcomes = [Outcome(**notebook.metadata[OUTCOME]) for notebook in notebooks if OUTCOME in notebook.metadata]
+    found = [outcome_of(path) for path in sorted(folder.glob("*.ipynb"))]
     runs = story.runs(profile)
     return write_page(
         "index.html",
         folder / "index.html",
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
         profile=profile,
-        outcomes=outcomes,
+        outcomes=[outcome for outcome in found if outcome],
         table=tables.results(runs, profile).to_html(index=False, border=0),
         claims={step.title: claims.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
         pictures=[f"img/{path.name}" for path in figures(profile, folder / "img")[: len(QUANTITIES)]],
     )
+
+
+def outcome_of(path: Path) -> Outcome | None:
+    """What became of an executed notebook; None for one that `execute` did not write.
+
+    Raises LabError for a file that is no notebook.
+    """
+    try:
+        found = OUTCOMES.validate_python(nbformat.read(path, as_version=4).metadata.get(OUTCOME))
+        return found and replace(found, name=path.stem)  # it becomes a link
+    except Exception as error:  # nbformat can raise almost anything
+        raise LabError(f"{path} is not a notebook of this lab ({error}): delete it") from None
 
 
 def write_page(template: str, path: Path, **content: Any) -> Path:
@@ -185,19 +206,23 @@ def figures(profile: str, folder: Path) -> list[Path]:
 def bench_figures(folder: Path) -> list[Path]:
     """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
     paths = []
-    for source in sorted((reports_folder() / "bench").glob("*.json")):
-        paths.append(folder / f"bench_{source.stem}.png")
-        plots.save(plots.ladder(json.loads(source.read_text())), paths[-1])
+    for name, measured in benchmarks().items():
+        paths.append(folder / f"bench_{name}.png")
+        plots.save(bars.ladder(measured), paths[-1])
     return paths
 
 
 def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
-    """Write the tables, made from the `full` records and from the benchmarks, between their markers.
+    """Write the tables, made from the `full` records, the benchmarks and the last soak, between their markers.
 
     Returns whether anything changed. Raises LabError if a marker is not there.
     """
-    sections = {"results": tables.story_markdown("full"), "bench": tables.bench_markdown(benchmarks())}
-    text = new = path.read_text()
+    sections = {
+        "results": tables.story_markdown("full"),
+        "bench": tables.bench_markdown(list(benchmarks().values())),
+        "faults": faults(),
+    }
+    text = new = path.read_text(encoding="utf-8")
     for name, content in sections.items():
         markers = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         before, begin, rest = new.partition(markers[0])
@@ -210,6 +235,12 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     return new != text
 
 
-def benchmarks() -> list[dict[str, Any]]:
-    """The measured machines: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
-    return [json.loads(path.read_text()) for path in sorted((reports_folder() / "bench").glob("*.json"))]
+def faults() -> str:
+    """The table of what `make soak` found."""
+    path = reports_folder() / "faults.json"
+    return tables.faults_markdown(read_json(path)) if path.exists() else story.NOT_YET
+
+
+def benchmarks() -> dict[str, dict[str, Any]]:
+    """The measured machines by name: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
+    return {path.stem: read_json(path) for path in sorted((reports_folder() / "bench").glob("*.json"))}

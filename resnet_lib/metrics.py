@@ -13,17 +13,20 @@ CALIBRATION_BINS = 15  # Guo et al. 2017, section 4
 
 
 class RunningTotals:
-    """Loss and top-1 accuracy summed over batches on the device; `read` is the only synchronisation."""
+    """Loss and top-1 accuracy summed over batches on the device; only to read them waits for it."""
 
     def __init__(self, device: torch.device) -> None:
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.loss = torch.zeros((), dtype=dtype, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.count = torch.zeros((), dtype=torch.int64, device=device)
+        self.correct, self.count, self.finite = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(3))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is counted; written in place alone, for a captured graph goes on writing to the same memory."""
+        return {"loss": self.loss, "correct": self.correct, "count": self.count, "finite": self.finite}
 
     def reset(self) -> None:
-        """Back to nothing, in place: a captured graph goes on writing to the same memory."""
-        for total in (self.loss, self.correct, self.count):
+        for total in self.tensors.values():
             total.zero_()
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -31,6 +34,7 @@ class RunningTotals:
         self.loss += loss.detach().to(self.loss.dtype) * len(labels)
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.count += len(labels)
+        self.finite += torch.isfinite(self.loss)  # a sum that is not finite stays so: the batches before the first bad
 
     def read(self) -> tuple[float, float]:
         """Mean loss (nats) and accuracy (0 to 1) over all images added."""

@@ -11,7 +11,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_lib.config import Architecture, Config
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config
 
 Shortcut = Literal["A", "B", "none"]
 

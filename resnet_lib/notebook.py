@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib import data, experiment, plots, sources
 from resnet_lib.config import Config, ConfigError, Profile
-from resnet_lib.records import Record
+from resnet_lib.records import Diverged, Record
 from resnet_lib.story import stamp
 
 MAX_SEEDS = 100
@@ -51,13 +51,23 @@ class Page:
             self.figure(plots.images(data.load(config), self.profile), caption)
 
     def run(self, configs: dict[str, Config]) -> dict[str, list[Record]]:
-        """The records of every config at this page's profile, one a seed; trained where missing, if this page may."""
+        """The records of every config at this page's profile, one a seed; trained where missing, if this page may.
+
+        A run that diverges has none, and the page says so.
+        """
         runs: dict[str, list[Record]] = {}
         for label, config in configs.items():
             sized = [config.replace(seed=seed).at(self.profile) for seed in self.seeds]
             found = [one for one in sized if self.train or experiment.is_finished(one, self.profile)]
-            runs[label] = [experiment.run(one, self.profile) for one in found]
+            runs[label] = [record for one in found if (record := self._run(one))]
         return runs
+
+    def _run(self, config: Config) -> Record | None:
+        try:
+            return experiment.run(config, self.profile)
+        except Diverged as error:
+            display(Markdown(f"**{error}**"))
+            return None
 
     def figure(self, figure: Figure, caption: str) -> None:
         """Show a figure with its caption."""

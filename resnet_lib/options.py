@@ -14,8 +14,10 @@ from rich.markup import escape
 from rich.status import Status
 
 from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
+from resnet_lib.files import read_json
 
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: it went wrong; the request was not allowed; Ctrl-C
+# Exit codes: it went wrong; the request was not allowed; stopped as asked, all saved (EX_TEMPFAIL: call again); Ctrl-C
+FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 75, 130
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
@@ -55,7 +57,7 @@ def integers(text: str) -> tuple[int, ...]:
 
 def read_configs(file: Path) -> list[Config]:
     try:
-        items = json.loads(file.read_text())
+        items = read_json(file)
     except OSError as error:
         raise LabError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -80,7 +82,7 @@ def assignments(items: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {item!r} is refused: name=value is allowed")
         try:
             fields[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             fields[name] = value
     return fields
 

@@ -19,7 +19,8 @@ from resnet_lib.config import Config
 from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model
 from resnet_lib.loader import TrainBatches
-from resnet_lib.update import Replay, Update, make_optimizer
+from resnet_lib.optimizer import make_optimizer
+from resnet_lib.update import Replay, Update
 
 IMAGES = 10_000
 BATCH = 128

@@ -35,7 +35,7 @@ COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and y
 GREY = "0.35"
 
 
-def _on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw with seaborn's sizes for paper, leaving the reader's own settings as they were."""
 
     @wraps(draw)
@@ -46,13 +46,13 @@ def _on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return styled
 
 
-@_on_paper
+@on_paper
 def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure:
     """One line a config, mean over seeds, with a band from the lowest to the highest seed.
 
     `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
     """
-    figure, axes = _figure(3.4 + 0.16 * len(runs))
+    figure, axes = new_figure(3.4 + 0.16 * len(runs))
     handles, values, longest = [], [], 0
     for index, (label, records) in enumerate(runs.items()):
         if not records:
@@ -80,7 +80,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     axes.set(xlabel="Epoch", ylabel=_axis_label(runs, quantity))
     axes.margins(y=0.1)
     _legend(figure, handles)
-    _put_stamp(figure, profile)
+    put_stamp(figure, profile)
     return figure
 
 
@@ -100,7 +100,7 @@ def settling(runs: Runs) -> str:
     )
 
 
-@_on_paper
+@on_paper
 def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
     """Training images of a `data.Dataset`, one row a class, with how many of them there are."""
     side, gap = dataset.train_images.shape[-1], 3
@@ -110,7 +110,7 @@ def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
         for column, index in enumerate(np.flatnonzero(dataset.train_labels == row)[:columns]):
             top, left = row * (side + gap), column * (side + gap)
             canvas[top : top + side, left : left + side] = dataset.train_images[index].transpose(1, 2, 0)
-    figure, axes = _figure(5.6)
+    figure, axes = new_figure(5.6)
     axes.imshow(canvas, interpolation="nearest")
     labels = [f"{name}  {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
     axes.set_yticks(np.arange(len(counts)) * (side + gap) + side / 2, labels)
@@ -119,30 +119,7 @@ def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
     sns.despine(ax=axes, left=True, bottom=True)
     axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes", loc="left")
     axes.set_xlabel(textwrap.fill(dataset.source, 90), loc="left", fontsize="small")
-    _put_stamp(figure, profile)
-    return figure
-
-
-@_on_paper
-def ladder(bench: dict[str, Any]) -> Figure:
-    """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range."""
-    rungs = bench["networks"]["resnet20"]
-    rates = [np.array(rung["images_per_second"]) for rung in rungs]
-    medians = np.array([np.median(one) for one in rates])
-    figure, axes = _figure(0.9 + 0.36 * len(rungs))
-    places = np.arange(len(rungs))
-    spans = np.abs([[one.min(), one.max()] for one in rates] - medians[:, None]).T
-    axes.barh(places, medians, color=_colour(0), height=0.6)
-    axes.errorbar(medians, places, xerr=spans, fmt="none", ecolor=GREY, elinewidth=1, capsize=2)
-    for place, one, median in zip(places, rates, medians, strict=True):
-        text = f"{median:,.0f}  (×{median / medians[0]:.2f})"
-        axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
-    names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
-    axes.set_yticks(places, names)
-    axes.invert_yaxis()
-    machine = bench["environment"]
-    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.3 * max(map(np.max, rates))))
-    axes.set_title(f"{machine['device_name']}, {machine['threads']} threads", loc="left")
+    put_stamp(figure, profile)
     return figure
 
 
@@ -156,7 +133,7 @@ def save(figure: Figure, path: Path) -> None:
 # --- parts
 
 
-def _figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     figure = plt.figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
@@ -176,7 +153,7 @@ def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.nd
 def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=_colour(index), linestyle=_style(index), linewidth=1.3, label=label,
+        epochs, table.mean(axis=0), color=colour(index), linestyle=_style(index), linewidth=1.3, label=label,
         marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
@@ -246,12 +223,12 @@ def _legend(figure: Figure, handles: list[Any]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=3.2)
 
 
-def _put_stamp(figure: Figure, profile: str) -> None:
+def put_stamp(figure: Figure, profile: str) -> None:
     if stamp(profile):
         figure.suptitle(stamp(profile), fontsize="medium", color="firebrick", x=0.01, ha="left")
 
 
-def _colour(index: int) -> tuple[float, float, float]:
+def colour(index: int) -> tuple[float, float, float]:
     return _cycle([sns.color_palette("colorblind")[i] for i in COLOURS], index)
 
 

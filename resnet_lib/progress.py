@@ -15,13 +15,16 @@ class Quiet:
     """Says nothing."""
 
     def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
-        """A run of `epochs` epochs of `images` images begins, `done` epochs having been trained before."""
+        """A run of `epochs` epochs of `images` images begins, `done` images having been trained on before."""
 
     def step(self, images: int) -> None:
         """One optimizer step on `images` images has been issued."""
 
     def epoch(self, row: dict[str, float]) -> None:
         """An epoch has ended; `row` is its line of the history."""
+
+    def note(self, line: str) -> None:
+        """Something that the user should know and that does not stop the run."""
 
     def end(self) -> None:
         """The run has ended, or was interrupted."""
@@ -30,11 +33,13 @@ class Quiet:
 class Bar(Quiet):
     """A bar over all images of the run, with images/s and the time left, for terminals and JupyterLab."""
 
+    bar: tqdm | None = None
+
     def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
         print(how, file=sys.stderr)
         self.bar = tqdm(
             total=epochs * images,
-            initial=done * images,
+            initial=done,
             desc=name,
             unit=" images",
             unit_scale=True,
@@ -49,8 +54,12 @@ class Bar(Quiet):
     def epoch(self, row: dict[str, float]) -> None:
         self.bar.set_postfix_str(_summary(row), refresh=False)
 
+    def note(self, line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
     def end(self) -> None:
-        self.bar.close()
+        if self.bar:
+            self.bar.close()
 
 
 class Lines(Quiet):
@@ -59,7 +68,7 @@ class Lines(Quiet):
     def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
         self.name, self.epochs = name, epochs
         self.spoken = time.monotonic()
-        resumed = f", resumed after epoch {done}" if done else ""
+        resumed = f", resumed after {done / images:.1f} epochs" if done else ""
         print(f"{name}: {epochs} epochs of {images:,} images{resumed} ({how})", flush=True)
 
     def epoch(self, row: dict[str, float]) -> None:
@@ -73,6 +82,9 @@ class Lines(Quiet):
                 f"  epoch {row['epoch']}/{self.epochs}: {_summary(row)}, {rate:.0f} images/s, {ending}",
                 flush=True,
             )
+
+    def note(self, line: str) -> None:
+        print(line, flush=True)
 
 
 def default() -> Quiet:

@@ -2,34 +2,45 @@
 
 <reports>/<profile>/runs/<run id>/
     config.json       the whole Config
-    history.csv       a row an epoch, appended as it ends
-    result.json       final metrics, data hash, environment; its presence means: finished
+    history.csv       a row an epoch, written anew as it ends
+    result.json       final metrics, data hash, environment, hashes of the others; its presence means: finished
     predictions.npz   class (uint8), confidence (float16) and label (uint8) of every evaluated image
+    diverged.json     instead of the last two: where a loss became no number
 """
 
 from __future__ import annotations
 
 import csv
-import io
-import json
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from resnet_lib.config import Config, ConfigError, LabError
-from resnet_lib.files import try_lock, write_atomic
+from resnet_lib.files import read_json
 
 Row = dict[str, float]
+
+DIVERGED = "diverged.json"
+HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
 
 
 class RecordError(LabError):
     """A run's folder cannot be used; the message names the file and what to do."""
+
+
+class Diverged(LabError):
+    """A loss is no longer a number; the message says where and what to do, `details` the same for the record."""
+
+    def __init__(self, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.details = details or {}
 
 
 def reports_folder() -> Path:
@@ -42,6 +53,44 @@ def reports_folder() -> Path:
 
 def runs_folder(profile: str) -> Path:
     return reports_folder() / profile / "runs"
+
+
+COLUMNS = ("epoch", "step", "lr", "drops", "train_loss", "train_accuracy", "seconds", "images_per_second")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Environment(TypedDict):
+    """Of `result.json`: what else it says is kept and not checked."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    device_name: str
+    threads: int
+    torch: str
+
+
+class Result(TypedDict):
+    """What figures, tables and claims read of `result.json`; more may stand there."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    fingerprint: str
+    images: Annotated[int, Field(gt=0)]
+    accuracy: Share
+    loss: Finite
+    ece: Share
+    classes: Annotated[list[str], Field(max_length=256)]
+    per_class_accuracy: list[Share]
+    confusion: list[list[int]]
+    model_source: str
+    data_sha256: str
+    training_seconds: Finite
+    commit: str
+    environment: Environment
+    files: NotRequired[dict[str, str]]  # records made before there were any have none
+
+
+RESULT = TypeAdapter(Result)
 
 
 @dataclass(frozen=True)
@@ -61,8 +110,17 @@ class Record:
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
         """Arrays `predicted`, `confidence` and `label`, one entry an evaluated image."""
-        with np.load(self.path / "predictions.npz", allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        path = self.path / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in ("predicted", "confidence", "label")}
+        except Exception as error:  # a damaged archive can make NumPy raise almost anything
+            raise RecordError(f"{path} cannot be read ({error}): restore it, or delete its folder") from error
+        kinds = {name: array.dtype.kind for name, array in found.items()}
+        shapes = {array.shape for array in found.values()}
+        if shapes != {(self.result["images"],)} or kinds != {"predicted": "u", "confidence": "f", "label": "u"}:
+            raise RecordError(f"{path} has not one entry of each kind an image: restore it, or delete its folder")
+        return found
 
     @property
     def correct(self) -> np.ndarray:
@@ -73,88 +131,15 @@ class Record:
 Runs = dict[str, list[Record]]  # label -> one record a seed; an empty list: not yet run
 
 
-class RunFolder:
-    """Writes a run's record as it comes into being."""
-
-    def __init__(self, path: Path, config: Config) -> None:
-        self.path = path
-        self.config = config
-        self.checkpoint = path / "checkpoint.pt"
-
-    @classmethod
-    def of(cls, config: Config, profile: str) -> RunFolder:
-        return cls(runs_folder(profile) / config.run_id, config)
-
-    @property
-    def finished(self) -> bool:
-        return (self.path / "result.json").exists()
-
-    def record(self) -> Record:
-        return read_record(self.path)
-
-    def start(self) -> None:
-        """Make the folder and write the config, unless both are there.
-
-        Raises RecordError if the folder holds another config.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        path = self.path / "config.json"
-        if path.exists():
-            if read_config(path).run_id != self.config.run_id:
-                raise RecordError(f"{path} describes another run than its folder's name: move the folder away")
-        else:
-            write_json(path, self.config.model_dump(mode="json"))
-
-    def rows(self) -> list[Row]:
-        """The history so far."""
-        path = self.path / "history.csv"
-        return read_history(path) if path.exists() else []
-
-    def trim(self, epochs: int) -> None:
-        """Keep the rows of the first `epochs` epochs: later ones, or a torn last line, are not in the checkpoint.
-
-        Raises RecordError if there are fewer.
-        """
-        path = self.path / "history.csv"
-        rows = self.rows()[:epochs]
-        if len(rows) < epochs:
-            raise RecordError(f"{path} has {len(rows)} rows, the checkpoint {epochs}: delete {self.checkpoint}")
-        write_atomic(path, _csv_text(rows).encode())
-
-    def append(self, row: Row) -> None:
-        """Add one epoch to the history, on disk before it returns."""
-        path = self.path / "history.csv"
-        text = _csv_text([row])
-        is_new = not path.exists() or path.stat().st_size == 0
-        with path.open("a", newline="") as file:
-            file.write(text if is_new else text.partition("\n")[2])
-            file.flush()
-            os.fsync(file.fileno())
-
-    def finish(self, result: dict[str, Any], predictions: dict[str, np.ndarray]) -> Record:
-        """Write predictions, then the result, whose presence marks the run as finished."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **predictions)
-        write_atomic(self.path / "predictions.npz", buffer.getvalue())
-        write_json(self.path / "result.json", result)
-        return self.record()
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder against other processes; released by the system even if this one is killed.
-
-        Raises RecordError if another process trains here.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
-            if not try_lock(file.fileno()):
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                raise RecordError(f"{self.path} is being trained by process {owner}: wait for it, or end it")
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            yield
+def read_diverged(path: Path) -> str | None:
+    """Where the run in `path` diverged, in words; None if it did not, as far as anything tells."""
+    try:
+        details = read_json(path / DIVERGED)
+        return f"step {details['step']:,} (lr {details['lr']:g})"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path / DIVERGED} cannot be read ({error}): delete the folder to try again") from error
 
 
 def find_runs(configs: dict[str, Config], profile: str) -> Runs:
@@ -168,43 +153,52 @@ def find_seeds(config: Config, profile: str) -> list[Record]:
     return sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
 
 
+def find_diverged(config: Config, profile: str) -> list[str]:
+    """Where runs of `config` diverged, in words, whatever their seeds."""
+    found = sorted(runs_folder(profile).glob(f"*-{config.fingerprint}/{DIVERGED}"))
+    return [where for path in found if (where := read_diverged(path.parent)) is not None]
+
+
 def read_record(path: Path) -> Record:
-    """Read a finished run. Raises RecordError if a file of it is missing or cannot be read."""
+    """Read a finished run. Raises RecordError if a file of it is missing or does not hold what it should."""
     try:
-        result = json.loads((path / "result.json").read_text())
-        return Record(path, read_config(path / "config.json"), read_history(path / "history.csv"), result)
+        result = RESULT.validate_json((path / "result.json").read_bytes())
+        config = read_config(path / "config.json")
+        history = read_history(path / "history.csv")
+        columns = {*COLUMNS, f"{config.held_out}_loss", f"{config.held_out}_accuracy"}
+        if not history or any(row.keys() != columns for row in history):
+            raise ValueError(f"history.csv has not the columns {', '.join(sorted(columns))} in every row")
+        return Record(path, config, history, result)
     except (OSError, ValueError, LabError) as error:
-        raise RecordError(f"the record in {path} cannot be read ({error}): restore it, or delete the folder") from error
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"result.json: {'.'.join(map(str, first['loc']))} {first['msg']}" if first else error
+        raise RecordError(f"the record in {path} cannot be read ({reason}): restore it, or delete the folder") from None
 
 
 def read_config(path: Path) -> Config:
     """Raises ConfigError for a file that does not hold a valid config."""
     try:
-        return Config(**json.loads(path.read_text()))
+        return Config(**read_json(path))
     except (TypeError, ValueError, ConfigError) as error:
         raise ConfigError(f"{path} does not hold a config: {error}") from None
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a history; a last line torn by a crash (short, or without its end) is left out."""
+    """The rows of a history; a last line torn by a crash (short, or without its end) is left out.
+
+    Raises ValueError for a file that is no history.
+    """
     lines = path.read_text().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
     rows = []
-    for row in csv.DictReader(whole):
-        values = {name: float(value) for name, value in row.items() if value}
-        rows.append({name: int(v) if name in ("epoch", "step", "drops") else v for name, v in values.items()})
+    try:
+        for row in csv.DictReader(whole):
+            values = {name: float(value) for name, value in row.items() if value}
+            rows.append({name: int(v) if name in ("epoch", "step", "drops") else v for name, v in values.items()})
+    except (TypeError, OverflowError, csv.Error) as error:
+        raise ValueError(f"{path.name}, row {len(rows) + 1}: {error}") from None
     return rows
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
-def _csv_text(rows: list[Row]) -> str:
-    if not rows:
-        return ""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

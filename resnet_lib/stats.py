@@ -62,6 +62,19 @@ def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estim
     return _bootstrap([(1.0, first), (-1.0, second)], "points")
 
 
+def weighted_sum(cells: Sequence[tuple[float, Sequence[np.ndarray]]], comparisons: int = 1) -> Estimate:
+    """The sum of weight times accuracy over cells of a design, each with one bool array [N] a seed, paired by image.
+
+    `seeds` is that of the cell with fewest. With several `comparisons` made, the interval is as wide as it must be for
+    all of theirs to hold together with 95 % (Bonferroni).
+    Raises ValueError if the cells were not evaluated on as many images.
+    """
+    groups = [(weight, _stack(correct)) for weight, correct in cells]
+    if len({group.shape[1] for _, group in groups}) != 1:
+        raise ValueError("cells that were not evaluated on as many images cannot be added")
+    return _bootstrap(groups, "points", comparisons)
+
+
 def _stack(correct: Sequence[np.ndarray]) -> np.ndarray:
     """float [seeds, N]. Raises ValueError if empty or of unequal lengths."""
     if not correct or not len(correct[0]):
@@ -69,30 +82,31 @@ def _stack(correct: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.asarray(one, bool) for one in correct]).astype(float)
 
 
-def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str) -> Estimate:
-    """The signed sum of the groups' accuracies; a group is its sign and a float [seeds, N] of zeros and ones."""
+def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str, comparisons: int = 1) -> Estimate:
+    """The weighted sum of the groups' accuracies; a group is its weight and a float [seeds, N] of zeros and ones."""
     rng = np.random.default_rng(0)
     images = groups[0][1].shape[1]
     seeds = min(len(group) for _, group in groups)
-    mean = float(sum(sign * group.mean() for sign, group in groups))
+    mean = float(sum(weight * group.mean() for weight, group in groups))
     with_seeds = seeds >= MIN_SEEDS
     if not with_seeds:  # one score an image says all
-        groups = [(1.0, sum(sign * group.mean(axis=0, keepdims=True) for sign, group in groups))]
+        groups = [(1.0, sum(weight * group.mean(axis=0, keepdims=True) for weight, group in groups))]
     patterns, counts = _patterns(np.concatenate([group for _, group in groups]))
     shares = rng.multinomial(images, counts / images, REPLICATES) / images - counts / images  # about their mean, 0
     by_run = shares @ patterns.T  # [replicates, runs]: change of each run's accuracy with the images
     draws, first, variance = np.full(REPLICATES, mean), 0, 0.0
-    for sign, group in groups:
+    for weight, group in groups:
         runs, change = len(group), by_run[:, first : first + len(group)]
-        weights = np.ones((1, 1))
+        mixes = np.ones((1, 1))
         if with_seeds:
-            weights = rng.multinomial(runs, np.full(runs, 1 / runs), REPLICATES) / runs
+            mixes = rng.multinomial(runs, np.full(runs, 1 / runs), REPLICATES) / runs
             accuracies = group.mean(axis=1)
-            draws += sign * _widening(runs) * (weights @ (accuracies - accuracies.mean()))
-            variance += accuracies.var(ddof=1)
-        draws += sign * (weights * change).sum(axis=1)
+            draws += weight * _widening(runs) * (mixes @ (accuracies - accuracies.mean()))
+            variance += weight**2 * accuracies.var(ddof=1)
+        draws += weight * (mixes * change).sum(axis=1)
         first += runs
-    low, high = np.quantile(draws, [0.025, 0.975])
+    tail = 0.025 / comparisons
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return Estimate(mean, float(low), float(high), seeds, float(variance**0.5) if with_seeds else None, unit)
 
 

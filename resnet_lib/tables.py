@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib import story
+from resnet_lib.architecture import Architecture
 from resnet_lib.claims import accuracy, verdicts
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Architecture, Config
+from resnet_lib.config import RECIPES, TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.paper import TABLE_6
-from resnet_lib.records import Record, Runs, find_runs
+from resnet_lib.records import Record, Runs, find_diverged, find_runs, find_seeds
 from resnet_lib.stats import MIN_SEEDS
 from resnet_lib.story import NOT_YET, stamp
 
@@ -24,19 +25,20 @@ def results(steps: dict[str, Runs], profile: str) -> pd.DataFrame:
         for label, records in runs.items():
             config = records[0].config if records else step.configs[label].at(profile)
             told = f"{step.claimed:g}" if step.tells_of(label, records, profile) else ""
-            rows.append({"step": name[:2], "run": label, **_row(config, records, told)})
+            rows.append({"step": name[:2], "run": label, **_row(config, records, told, profile)})
     return pd.DataFrame(rows)
 
 
-def _row(config: Config, records: list[Record], told: str) -> dict[str, str]:
+def _row(config: Config, records: list[Record], told: str, profile: str) -> dict[str, str]:
     estimate = accuracy(records) if records else None
+    missing = "; ".join(f"diverged at {where}" for where in find_diverged(config, profile)) or NOT_YET
     happened = max(record.history[-1]["drops"] for record in records) if records else "–"
     return {
         "network": _network(config),
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "published %": told,
-        "ours %": f"{100 * estimate.mean:.1f}" if estimate else NOT_YET,
+        "ours %": f"{100 * estimate.mean:.1f}" if estimate else missing,
         "95 % interval": estimate.interval if estimate else "",
         "n": str(len(records)),
         "drops": f"{happened} of {len(config.milestones)}",
@@ -53,7 +55,7 @@ def paper_results(profile: str) -> pd.DataFrame:
     configs = story.paper_configs()
     rows = [
         {"step": "Table 6", "run": "as in the paper"}
-        | _row(configs[model].at(profile), records, f"{TABLE_6[model].accuracy:.2f}")
+        | _row(configs[model].at(profile), records, f"{TABLE_6[model].accuracy:.2f}", profile)
         for model, records in find_runs(configs, profile).items()
     ]
     return pd.DataFrame(rows)
@@ -145,20 +147,71 @@ def bench_facts(bench: dict[str, Any]) -> list[str]:
     return facts
 
 
+def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float) -> pd.DataFrame:
+    """A row a run on the benchmark's machine: when it reached `target` (%), in units of a conventional epoch there."""
+    epoch = TRAIN_IMAGES["all"] / np.median(bench["networks"]["resnet20"][0]["images_per_second"])
+    rows = []
+    for record in records:
+        if any(record.result["environment"][key] != bench["environment"][key] for key in ("device_name", "threads")):
+            continue
+        seconds = np.cumsum([row["seconds"] for row in record.history])
+        reached = [row["test_accuracy"] >= target / 100 for row in record.history]
+        taken = seconds[reached.index(True)] if any(reached) else None
+        rows.append(
+            {
+                "seed": str(record.config.seed),
+                "epochs": str(len(record.history)),
+                "test accuracy, last epoch": f"{100 * record.accuracy:.2f} %",
+                "whole run": f"{seconds[-1] / 60:.1f} min",
+                f"to {target:g} %": f"{taken / 60:.1f} min" if taken else "not reached",
+                "in conventional epochs": f"{taken / epoch:.1f}" if taken else "–",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def bench_markdown(benches: list[dict[str, Any]]) -> str:
-    """Every machine's benchmark, as Markdown."""
+    """Every machine's benchmark, and how soon the fast recipe reached the paper's ResNet-20 there, as Markdown."""
+    fast = find_seeds(Config(model="resnet20", **RECIPES["fast"]), "full")
+    paper = TABLE_6["resnet20"].accuracy
     parts = []
     for bench in benches:
         parts += [f"**{bench['environment']['device_name']}**", markdown(ladder(bench)), markdown(networks(bench))]
         parts.append("\n".join(f"- {fact}" for fact in bench_facts(bench)))
+        times = time_to_accuracy(bench, fast, paper)
+        if len(times):
+            said = (
+                f"ResNet-20 by the recipe `fast`, on all training images, to the paper's {paper:g} %; times hold the "
+                "compilation and an evaluation an epoch:"
+            )
+            parts += [said, markdown(times)]
+        if "sweep" in bench:
+            said = (
+                "Ours, not compiled, ResNet-20 where no depth is said; medians of three turns (of runs side by side, "
+                "one turn) on a machine whose turns differ as much as the ranges above:"
+            )
+            parts += [said, markdown(sweep(bench["sweep"]))]
     return "\n\n".join(parts)
 
 
 def sweep(found: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """A row a setting that was varied."""
+    """A row a setting that was varied, with the rate at each of its values."""
     rows = [
-        {"varied": name, "value": value, "images/s": f"{rate:,.0f}"}
+        {"varied": name, "images/s": ", ".join(f"{value}: {rate:,.0f}" for value, rate in row.items())}
         for name, row in found.items()
-        for value, rate in row.items()
     ]
     return pd.DataFrame(rows)
+
+
+def faults_markdown(found: dict[str, Any]) -> str:
+    """What `make soak` injected and how much of it was survived, as Markdown."""
+    machine = found["environment"]
+    rows = [
+        {"fault": fault, "times tried": f"{row['tried']:,}", "times survived": f"{row['survived']:,}"}
+        for fault, row in found["faults"].items()
+    ]
+    said = (
+        f"By `make soak` on {found['date'][:10]}: {machine['device_name']}, torch {machine['torch']}, "
+        f"{found['minutes']:g} minutes of faults at random, then every fault of the tests."
+    )
+    return f"{markdown(pd.DataFrame(rows))}\n\n{said}"

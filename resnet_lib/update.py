@@ -21,32 +21,6 @@ from resnet_lib.metrics import RunningTotals
 WARMUP = 3  # steps before a capture, in which cuDNN chooses its algorithms and buffers come into being
 
 
-def make_optimizer(model: nn.Module, config: Config, choice: Choice) -> torch.optim.SGD:
-    """SGD over all parameters, weight decay on all of them, as the paper does, or on weights of layers alone.
-
-    One fused kernel updates them all.
-    """
-    layers = [p for p in model.parameters() if p.ndim > 1 or config.decayed == "all"]
-    others = [p for p in model.parameters() if p.ndim <= 1 and config.decayed != "all"]
-    groups = [{"params": layers, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    lr = torch.tensor(config.lr, device=choice.device) if choice.graph else config.lr  # a graph reads it at each replay
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        fused=True,
-    )
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
-
-
 def autocast(device: torch.device, config: Config) -> torch.autocast:
     """Mixed precision as the config says; for others than bf16 a no-op. Each weight is used once: no cache of casts."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False)
@@ -115,7 +89,7 @@ class Replay(Update):
 def put_back(update: Update) -> Iterator[None]:
     """Undo, in place, what steps inside the block change; momentum that did not exist before becomes zero."""
     totals, state = update.totals, update.optimizer.state
-    tensors = [*update.model.state_dict().values(), totals.loss, totals.correct, totals.count]
+    tensors = [*update.model.state_dict().values(), *totals.tensors.values()]
     tensors += [values["momentum_buffer"] for values in state.values() if values.get("momentum_buffer") is not None]
     kept = [tensor.clone() for tensor in tensors]
     known = {id(tensor) for tensor in tensors}

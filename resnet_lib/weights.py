@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from resnet_lib import checkpoint, data, train
 from resnet_lib.checkpoint import CheckpointError
-from resnet_lib.config import Config
+from resnet_lib.config import Config, ConfigError
 from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model, summary
+from resnet_lib.files import write_atomic
 from resnet_lib.loader import EvaluationBatches, Normalizer
 from resnet_lib.records import Record, read_config
 
@@ -24,12 +25,13 @@ def export(record: Record) -> Path | None:
 
     None where this machine has only the record: records travel without their weights.
     """
-    path, trained = record.path / "weights.safetensors", record.path / "checkpoint.pt"
+    path = record.path / "weights.safetensors"
     if not path.exists():
-        if not trained.exists():
+        trained = checkpoint.newest(record.path / "checkpoint.pt", lambda line: None)
+        if not trained:
             return None
-        state = {name: tensor.contiguous() for name, tensor in checkpoint.load(trained)["model"].items()}
-        save_file(state, path, {"config": record.config.model_dump_json()})
+        state = {name: tensor.contiguous() for name, tensor in trained["model"].items()}
+        write_atomic(path, save(state, {"config": record.config.model_dump_json()}))
     return path
 
 
@@ -40,7 +42,10 @@ def config_of(path: Path) -> Config | None:
     """
     if path.suffix == ".safetensors":
         stored = _metadata(path).get("config")
-        return Config(**json.loads(stored)) if stored else None
+        try:
+            return Config(**json.loads(stored)) if stored else None
+        except (TypeError, ValueError, RecursionError, ConfigError) as error:
+            raise CheckpointError(f"{path} holds a config that is none ({error}): add --model") from None
     checkpoint.load(path)  # anything else has no network to tell
     beside = path.with_name("config.json")
     return read_config(beside) if beside.exists() else None

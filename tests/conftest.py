@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
+import faults
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,23 @@ os.environ["RESNET_LAB_OFFLINE"] = "1"  # before any test, and inherited by ever
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)  # tiny nets; two threads that wait for each other on a busy machine are ten times slower
 
-settings.register_profile("lab", deadline=None, derandomize=True)  # a busy machine is not a failure
-settings.load_profile("lab")
+# A busy machine is not a failure. `make soak` asks for more cases, and for other ones each time.
+settings.register_profile("lab", deadline=None, derandomize=True)
+settings.register_profile("soak", deadline=None, max_examples=2_000, database=None)
+settings.load_profile(os.environ.get("RESNET_LAB_HYPOTHESIS", "lab"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Note a test that injects a fault as tried, and as survived if it passes."""
+    report = yield
+    if report.when == "call" and not report.skipped:
+        for marker in item.iter_markers("fault"):
+            for name in marker.args:
+                faults.note(name, "tried")
+                if report.passed:
+                    faults.note(name, "survived")
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,6 +36,7 @@ ALTERNATIVES = {
     "warmup_start": {"warmup_start": 0.5},
     "warmup_shape": {"warmup_shape": "constant"},
     "onecycle_peak": {"onecycle_peak": 0.3},
+    "muon_lr": {"muon_lr": 0.04},
     "label_smoothing": {"label_smoothing": 0.1},
     "precision": {"precision": "bf16"},
 }

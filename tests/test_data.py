@@ -83,6 +83,13 @@ def pickled_files() -> dict[str, bytes]:
     return {name.removesuffix(".bin"): pickled(name) for name in NAMES} | {"batches.meta": b"not read"}
 
 
+def exchanged_labels(name: str) -> bytes:
+    """A file in which the first two images have each other's label, and nothing else is wrong."""
+    content = bytearray(FILES[name])
+    content[0], content[RECORD_BYTES] = content[RECORD_BYTES], content[0]
+    return bytes(content)
+
+
 def write(folder: Path, members: dict[str, bytes]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in members.items():
@@ -139,6 +146,7 @@ def test_full_cache_needs_no_source_and_no_permission_to_write(cache, monkeypatc
     assert sorted(p.name for p in cache.iterdir()) == sorted(NAMES)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 def test_damaged_cached_file_is_named_and_fetched_again(cache, tmp_path, capsys):
     write(cache, FILES)
     (cache / "data_batch_3.bin").write_bytes(FILES["data_batch_3.bin"][:-1] + b"?")
@@ -216,13 +224,18 @@ def test_given_place_that_fails_is_an_error_even_with_a_full_cache(cache, tmp_pa
         assert "1. " in str(failure.value)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"data_batch_2.bin": b"wrong"}, "data_batch_2.bin is not the published file"),
         ({"data_batch_2.bin": None}, "has no data_batch_2.bin"),
         ({"test_batch.bin": bytes(2 << 20)}, "test_batch.bin is too large"),
+        ({"test_batch.bin": exchanged_labels("test_batch.bin")}, "test_batch.bin is not the published file"),
+        ({"data_batch_1.bin": FILES["data_batch_2.bin"]}, "data_batch_1.bin is not the published file"),
+        ({"data_batch_1.bin": FILES["data_batch_1.bin"][:-1]}, "data_batch_1.bin is not the published file"),
     ],
+    ids=lambda value: value if isinstance(value, str) else ", ".join(value),
 )
 def test_given_folder_with_a_wrong_file(cache, tmp_path, change, reason):
     files = {name: content for name, content in (FILES | change).items() if content is not None}
@@ -242,6 +255,7 @@ class Payload:
         return (Path.touch, (self.path,))
 
 
+@pytest.mark.fault("malicious pickle as checkpoint, weights or data")
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_hostile_pickle_is_refused_without_running(tmp_path, protocol):
     proof = tmp_path / "it ran"
@@ -254,6 +268,7 @@ def test_hostile_pickle_is_refused_without_running(tmp_path, protocol):
     assert not proof.exists()
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 @pytest.mark.parametrize(
     "content",
     [
@@ -271,6 +286,7 @@ def test_pickle_that_is_no_batch(tmp_path, content):
         fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": content}), TINY)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 @pytest.mark.parametrize("name", ["/data_batch_1.bin", "../data_batch_1.bin", "a/../../data_batch_1.bin"])
 def test_archive_with_a_path_that_leads_elsewhere(tmp_path, name):
     archive = write(tmp_path, {"a.tar.gz": tar_gz({name: FILES["data_batch_1.bin"]})}) / "a.tar.gz"
@@ -278,6 +294,7 @@ def test_archive_with_a_path_that_leads_elsewhere(tmp_path, name):
         fetch(archive, TINY)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
 def test_archive_with_a_link_for_a_file(tmp_path, kind):
     path = tmp_path / "a.tar.gz"
@@ -289,6 +306,7 @@ def test_archive_with_a_link_for_a_file(tmp_path, kind):
         fetch(path, TINY)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
     archive = write(tmp_path, {"a.tar.gz": tar_gz({"bomb": bytes(16 << 20)} | FILES)}) / "a.tar.gz"
     assert archive.stat().st_size < 1 << 20
@@ -296,6 +314,7 @@ def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
         fetch(archive, TINY)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(b"no tar" * 1000), binary_archive()[:-20_000], binary_archive()[:200]],
@@ -332,7 +351,7 @@ class Host(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def host(monkeypatch):
     """A handler class to adjust, and the manifest that points to its server."""
-    monkeypatch.setattr(sources, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("resnet_lib.host.SILENCE_SECONDS", 0.3)
     handler = type("Handler", (Host,), {"body": binary_archive(), "released": threading.Event()})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -399,6 +418,7 @@ def test_offline_contacts_nobody(host, monkeypatch):
     assert host.requests == 1
 
 
+@pytest.mark.fault("disk full, I/O error or short write")
 def test_full_disk_is_said_and_leaves_nothing(cache, host, monkeypatch):
     def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -412,11 +432,12 @@ def test_full_disk_is_said_and_leaves_nothing(cache, host, monkeypatch):
     assert filled(cache)
 
 
+@pytest.mark.fault("disk full, I/O error or short write")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_full_disk_while_downloading(host, tmp_path):
-    (tmp_path / "archive").symlink_to("/dev/full")
+    (tmp_path / "archive.tar.gz").symlink_to("/dev/full")
     with pytest.raises(DataError, match="No space left"):
-        sources._download(host.manifest.url, tmp_path / "archive", 1 << 30)
+        sources._read_host(host.manifest, tmp_path)
 
 
 def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
@@ -512,6 +533,7 @@ def pack(folder: Path) -> bytes:
     return tar_gz({f"package/{path.name}": path.read_bytes() for path in folder.iterdir()})
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -589,6 +611,7 @@ def test_packed_and_unpacked_is_the_same(cache, tmp_path, monkeypatch, max_bytes
     assert filled(cache)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
     source = write(tmp_path / "mine", FILES)
     written = parts.pack(source, tmp_path / "parts", 10_000, TINY)

@@ -53,6 +53,17 @@ def test_a_failing_notebook_keeps_its_error_and_does_not_stop_the_others(reports
     assert 'href="works.html"' in index
 
 
+def test_kernels_in_parallel_have_sockets_of_their_own_and_leave_none(reports, notebooks):
+    notebooks("where", "import ipykernel.connect\nprint(ipykernel.connect.get_connection_info())")
+    heard, before = [], set(lab.NOTEBOOKS.iterdir())
+    for _ in range(2):
+        lab.report("smoke", ("where",), say=heard.append)
+    addresses = re.findall(r'"ip": "(.+?)"', "".join(heard))
+    assert len(set(addresses)) == 2
+    assert all("/lab" in address for address in addresses)
+    assert set(lab.NOTEBOOKS.iterdir()) == before
+
+
 def test_the_index_keeps_what_was_run_before(reports, notebooks):
     notebooks("a", "1 / 0")
     notebooks("b", "pass")
@@ -64,6 +75,7 @@ def test_the_index_keeps_what_was_run_before(reports, notebooks):
     assert 'href="b.html"' in index
 
 
+@pytest.mark.fault("hostile names and parameters")
 @pytest.mark.parametrize(
     ("given", "words"),
     [

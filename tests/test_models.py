@@ -7,7 +7,8 @@ import torchvision
 from torch import nn
 
 from resnet_lib import hub, models
-from resnet_lib.config import Architecture, Config, ConfigError
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config, ConfigError
 from resnet_lib.experiment import build_model
 from resnet_lib.models import PadShortcut
 

@@ -14,11 +14,13 @@ from torch import nn
 from resnet_lib import checkpoint, data, experiment, train, weights
 from resnet_lib.config import Config
 from resnet_lib.device import Choice, DeviceError, choose
+from resnet_lib.keeper import Position
 from resnet_lib.loader import EvaluationBatches, Normalizer
+from resnet_lib.optimizer import make_optimizer
 from resnet_lib.progress import Quiet
-from resnet_lib.records import RunFolder
-from resnet_lib.train import Diverged
-from resnet_lib.update import Update, make_optimizer
+from resnet_lib.records import Diverged
+from resnet_lib.run_folder import RunFolder
+from resnet_lib.update import Update
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 TINY = Config(
@@ -32,7 +34,8 @@ def fit(folder, dataset, config=TINY, progress=None, choice=CPU):
     run = RunFolder(folder, config)
     run.start()
     model, _ = experiment.build_model(config)
-    evaluation = train.fit(model, dataset, config, choice, run, progress or Quiet())
+    state = checkpoint.newest(run.checkpoint, print)
+    evaluation, _ = train.fit(model, dataset, config, choice, run, progress or Quiet(), state)
     return SimpleNamespace(
         model=model, evaluation=evaluation, history=run.rows(), state=checkpoint.load(run.checkpoint)
     )
@@ -72,6 +75,9 @@ class Doubles:
         random = np.random.default_rng(3)
         self.images = torch.from_numpy(random.normal(size=(84, 6)))
         self.labels = torch.from_numpy(random.integers(0, 4, 84))
+
+    def __len__(self):
+        return 7
 
     def plans(self, epoch):
         order = torch.from_numpy(np.random.default_rng(epoch).permutation(84))
@@ -123,12 +129,14 @@ def test_twenty_steps_of_sgd_against_numpy(changes):
     passes = [(images.numpy(), labels.numpy()) for images, labels in taken]
     expected, losses = sgd_by_hand([p.detach().numpy() for p in model.parameters()], passes, rates, config)
 
-    step = 0
+    at = Position()
     for epoch in range(3):
-        after = train.train_epoch(update, batches, epoch, step, config, Quiet())
-        assert update.totals.read()[0] == pytest.approx(np.mean(losses[step:after]), abs=1e-9)
-        step = after
-    assert step == 20  # the third pass stops one batch early
+        before = at.step
+        train.train_epoch(update, at, config, Quiet())
+        assert update.totals.read()[0] == pytest.approx(np.mean(losses[before : at.step]), abs=1e-9)
+        update.totals.reset()
+        at.epoch = epoch + 1
+    assert at.step == 20  # the third pass stops one batch early
     for parameter, value in zip(model.parameters(), expected, strict=True):
         np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=0, atol=1e-9)
 
@@ -197,26 +205,6 @@ def test_interrupted_again_and_again(tmp_path, tiny_dataset, uninterrupted):
     assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
 
 
-@pytest.mark.parametrize("torn", [0, 1, 30], ids=lambda n: f"{n} bytes missing")
-def test_resumed_after_dying_between_history_and_checkpoint(tmp_path, tiny_dataset, uninterrupted, monkeypatch, torn):
-    save, saves = checkpoint.save, []
-
-    def dying(path, state):
-        saves.append(state["epoch"])
-        if len(saves) == 3:
-            raise SystemExit
-        save(path, state)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", dying)
-        with pytest.raises(SystemExit):
-            fit(tmp_path, tiny_dataset)
-    history = tmp_path / "history.csv"
-    assert len(RunFolder(tmp_path, TINY).rows()) == 3  # one more than the checkpoint knows
-    history.write_bytes(history.read_bytes()[: -torn or None])
-    assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
-
-
 def test_fitting_a_trained_run_only_evaluates(tmp_path, tiny_dataset, uninterrupted, monkeypatch):
     fit(tmp_path, tiny_dataset)
     monkeypatch.setattr(train, "train_epoch", None)
@@ -250,6 +238,7 @@ def evaluable(tiny_dataset, uninterrupted):
     return model, EvaluationBatches(tiny_dataset.test_images, tiny_dataset.test_labels, normalize, torch.device("cpu"))
 
 
+@pytest.mark.fault("evaluation that would change state")
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluation_leaves_everything_as_it_was(evaluable, training):
     model, batches = evaluable
@@ -315,19 +304,26 @@ def test_label_smoothing_acts_on_training_alone(tmp_path, tiny_dataset):
     assert smooth.history[0]["train_loss"] != pytest.approx(plain.history[0]["train_loss"], rel=1e-3)
 
 
-def test_divergence_is_told_with_where_and_what_to_try(tmp_path, tiny_dataset):
-    config = TINY.replace(lr=100.0, weight_decay=1.0, epochs=20, milestones=())  # each step: weights times -99
-    with pytest.raises(
-        Diverged, match=r"resnet8-20ep-s0-\w+: .*(nan|inf).* in epoch \d.*lr 100.*smaller lr or a warmup"
-    ):
+@pytest.mark.fault("NaN or infinite loss")
+def test_divergence_is_told_with_where_and_what_to_try_and_its_state_not_saved(tmp_path, tiny_dataset):
+    config = TINY.replace(lr=20.0, weight_decay=1.0, epochs=20, milestones=())  # each step: weights times -19
+    with pytest.raises(Diverged, match=r"the training loss .* at step \d+ \(.*, lr 20\); try a smaller lr") as caught:
         fit(tmp_path, tiny_dataset, config)
+    found = caught.value.details
+    assert found["epoch"] > 1
+    assert found["step"] == 4 * (found["epoch"] - 1) + found["batch"]
+    state = checkpoint.load(tmp_path / "checkpoint.pt")
+    assert state["epoch"] == found["epoch"] - 1
+    weights = [value for name, value in state["model"].items() if "running" not in name]
+    assert all(torch.isfinite(weight).all() for weight in weights)
 
 
+@pytest.mark.fault("NaN or infinite loss")
 def test_a_net_that_diverges_at_the_last_step_is_not_a_result(tmp_path, tiny_dataset, monkeypatch):
     """The losses of the last epoch are taken before its last step, which may be the one that breaks the net."""
     evaluate = train.evaluate
     monkeypatch.setattr(train, "evaluate", lambda *arguments: replace(evaluate(*arguments), loss=float("nan")))
-    with pytest.raises(Diverged, match="test loss nan in epoch 1"):
+    with pytest.raises(Diverged, match="test loss is no longer a number at step 4"):
         fit(tmp_path, tiny_dataset)
     assert RunFolder(tmp_path, TINY).rows() == []
 

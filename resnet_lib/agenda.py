@@ -1,0 +1,56 @@
+"""Everything that the published report is made of, in the order in which it is run: the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from resnet_lib import causes, story
+from resnet_lib.config import Config
+
+SEEDS = range(3)
+PAPER_SEEDS = range(5)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs that belong together."""
+
+    name: str
+    configs: tuple[Config, ...]
+
+
+def parts() -> list[Part]:
+    """All of them; a run that belongs to several is in the first."""
+    ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
+    augmented = architecture["ResNet-20, 100 epochs"].replace(crop=4, flip=True)
+    paper = story.paper_configs()
+    plain = {name: paper["resnet20"].replace(model=name) for name in ("plain20", "plain56")}
+    first, *others = SEEDS
+    found = [
+        Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
+        Part("05, factorial, ten epochs", seeded(causes.factorial(10).values(), [first])),
+        Part("03, a hundred epochs", seeded([architecture["ResNet-20, 100 epochs"], augmented], SEEDS)),
+        Part("02, first seed", seeded(hundred.values(), [first])),
+        Part("02, other seeds", seeded(hundred.values(), others)),
+        Part("04, first seed", seeded([*hub.values(), *causes.square().values()], [first])),
+        Part("04, other seeds", seeded([*hub.values(), *causes.square().values()], others)),
+        Part("06, first seed", seeded([*paper.values(), *plain.values()], [first])),
+        Part("06, other seeds", seeded([*paper.values(), *plain.values()], PAPER_SEEDS[1:])),
+        Part("05, factorial, a hundred epochs", seeded(causes.factorial(100).values(), [first])),
+    ]
+    seen: set[str] = set()
+    return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]
+
+
+def unseen(configs: Iterable[Config], seen: set[str]) -> Iterable[Config]:
+    """Those whose run is not in `seen`, to which they are added."""
+    for config in configs:
+        if config.run_id not in seen:
+            seen.add(config.run_id)
+            yield config
+
+
+def seeded(configs: Iterable[Config], seeds: Iterable[int]) -> tuple[Config, ...]:
+    configs = list(configs)
+    return tuple(config.replace(seed=seed) for seed in seeds for config in configs)

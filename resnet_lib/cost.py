@@ -1,0 +1,57 @@
+"""How long runs will take on this machine, from a few steps of each network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.device import Choice
+from resnet_lib.experiment import build_model
+from resnet_lib.loader import TrainBatches
+from resnet_lib.optimizer import make_optimizer
+from resnet_lib.update import Update
+
+STEPS = 3
+EVALUATION = 1 / 3  # of a training step's work: the forward pass alone
+
+
+def kind(config: Config) -> Config:
+    """What the speed of a run depends on; everything else left at its default."""
+    return Config(model=config.model, stem=config.stem, batch_size=config.batch_size, precision=config.precision)
+
+
+def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> dict[Config, float]:
+    """Images/s of training, not compiled, for each kind of run."""
+    found = {}
+    for config in {kind(config): None for config in configs}:
+        say(f"measuring {config.model}, {config.precision}")
+        found[config] = images_per_second(config, replace(choice, compile=False, graph=False))
+    return found
+
+
+def images_per_second(config: Config, choice: Choice) -> float:
+    device = choice.activate(config.precision)
+    network = build_model(config)[0].to(device, memory_format=choice.memory_format).train()
+    images = np.random.default_rng(0).integers(0, 256, (config.batch_size, 3, 32, 32), np.uint8)
+    batches = TrainBatches(images, np.arange(len(images)) % 10, config, device, choice.memory_format)
+    update = Update(network, make_optimizer(network, config, choice), batches, config, choice)
+    plan = next(batches.plans(0))
+    update(plan)
+    update.totals.read()  # which waits for the device
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        update(plan)
+    update.totals.read()
+    return STEPS * config.batch_size / (time.perf_counter() - began)
+
+
+def seconds(config: Config, rate: float) -> float:
+    """Of a whole run with its evaluations, at so many images/s."""
+    epochs = -(-config.total_steps() // config.steps_per_epoch())
+    images = config.total_steps() * config.batch_size
+    evaluated = epochs * (config.test_images or TEST_IMAGES[config.split]) * EVALUATION
+    return (min(images, epochs * (config.train_images or TRAIN_IMAGES[config.split])) + evaluated) / rate

@@ -1,0 +1,46 @@
+"""Ending a run when asked to: the step under way ends, the state is saved, and the process stops."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+
+class Stopped(BaseException):
+    """The run was asked to stop, and can go on from what is saved.
+
+    No Exception: what goes on with other work after a failure must not go on after this.
+    """
+
+
+class StopSignals:
+    """While entered, SIGINT and SIGTERM are only noted in `asked`; a second SIGINT acts as it always did.
+
+    A second SIGTERM does not: a pool of processes sends several. What was noted and not acted on is raised at the end.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.asked = ""  # the signal's name
+        self.handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            self.handlers = {one: signal.signal(one, self._note) for one in self.SIGNALS}
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for number in self.handlers:
+            self._put_back(number)
+        if self.asked and exception[0] is None:
+            signal.raise_signal(signal.Signals[self.asked])
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.asked = signal.Signals(number).name
+        if number == signal.SIGINT:
+            self._put_back(number)
+
+    def _put_back(self, number: int) -> None:
+        signal.signal(number, self.handlers[number] or signal.SIG_DFL)  # None: set by another than Python

@@ -1,0 +1,123 @@
+"""The root cause, from records with a known answer; the agenda and what it costs."""
+
+import numpy as np
+import pytest
+from test_records import RESULT, ROWS
+
+from resnet_lib import agenda, bars, causes, cost, evidence, story
+from resnet_lib.causes import CELLS, FACTORS, PAPER, STORY
+from resnet_lib.claims import UNDECIDED
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.device import Choice
+from resnet_lib.experiment import build_model
+from resnet_lib.records import find_seeds
+from resnet_lib.run_folder import RunFolder
+from resnet_lib.story import NOT_YET
+
+IMAGES = 4_000
+GAINS = np.array([0.02, 0.05, 0.03, 0.01, 0.0])  # half of what each factor is worth; no interactions
+
+
+@pytest.fixture
+def cells():
+    """Every cell recorded once, with the accuracy that GAINS gives it on images of growing difficulty."""
+    labels = np.zeros(IMAGES, np.uint8)
+    difficulty = np.random.default_rng(0).permutation(IMAGES) / IMAGES
+    for levels, config in causes.factorial(10).items():
+        run = RunFolder.of(config, "full")
+        run.start()
+        right = difficulty < 0.7 + np.dot(GAINS, levels)
+        predictions = {"predicted": np.uint8(~right), "confidence": np.ones(IMAGES, np.float16), "label": labels}
+        run.finish(ROWS, RESULT | {"images": IMAGES}, predictions)
+    return {levels: find_seeds(config, "full") for levels, config in causes.factorial(10).items()}
+
+
+def test_effects_and_shares_are_those_put_in(cells):
+    main = {effect.name: effect.estimate for effect in evidence.effects(cells)[:5]}
+    assert list(main) == ["augmentation", "drops", "stem", "weight decay", "learning rate"]
+    for factor, gain in zip(FACTORS, GAINS, strict=True):
+        assert main[factor.name].mean == pytest.approx(2 * gain, abs=1e-3)
+        assert main[factor.name].low <= 2 * gain + 1e-3
+        assert main[factor.name].high >= 2 * gain - 1e-3
+    assert all(abs(effect.estimate.mean) < 1e-3 for effect in evidence.effects(cells)[5:])
+    found = evidence.shares(cells)
+    assert [share.name for share in found] == ["augmentation", "drops", "weight decay"]
+    assert sum(share.estimate.mean for share in found) == pytest.approx(evidence.gap(cells).mean)
+    assert evidence.at(STORY, cells).mean == pytest.approx(0.7 + GAINS @ STORY, abs=1e-3)
+    assert evidence.at(PAPER, cells).mean == pytest.approx(0.7 + GAINS @ PAPER, abs=1e-3)
+
+
+def test_intervals_of_many_comparisons_are_wider(cells):
+    (effect, *_) = evidence.effects(cells)
+    alone = evidence.weigh(evidence.factorial.effect((1,), CELLS), cells)
+    assert effect.estimate.high - effect.estimate.low > 1.2 * (alone.high - alone.low)
+
+
+def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
+    first, *others = evidence.verdicts(cells, "full", "10 epochs")
+    assert str(first).startswith("At 10 epochs, augmentation takes the largest share")
+    assert first.verdict == "holds"
+    assert [claim.verdict for claim in others] == ["holds"] * 3
+    assert evidence.verdicts(cells, "quick", "10 epochs")[0].verdict == UNDECIDED
+    missing = cells | {CELLS[3]: []}
+    (claim,) = evidence.verdicts(missing, "full", "10 epochs")
+    assert (claim.verdict, claim.evidence) == (NOT_YET, "15 of 16 cells are recorded")
+    assert evidence.effects_table(missing).empty
+    assert NOT_YET in evidence.cells_table(missing).to_string()
+    bars.waterfall(missing, "full")
+
+
+def test_the_waterfall_ends_where_the_model_says(cells):
+    axes = bars.waterfall(cells, "full").axes[0]
+    ends = [patch.get_x() + patch.get_width() for patch in axes.patches]
+    assert ends[-2] == pytest.approx(ends[-1])
+    assert ends[-1] == pytest.approx(100 * evidence.at(PAPER, cells).mean)
+    assert len(axes.patches) == 5
+
+
+def test_a_cell_is_what_its_label_says():
+    config = causes.cell((-1, 1, 1, -1, -1), 100)
+    assert config == Config(
+        model="resnet20", stem="imagenet", crop=4, flip=True, milestones=(50, 75), weight_decay=5e-4, lr=0.01,
+        epochs=100, precision="bf16",
+    )  # fmt: skip
+    assert causes.label((-1, 1, 1, -1, -1)) == (
+        "stem 7×7, stride 2, and max-pool, augmentation crop and flip, drops two, weight decay 5e-4, learning rate 0.01"
+    )
+    assert len({config.run_id for config in causes.factorial(10).values()}) == 16
+
+
+def test_the_hubs_network_may_have_the_cifar_stem_and_nothing_else():
+    network, source = build_model(causes.square()["CIFAR stem"])
+    assert network.conv1.weight.shape == (64, 3, 3, 3)
+    assert network.conv1.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
+    assert "CIFAR stem" in source
+    with pytest.raises(ConfigError, match="leave shortcut, width and init unset"):
+        Config(model="hub-resnet18", width=8)
+
+
+# --- the agenda
+
+
+def test_the_agenda_has_everything_once_in_the_order_of_telling():
+    parts = agenda.parts()
+    configs = [config for part in parts for config in part.configs]
+    names = [config.run_id for config in configs]
+    assert len(names) == len(set(names))
+    wanted = [config for step in story.STEPS for config in step.configs.values()]
+    wanted += [*story.paper_configs().values(), *causes.factorial(10).values(), *causes.factorial(100).values()]
+    for config in wanted:
+        assert config.run_id in names
+    assert parts[0].configs[0] == story.step("01_ten_epochs").configs["ResNet-50"]
+    assert sum(config.model == "resnet110" and config.iterations == 64_000 for config in configs) == 5
+
+
+def test_the_cost_of_a_run_is_its_images_and_its_evaluations():
+    config = Config(epochs=10)
+    assert cost.seconds(config, 1_000) == pytest.approx(10 * (50_000 + 10_000 / 3) / 1_000)
+    assert cost.seconds(config.replace(iterations=64_000), 1_000) == pytest.approx(
+        (64_000 * 128 + 164 * 10_000 / 3) / 1_000, rel=0.01
+    )
+    rates = cost.rates([config, config.replace(lr=0.2), config.replace(model="plain20")], Choice("cpu", 1, True), print)
+    assert len(rates) == 2
+    assert all(rate > 1 for rate in rates.values())

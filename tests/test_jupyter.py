@@ -1,0 +1,206 @@
+"""The lab in Jupyter: who may connect, what an interrupt leaves, cells run twice or out of order."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+import pytest
+from faults import TINY
+from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
+
+from resnet_lib import checkpoint, lab
+from resnet_lib.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "notebooks" / "03_cifar_architecture.ipynb"
+
+
+# --- JupyterLab
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def answering(runtime):
+    """What the server in this folder says of itself; None before it listens, which is after it has said it."""
+    try:
+        (said,) = [json.loads(path.read_text()) for path in runtime.glob("jpserver-*.json")]
+        socket.create_connection((said["hostname"], said["port"]), timeout=5).close()
+    except (ValueError, ConnectionError):  # no file, half a file, or nobody there yet
+        return None
+    return said
+
+
+@contextmanager
+def jupyter_lab(tmp_path, *arguments):
+    """`make lab` on a port of its own, without anybody's Jupyter configuration; process, address and token."""
+    port = free_port()
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+    }
+    flags = f"LAB_FLAGS=--no-browser --port={port} --ServerApp.port_retries=0"
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            ["make", "lab", flags, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while not (found := answering(tmp_path / "runtime")):
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        yield server, f"http://localhost:{port}", found["token"]
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answer(url, token="", data=None):
+    """HTTP status of a request; `data` makes it a POST."""
+    request = urllib.request.Request(url, data, {"Authorization": f"token {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def listening(server):
+    processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+    connections = [c for process in processes for c in process.net_connections("inet")]
+    return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.fault("JupyterLab beyond loopback, or without its token")
+@pytest.mark.skipif(os.name != "posix", reason="make")
+def test_make_lab_listens_on_this_machine_alone_and_wants_its_token(tmp_path):
+    with jupyter_lab(tmp_path) as (server, url, token):
+        assert len(token) > 30
+        for wrong in ("", "0" * len(token)):
+            assert answer(f"{url}/api/contents", wrong) == 403
+            assert answer(f"{url}/api/kernels", wrong, b"{}") == 403
+        assert answer(f"{url}/api/contents", token) == 200
+        assert answer(f"{url}/api/kernels", token, b"{}") == 201  # a kernel listens too
+        time.sleep(1)
+        assert listening(server) <= {"127.0.0.1", "::1"}
+        assert listening(server)
+        assert "warning" not in (tmp_path / "log").read_text().partition("http")[0]
+
+
+@pytest.mark.fault("JupyterLab beyond loopback, or without its token")
+@pytest.mark.skipif(os.name != "posix", reason="make")
+def test_another_address_has_to_be_asked_for_and_is_warned_of(tmp_path):
+    with jupyter_lab(tmp_path, "HOST=127.0.0.2") as (_, _, token):
+        assert "warning: JupyterLab will listen on 127.0.0.2" in (tmp_path / "log").read_text()
+        assert len(token) > 30
+
+
+# --- kernels
+
+
+LONG = """
+from resnet_lib import experiment
+from resnet_lib.config import Config
+from resnet_lib.device import Choice
+record = experiment.run(Config.model_validate_json('''{}'''), choice=Choice("cpu", 1, True))
+"""
+
+
+@pytest.mark.fault("SIGINT, SIGTERM or an interrupted kernel")
+def test_an_interrupted_kernel_has_saved_its_run_and_goes_on(reports):
+    config = TINY.replace(epochs=1_000, milestones=())
+    manager, client = start_new_kernel()
+    try:
+        asked = client.execute(LONG.format(config.model_dump_json()))
+        while "1000 epochs" not in client.get_iopub_msg(timeout=60)["content"].get("text", ""):
+            pass
+        time.sleep(0.5)
+        manager.interrupt_kernel()
+        reply = client.get_shell_msg(timeout=60)
+        assert reply["parent_header"]["msg_id"] == asked
+        assert reply["content"]["ename"] == "Stopped"
+        assert "stopped by SIGINT at step" in reply["content"]["evalue"]
+        assert checkpoint.load(RunFolder.of(config, "full").checkpoint)["step"] > 0
+        client.execute("1 + 1")
+        assert client.get_shell_msg(timeout=60)["content"]["status"] == "ok"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def files_of_runs(reports):
+    return {path: path.read_bytes() for path in reports.glob("smoke/runs/*/*") if path.suffix != ".safetensors"}
+
+
+@pytest.mark.fault("notebook run twice, or its cells out of order")
+def test_a_notebook_run_again_or_out_of_order_trains_nothing_twice(reports, tmp_path):
+    given = {"profile": "smoke"}
+    papermill.execute_notebook(NOTEBOOK, tmp_path / "once.ipynb", given, cwd=NOTEBOOK.parent, progress_bar=False)
+    once = files_of_runs(reports)
+    assert sum(path.name == "result.json" for path in once) == 2
+
+    notebook = nbformat.read(tmp_path / "once.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    start, rest = code[:4], code[4:]  # parameters given and declared, configs, runs
+    notebook.cells = [*start, *reversed(rest), *start, start[-1], *rest]
+    for cell in notebook.cells:
+        cell.id = nbformat.v4.new_code_cell().id
+    NotebookClient(notebook, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    assert files_of_runs(reports) == once
+
+
+class Tags(HTMLParser):
+    """Names of all attributes, and all that a browser would run."""
+
+    def __init__(self):
+        super().__init__()
+        self.attributes, self.scripts, self.inside = set(), [], False
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes |= {name for name, _ in attrs}
+        self.inside = tag == "script"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.scripts.append(data)
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+
+@pytest.mark.fault("hostile names and parameters")
+def test_a_hostile_parameter_is_refused_and_shown_as_text(reports):
+    hostile = """../../smoke\n<script>alert(1)</script>"><img onload='alert(1)' src="x"""
+    folder = reports / "smoke"
+    folder.mkdir(parents=True)
+    outcome = lab.execute(NOTEBOOK, {"profile": hostile}, folder / NOTEBOOK.name, lambda line: None)
+    assert "ConfigError: profile = " in outcome.error
+    pages = [lab.render(folder / NOTEBOOK.name, outcome.title, "smoke"), lab.write_index("smoke")]
+    for page in pages:
+        seen = Tags()
+        seen.feed(page.read_text())
+        assert not [name for name in seen.attributes if name.startswith("on")]
+        assert "alert(" not in "".join(seen.scripts)
+    assert not list(reports.rglob("result.json"))

@@ -1,0 +1,118 @@
+"""`resnet-lab runs`: what there is, whether it agrees with itself, and what may be deleted."""
+
+import json
+
+import faults
+import numpy as np
+import pytest
+from faults import TINY, in_process
+from typer.testing import CliRunner
+
+from resnet_lib import experiment, ledger
+from resnet_lib.__main__ import app
+from resnet_lib.config import LabError
+from resnet_lib.progress import Quiet
+from resnet_lib.run_folder import RunFolder
+
+
+def runs(*arguments, answer=None):
+    """What `resnet-lab runs` with these arguments ends with, and prints."""
+    ended = CliRunner().invoke(app, ["runs", *arguments], input=answer)
+    return ended.exit_code, ended.output
+
+
+@pytest.fixture
+def three(reports):
+    """A finished, an unfinished and a diverged run; their folders."""
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    unfinished = TINY.replace(seed=1)
+    in_process(reports, unfinished, at=10)
+    diverged = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
+    with pytest.raises(experiment.Diverged):
+        experiment.run(diverged, choice=faults.ONE_THREAD, show=Quiet())
+    return [RunFolder.of(config, "full").path for config in (TINY, unfinished, diverged)]
+
+
+def test_the_list_tells_what_became_of_every_run(three):
+    (three[0].parent / "not-a-run").mkdir()
+    states = {entry.path: entry.state for entry in ledger.entries("full")}
+    assert [states[path] for path in three] == ["finished", "unfinished", "diverged"]
+    assert states[three[0].parent / "not-a-run"] == "damaged"
+    code, said = runs()
+    assert code == 0
+    assert all(path.name in said for path in three)
+    assert "2 of 6 epochs" in said
+    assert runs("--profile", "quick")[1].count("resnet8") == 0
+
+
+def test_show_prints_what_differs_from_the_defaults(three):
+    code, said = runs("show", three[1].name)
+    assert code == 0
+    assert "unfinished" in said
+    assert "lr                   0.05" in said
+    assert isinstance(CliRunner().invoke(app, ["runs", "show", "../x"]).exception, LabError)
+
+
+def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
+    code, said = runs("resume")
+    assert code == 0
+    assert "1 of 1 unfinished runs are finished now" in said
+    in_process(reports / "again", TINY.replace(seed=1))
+    assert faults.result(reports, TINY.replace(seed=1)) == faults.result(reports / "again", TINY.replace(seed=1))
+    assert runs("resume")[1].startswith("0 of 0")
+
+
+def test_whole_runs_are_verified(three):
+    assert [ledger.problems(path) for path in three] == [[], [], []]
+    assert runs("verify") == (0, "3 of 3 runs are whole and agree with themselves\n")
+
+
+def changed_result(path, **changes):
+    result = json.loads((path / "result.json").read_text())
+    (path / "result.json").write_text(json.dumps(result | changes))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("accuracy", 0.99, "accuracy does not agree"),
+        ("loss", 0.01, "loss and the history's last row"),
+        ("ece", 0.9, "ece does not agree"),
+        ("confusion", [[1]], "confusion does not agree"),
+        ("per_class_accuracy", [1.0] * 10, "per_class_accuracy does not agree"),
+        ("training_seconds", 1e6, "training_seconds does not agree"),
+        ("fingerprint", "f" * 12, "fingerprint does not agree"),
+        ("classes", ["cat"], "classes that the result does not name"),
+    ],
+)
+def test_a_result_that_was_changed_is_found(three, field, value, words):
+    changed_result(three[0], **{field: value})
+    assert words in "; ".join(ledger.problems(three[0]))
+    assert runs("verify")[0] == 1
+
+
+def test_other_files_that_were_changed_are_found(three):
+    history, predictions = three[0] / "history.csv", three[0] / "predictions.npz"
+    lines = history.read_text().splitlines(keepends=True)
+    history.write_text("".join(lines[:-1]))
+    assert any("history's length" in line for line in ledger.problems(three[0]))
+    np.savez(predictions, **dict(np.load(predictions).items()))  # the same arrays in another file
+    assert "predictions.npz is not the file that was written" in ledger.problems(three[0])
+    (three[1] / "checkpoint.pt").write_bytes(b"")
+    assert any("not a whole checkpoint" in line for line in ledger.problems(three[1]))
+    renamed = three[2].rename(three[2].with_name("resnet8-1ep-s0-000000000000"))
+    assert any("its config belongs to" in line for line in ledger.problems(renamed))
+
+
+def test_prune_asks_and_keeps_records_and_weights(three):
+    code, said = runs("prune", answer="n\n")
+    assert "Delete 1 checkpoints" in said
+    assert (three[0] / "checkpoint.pt").exists()
+    assert runs("--profile", "quick", "prune", "--yes")[1].startswith("no finished run")
+    assert (three[0] / "checkpoint.pt").exists()
+    code, said = runs("prune", answer="y\n")
+    assert code == 0
+    assert not (three[0] / "checkpoint.pt").exists()
+    assert (three[0] / "weights.safetensors").exists()
+    assert (three[1] / "checkpoint.pt").exists()
+    assert ledger.problems(three[0]) == []

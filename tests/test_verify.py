@@ -1,0 +1,47 @@
+"""`resnet-lab verify-report` finds what does not come from a record."""
+
+import json
+
+import nbformat
+import pytest
+
+from resnet_lib import lab, verify
+
+NAME = "03_cifar_architecture"
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A smoke report of one notebook."""
+    folder = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNET_LAB_REPORTS", str(folder))
+        (outcome,) = lab.report("smoke", (NAME,))
+        assert outcome.error is None
+    return folder
+
+
+@pytest.fixture
+def reports(reported, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(reported))
+    return reported
+
+
+def test_a_report_is_what_its_records_say_until_somebody_changes_one(reports):
+    assert verify.report("smoke") == []
+
+    page = reports / "smoke" / f"{NAME}.ipynb"
+    whole = page.read_text()
+    notebook = nbformat.read(page, as_version=4)
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    table = next(data for data in outputs if "<table" in data.get("text/html", ""))
+    table["text/html"] = table["text/html"].replace("0", "9")
+    nbformat.write(notebook, page)
+    path = next(reports.glob("smoke/runs/*/result.json"))
+    result = path.read_text()
+    path.write_text(json.dumps(json.loads(result) | {"accuracy": 0.999}))
+    wrong = verify.report("smoke")
+    assert any("accuracy does not agree" in line for line in wrong)
+    assert any(line.startswith(f"{NAME}, cell ") for line in wrong)
+    page.write_text(whole)
+    path.write_text(result)
