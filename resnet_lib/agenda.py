@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resnet_lib import causes, story
+from resnet_lib import causes, paper_runs, story
 from resnet_lib.config import Config
 
 SEEDS = range(3)
@@ -24,8 +24,7 @@ def parts() -> list[Part]:
     """All of them; a run that belongs to several is in the first."""
     ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
     augmented = architecture["ResNet-20, 100 epochs"].replace(crop=4, flip=True)
-    paper = story.paper_configs()
-    plain = {name: paper["resnet20"].replace(model=name) for name in ("plain20", "plain56")}
+    paper = paper_runs.configs()
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
@@ -35,8 +34,8 @@ def parts() -> list[Part]:
         Part("02, other seeds", seeded(hundred.values(), others)),
         Part("04, first seed", seeded([*hub.values(), *causes.square().values()], [first])),
         Part("04, other seeds", seeded([*hub.values(), *causes.square().values()], others)),
-        Part("06, first seed", seeded([*paper.values(), *plain.values()], [first])),
-        Part("06, other seeds", seeded([*paper.values(), *plain.values()], PAPER_SEEDS[1:])),
+        Part("06, first seed", seeded(paper.values(), [first])),
+        Part("06, other seeds", seeded(paper.values(), PAPER_SEEDS[1:])),
         Part("05, factorial, a hundred epochs", seeded(causes.factorial(100).values(), [first])),
     ]
     seen: set[str] = set()

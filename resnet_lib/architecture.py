@@ -36,3 +36,9 @@ class Architecture:
             )
         if self.family == "plain":
             self.shape = "cifar"
+
+    @property
+    def title(self) -> str:
+        """`ResNet-20`, `plain-56`, `ResNet-18 (torch.hub)`."""
+        name = "plain" if self.family == "plain" else "ResNet"
+        return f"{name}-{self.depth}{' (torch.hub)' * (self.family == 'hub')}"

@@ -51,7 +51,10 @@ def run(
     crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding.")] = None,
     flip: Annotated[bool | None, typer.Option("--flip", help="Mirror half of the images.")] = None,
     precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs.")] = None,
-    split: Annotated[str | None, field("split", "all, or train45k to hold out 5,000 training images.")] = None,
+    split: Annotated[
+        str | None,
+        field("split", "all; train45k: hold out 5,000; train45k-test: leave them out."),
+    ] = None,
     seed: Annotated[int | None, field("seed", "Of initialisation, order and augmentation.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick or full: how much of it.")] = "full",

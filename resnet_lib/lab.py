@@ -27,7 +27,7 @@ from resnet_lib.records import reports_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
-STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "report")
+STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
 

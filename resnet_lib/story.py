@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_lib.config import RECIPES, SIZES, Config
-from resnet_lib.paper import STORY, TABLE_6
+from resnet_lib.config import SIZES, Config
+from resnet_lib.paper import STORY
 from resnet_lib.records import Record, Runs, find_runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
@@ -90,14 +90,6 @@ STEPS = (
 def step(notebook: str) -> Step:
     """The step that a notebook retells. Raises KeyError for a notebook that is none."""
     return {one.notebook: one for one in STEPS}[notebook]
-
-
-def paper_configs() -> dict[str, Config]:
-    """The runs of Table 6 of He et al. 2015, by model."""
-    runs = {model: Config(model=model, **RECIPES["paper"]) for model in TABLE_6}
-    # ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)"
-    runs["resnet110"] = runs["resnet110"].replace(warmup=400, warmup_start=0.1, warmup_shape="constant")
-    return runs
 
 
 def runs(profile: str) -> dict[str, Runs]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resnet_lib import story
+from resnet_lib import paper_runs, story
 from resnet_lib.architecture import Architecture
 from resnet_lib.claims import accuracy, verdicts
 from resnet_lib.config import RECIPES, TEST_IMAGES, TRAIN_IMAGES, Config
@@ -34,7 +34,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     missing = "; ".join(f"diverged at {where}" for where in find_diverged(config, profile)) or NOT_YET
     happened = max(record.history[-1]["drops"] for record in records) if records else "–"
     return {
-        "network": _network(config),
+        "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "published %": told,
@@ -45,19 +45,13 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     }
 
 
-def _network(config: Config) -> str:
-    arch = Architecture(config.model)
-    return f"{'plain' if arch.family == 'plain' else 'ResNet'}-{arch.depth}{' (torch.hub)' * (arch.family == 'hub')}"
-
-
 def paper_results(profile: str) -> pd.DataFrame:
     """Table 6 of He et al. (2015), in the columns of `results`."""
-    configs = story.paper_configs()
-    rows = [
-        {"step": "Table 6", "run": "as in the paper"}
-        | _row(configs[model].at(profile), records, f"{TABLE_6[model].accuracy:.2f}", profile)
-        for model, records in find_runs(configs, profile).items()
-    ]
+    configs = paper_runs.table_6()
+    rows = []
+    for label, records in find_runs(configs, profile).items():
+        told = f"{TABLE_6[configs[label].model].accuracy:.2f}"
+        rows.append({"step": "Table 6", "run": label, **_row(configs[label].at(profile), records, told, profile)})
     return pd.DataFrame(rows)
 
 
@@ -111,7 +105,7 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
         flops = np.median(last) * bench["flops_per_image"][model]
         rows.append(
             {
-                "network": _network(Config(model=model)),
+                "network": Architecture(model).title,
                 "turns": str(len(last)),
                 "compiled": "yes" if rungs[-1]["name"] == "torch.compile" else "no",
                 "conventional, images/s": f"{np.median(first):,.0f}",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_records import RESULT, ROWS
 
-from resnet_lib import agenda, bars, causes, cost, evidence, story
+from resnet_lib import agenda, bars, causes, cost, evidence, paper_runs, story
 from resnet_lib.causes import CELLS, FACTORS, PAPER, STORY
 from resnet_lib.claims import UNDECIDED
 from resnet_lib.config import Config, ConfigError
@@ -105,7 +105,7 @@ def test_the_agenda_has_everything_once_in_the_order_of_telling():
     names = [config.run_id for config in configs]
     assert len(names) == len(set(names))
     wanted = [config for step in story.STEPS for config in step.configs.values()]
-    wanted += [*story.paper_configs().values(), *causes.factorial(10).values(), *causes.factorial(100).values()]
+    wanted += [*paper_runs.configs().values(), *causes.factorial(10).values(), *causes.factorial(100).values()]
     for config in wanted:
         assert config.run_id in names
     assert parts[0].configs[0] == story.step("01_ten_epochs").configs["ResNet-50"]

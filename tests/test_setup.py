@@ -54,6 +54,7 @@ FLOORS = {
     "cost": 7,
     "parts": 2,
     "story": 2,
+    "paper_runs": 2,
     "keeper": 4,
     "ledger": 3,
     "sources": 3,
@@ -67,6 +68,8 @@ FLOORS = {
     "weights": 7,
     "claims": 7,
     "evidence": 8,
+    "paper_table": 8,
+    "figure6": 8,
     "bars": 9,
     "plots": 7,
     "tables": 8,
@@ -83,7 +86,9 @@ MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py")
 
 # Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
 NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
-KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(("claims", "plots", "tables", "evidence", "bars"), "torch")
+KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(
+    ("claims", "plots", "tables", "evidence", "bars", "paper_table", "figure6"), "torch"
+)
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])

@@ -1,0 +1,94 @@
+"""What the lab's runs say of the paper: the errors of its Table 6, the plain nets of its Figure 6."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from resnet_lib import paper_runs
+from resnet_lib.architecture import Architecture
+from resnet_lib.claims import SEED_MARGIN, UNDECIDED, Claim, Verdict, accuracy, best_epoch, better, between, decide
+from resnet_lib.config import TRAIN_IMAGES
+from resnet_lib.paper import TABLE_6
+from resnet_lib.records import Record, Runs
+from resnet_lib.stats import MIN_SEEDS, Estimate
+from resnet_lib.story import NOT_YET
+
+SAME = 0.01  # an error so near (share of the images) is the paper's: its own seeds differ, by 0.16 sd for ResNet-110
+
+
+def table(runs: Runs, profile: str) -> pd.DataFrame:
+    """A row a network: the error that is printed beside that of our last epoch. All columns are text."""
+    rows = []
+    for label, config in paper_runs.configs().items():
+        records, config = runs.get(label, []), config.at(profile)
+        published = TABLE_6.get(config.model)
+        found = error(records) if records else None
+        rows.append(
+            {
+                "network": Architecture(config.model).title,
+                "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
+                "iterations": f"{config.iterations:,}",
+                "error %, paper": f"{published.error:.2f}" if published and profile != "smoke" else "",
+                "error %, ours": f"{100 * found.mean:.2f}" if found else NOT_YET,
+                "95 % interval": found.interval if found else "",
+                "training error %": f"{100 * training_error(records):.2f}" if found else "",
+                "n": str(len(records)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def error(records: list[Record]) -> Estimate:
+    """Error on the held-out images at the last epoch, 0 to 1."""
+    found = accuracy(records)
+    return replace(found, mean=1 - found.mean, low=1 - found.high, high=1 - found.low)
+
+
+def training_error(records: list[Record]) -> float:
+    """Error on the training images over the last epoch, as they were trained on; mean over seeds."""
+    return 1 - sum(record.history[-1]["train_accuracy"] for record in records) / len(records)
+
+
+def conclusion(runs: Runs, profile: str) -> str:
+    """Whether the paper's table comes out again, as Markdown."""
+    return "\n".join(f"- {line}" for line in [*verdicts(runs, profile), best_epoch(runs, profile)])
+
+
+def verdicts(runs: Runs, profile: str) -> list[Claim]:
+    runs = {label: runs.get(label, []) for label in paper_runs.configs()}
+    return [
+        *(same_error(label, config.model, runs, profile) for label, config in paper_runs.table_6().items()),
+        better("ResNet-56", "ResNet-20", runs, profile),
+        better("ResNet-110", "ResNet-56", runs, profile),
+        fits_better("plain-20", "plain-56", runs, profile),
+        fits_better("ResNet-56", "ResNet-20", runs, profile),
+    ]
+
+
+def same_error(label: str, model: str, runs: Runs, profile: str) -> Claim:
+    printed = TABLE_6[model].error / 100
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        return between(error(records), printed - SAME, printed + SAME), str(error(records))
+
+    text = f"{label} has the paper's {100 * printed:.2f} % error, within {100 * SAME:g} point"
+    return decide(text, profile, judge, runs[label])
+
+
+def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:
+    """Whether `a` ends with less training error than `b`: every run of it, and by SEED_MARGIN where runs are few."""
+
+    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
+        ends = [[training_error([record]) for record in records] for records in (first, second)]
+        margin = SEED_MARGIN if min(map(len, ends)) < MIN_SEEDS else 0
+        verdict: Verdict = UNDECIDED
+        if max(ends[0]) < min(ends[1]) - margin:
+            verdict = "holds"
+        elif max(ends[1]) < min(ends[0]) - margin:
+            verdict = "does not hold"
+        shown = [f"{100 * training_error(records):.2f} %, n = {len(records)}" for records in (first, second)]
+        return verdict, " against ".join(shown)
+
+    return decide(f"“{a}” ends with less training error than “{b}”", profile, judge, runs[a], runs[b])

@@ -1,0 +1,78 @@
+"""The paper's table and Figure 6, from records with a known answer."""
+
+import pytest
+import test_plots_tables
+from test_plots_tables import craft
+
+from resnet_lib import data, figure6, paper_runs, paper_table
+from resnet_lib.claims import UNDECIDED
+from resnet_lib.records import find_runs
+from resnet_lib.story import NOT_YET
+
+CONFIGS = paper_runs.configs()
+
+
+def judged(profile="full"):
+    claims = paper_table.verdicts(find_runs(CONFIGS, profile), profile)
+    return {claim.text: claim.verdict for claim in claims}
+
+
+def test_table_6_is_run_by_the_papers_protocol_and_twice_where_it_can_be_read_twice():
+    twenty, deep = CONFIGS["ResNet-20"], CONFIGS["ResNet-110"]
+    assert (twenty.iterations, twenty.milestone_steps(), twenty.batch_size) == (64_000, (32_000, 48_000), 128)
+    assert (twenty.lr, twenty.weight_decay, twenty.normalize, twenty.crop, twenty.flip) == (0.1, 1e-4, "pixel", 4, True)
+    assert (deep.warmup, deep.warmup * deep.warmup_start * deep.lr) == (400, pytest.approx(4))
+    assert CONFIGS[paper_runs.READING] == twenty.replace(split="train45k-test")
+    assert CONFIGS["plain-56"] == twenty.replace(model="plain56")
+    assert list(paper_runs.configs(20)) == ["ResNet-20", paper_runs.READING, "plain-20"]
+
+
+def test_the_other_reading_leaves_images_out_and_keeps_the_test_set():
+    held_out, left_out, whole = (
+        data.load(CONFIGS["ResNet-20"].replace(split=split, dataset="synthetic", train_images=100, test_images=100))
+        for split in ("train45k", "train45k-test", "all")
+    )
+    assert (left_out.test_images == whole.test_images).all()
+    assert not (held_out.test_images == whole.test_images).all()
+    assert CONFIGS[paper_runs.READING].held_out == "test"
+
+
+def test_an_error_is_the_papers_where_its_interval_lies_near(monkeypatch):
+    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)  # as many as CIFAR-10 has: fewer could settle nothing
+    craft(CONFIGS["ResNet-20"], 0.9125)
+    craft(CONFIGS["ResNet-32"], 0.88)
+    craft(CONFIGS["ResNet-56"], 0.92)
+    found = judged()
+    assert found["ResNet-20 has the paper's 8.75 % error, within 1 point"] == "holds"
+    assert found["ResNet-32 has the paper's 7.51 % error, within 1 point"] == "does not hold"
+    assert found["ResNet-56 has the paper's 6.97 % error, within 1 point"] == UNDECIDED
+    assert found["ResNet-44 has the paper's 7.17 % error, within 1 point"] == NOT_YET
+    row = paper_table.table(find_runs(CONFIGS, "full"), "full").iloc[0]
+    assert (row["error %, paper"], row["error %, ours"], row["n"]) == ("8.75", "8.75", "1")
+
+
+@pytest.mark.parametrize(("deep", "verdict"), [(0.80, "holds"), (0.899, UNDECIDED), (0.95, "does not hold")])
+def test_plain_nets_degrade_where_the_deeper_one_fits_its_own_images_less(deep, verdict):
+    craft(CONFIGS["plain-20"], 0.9, fitted=0.9)
+    craft(CONFIGS["plain-56"], 0.9, fitted=deep)
+    assert judged()["“plain-20” ends with less training error than “plain-56”"] == verdict
+
+
+def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
+    assert paper_table.best_epoch(find_runs(CONFIGS, "full"), "full").endswith(f"{NOT_YET}.")
+    record = craft(CONFIGS["ResNet-20"], 0.9)
+    record.history[3]["test_accuracy"] = 0.92
+    said = paper_table.best_epoch({"ResNet-20": [record]}, "full")
+    assert said.endswith("would add 2.0 points (mean of 1 runs, 2.0 to 2.0).")
+    assert paper_table.best_epoch({"ResNet-20": [record]}, "quick").endswith(f"{UNDECIDED}.")
+
+
+def test_figure_6_has_plain_nets_beside_residual_ones():
+    craft(CONFIGS["plain-20"], 0.9)
+    craft(CONFIGS["ResNet-20"], 0.9125)
+    figure = figure6.draw(find_runs(CONFIGS, "full"), "full")
+    plain, residual = figure.axes
+    assert [axes.get_legend().get_texts()[0].get_text() for axes in (plain, residual)] == ["plain-20", "ResNet-20"]
+    assert plain.lines[0].get_ydata()[-1] == pytest.approx(10)
+    assert plain.get_ylim() == (0, figure6.TOP)
+    assert NOT_YET in [text.get_text() for text in figure6.draw({}, "full").axes[0].texts]
