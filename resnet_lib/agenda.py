@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resnet_lib import causes, paper_runs, story
+from resnet_lib import causes, field_guide, paper_runs, story, suspects
 from resnet_lib.config import Config
 
 SEEDS = range(3)
@@ -25,6 +25,7 @@ def parts() -> list[Part]:
     ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
     augmented = architecture["ResNet-20, 100 epochs"].replace(crop=4, flip=True)
     paper = paper_runs.configs()
+    accounts = [config for account in suspects.HYPOTHESES for config in account.configs().values()]
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
@@ -37,6 +38,10 @@ def parts() -> list[Part]:
         Part("06, first seed", seeded(paper.values(), [first])),
         Part("06, other seeds", seeded(paper.values(), PAPER_SEEDS[1:])),
         Part("05, factorial, a hundred epochs", seeded(causes.factorial(100).values(), [first])),
+        Part("05, one at a time", seeded(suspects.one_at_a_time().values(), [first])),
+        Part("05, one left out", seeded(suspects.leave_one_out().values(), [first])),
+        Part("05, accounts of the story", seeded(accounts, [first])),
+        Part("05, field guide", seeded(field_guide.configs().values(), [first])),
     ]
     seen: set[str] = set()
     return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]

@@ -50,7 +50,9 @@ FLOORS = {
     "provenance": 2,
     "factorial": 0,
     "causes": 3,
-    "agenda": 4,
+    "suspects": 4,
+    "field_guide": 5,
+    "agenda": 6,
     "cost": 7,
     "parts": 2,
     "story": 2,
@@ -68,6 +70,7 @@ FLOORS = {
     "weights": 7,
     "claims": 7,
     "evidence": 8,
+    "diagnosis": 8,
     "paper_table": 8,
     "figure6": 8,
     "bars": 9,
@@ -87,7 +90,7 @@ MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py")
 # Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
 NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
 KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(
-    ("claims", "plots", "tables", "evidence", "bars", "paper_table", "figure6"), "torch"
+    ("claims", "plots", "tables", "evidence", "bars", "paper_table", "figure6", "diagnosis"), "torch"
 )
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
