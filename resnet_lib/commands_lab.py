@@ -44,6 +44,33 @@ def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all
     _fetch(folder)
 
 
+@data_app.command()
+def duplicates(
+    figure: Annotated[Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file.")] = None,
+) -> None:
+    """Find the test images that are nearly training images, so that accuracy can be shown without them."""
+    from resnet_lib import data, duplicates
+
+    with err.status("starting") as status:
+        say = teller(status)
+        say("reading CIFAR-10")
+        dataset = data.load(Config())
+        found = duplicates.nearest(dataset.test_images, dataset.train_images, say)
+    duplicates.write(found, duplicates.path())
+    near = duplicates.near(found)
+    differ = (dataset.test_labels[near.test] != dataset.train_labels[near.train]).sum()
+    out.print(
+        f"{len(near):,} of {len(found):,} test images have a near-duplicate among the training images, "
+        f"{differ:,} of them with another label: {duplicates.path()}"
+    )
+    if figure:
+        from resnet_lib import gallery, plots
+
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(gallery.pairs(dataset, found), figure)
+        out.print(str(figure))
+
+
 def _fetch(folder: Path | None) -> None:
     from resnet_lib import sources
 

@@ -43,6 +43,7 @@ FLOORS = {
     "schedule": 1,
     "stats": 1,
     "checkpoint": 2,
+    "duplicates": 2,
     "npm": 2,
     "host": 2,
     "run_folder": 2,
@@ -74,6 +75,7 @@ FLOORS = {
     "paper_table": 8,
     "figure6": 8,
     "bars": 9,
+    "gallery": 8,
     "plots": 7,
     "tables": 8,
     "lab": 10,
@@ -89,9 +91,8 @@ MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py")
 
 # Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
 NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
-KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(
-    ("claims", "plots", "tables", "evidence", "bars", "paper_table", "figure6", "diagnosis"), "torch"
-)
+WITHOUT_TORCH = ("claims", "plots", "tables", "evidence", "bars", "gallery", "paper_table", "figure6", "diagnosis")
+KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(WITHOUT_TORCH, "torch")
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
