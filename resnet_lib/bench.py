@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lib import train
 from resnet_lib.config import Config
+from resnet_lib.cost import flops_per_image
 from resnet_lib.device import Choice
-from resnet_lib.experiment import build_model
 from resnet_lib.loader import EvaluationBatches
 from resnet_lib.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
 from resnet_lib.provenance import environment
@@ -53,7 +52,7 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
             result["networks"][model] = rates(model, ends, 3, say)
         result["peak_bytes"] = {rung.name: peak_memory("resnet110", rung, say) for rung in ends}
         result["evaluation"] = evaluation(rungs[-1], say)
-    result["flops_per_image"] = {model: flops_per_image(model) for model in result["networks"]}
+    result["flops_per_image"] = {model: flops_per_image(Config(model=model)) for model in result["networks"]}
     return result
 
 
@@ -100,14 +99,6 @@ def best_of(call: Callable[[], Any], device: torch.device, repeats: int = 7) -> 
         synchronize(device)
         times.append(time.perf_counter() - began)
     return min(times)
-
-
-def flops_per_image(model: str) -> float:
-    """Floating-point operations to train on one image, a multiply-add counting as two (batch norm is left out)."""
-    network, _ = build_model(Config(model=model))
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(2, 3, 32, 32)).sum().backward()
-    return counter.get_total_flops() / 2
 
 
 def evaluation(rung: Rung, say: Say) -> dict[str, float]:

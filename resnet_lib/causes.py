@@ -54,6 +54,11 @@ def factorial(epochs: int) -> dict[Levels, Config]:
     return {levels: cell(levels, epochs) for levels in CELLS}
 
 
+def labelled(epochs: int) -> dict[str, Config]:
+    """The same, by what is chosen."""
+    return {label(levels): config for levels, config in factorial(epochs).items()}
+
+
 def label(levels: Levels) -> str:
     """A cell's name: what is chosen for each factor."""
     return ", ".join(f"{factor.name} {factor.at(level)[0]}" for factor, level in zip(FACTORS, levels, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,7 +12,7 @@ import numpy as np
 from resnet_lib import story
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, Runs, find_seeds
-from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference
+from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, sample_size
 from resnet_lib.story import NOT_YET
 
 Verdict = Literal["holds", "does not hold", "not decidable at this scale", "not yet run"]
@@ -138,9 +139,18 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
         is_clear = difference.seeds >= MIN_SEEDS or abs(difference.mean) > SEED_MARGIN
         verdict = between(difference, 0, 1) if is_clear else UNDECIDED
         few = f"; below {MIN_SEEDS} seeds no more than {100 * SEED_MARGIN:g} point decides nothing"
-        return verdict, f"{difference}{'' if is_clear else few}"
+        return verdict, f"{difference}; {needs(first, second)}{'' if is_clear else few}"
 
     return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
+
+
+def needs(a: list[Record], b: list[Record]) -> str:
+    """How much it takes to find a difference as large as that of two networks, in words."""
+    images, seeds = sample_size([record.correct for record in a], [record.correct for record in b])
+    if images == float("inf"):
+        return "no number of images tells them apart"
+    runs = "" if seeds is None else f" and {max(2, math.ceil(seeds))} seeds"
+    return f"a difference of this size needs {max(1, math.ceil(images)):,} images{runs}"
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from resnet_lib.config import Config
-from resnet_lib.options import FAILED, DataFolder, Device, Threads, checked_profile, err, out, teller, use_data
+from resnet_lib.options import (
+    FAILED,
+    DataFolder,
+    Device,
+    Threads,
+    as_table,
+    checked_profile,
+    err,
+    out,
+    teller,
+    use_data,
+)
 
 app = typer.Typer()
 data_app = typer.Typer()
@@ -151,9 +162,9 @@ def bench(
             result = read_json(json_) | result
         write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
     if sweep:
-        out.print(_table(tables.sweep(result["sweep"])))
+        out.print(as_table(tables.sweep(result["sweep"])))
         return
-    out.print(_table(tables.ladder(result)), _table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
+    out.print(as_table(tables.ladder(result)), as_table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
     if figure:
         plots.save(bars.ladder(result), figure)
 
@@ -163,21 +174,14 @@ def figures(
     profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full",
 ) -> None:
     """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
-    from resnet_lib import lab
+    from resnet_lib import published
     from resnet_lib.records import reports_folder
 
-    published = checked_profile(profile) == "full" and reports_folder() == lab.CHECKOUT / "reports"
-    folder = lab.CHECKOUT / "img" if published else reports_folder() / profile / "img"
-    for path in lab.figures(profile, folder):
+    is_published = checked_profile(profile) == "full" and reports_folder() == published.CHECKOUT / "reports"
+    folder = published.CHECKOUT / "img" if is_published else reports_folder() / profile / "img"
+    for path in published.figures(profile, folder):
         out.print(str(path))
-    if published:
-        for path in lab.bench_figures(folder):
+    if is_published:
+        for path in published.bench_figures(folder):
             out.print(str(path))
-        out.print("README.md: results " + ("rewritten" if lab.update_readme() else "up to date"))
-
-
-def _table(frame: Any) -> Table:
-    table = Table(*frame.columns)
-    for row in frame.to_numpy():
-        table.add_row(*row)
-    return table
+        out.print("README.md: results " + ("rewritten" if published.update_readme() else "up to date"))

@@ -18,6 +18,7 @@ from resnet_lib.options import (
     DataFolder,
     Device,
     Threads,
+    as_table,
     assignments,
     checked_profile,
     err,
@@ -109,19 +110,14 @@ def full(
     data: DataFolder = None,
 ) -> None:
     """Run what the published report is made of and has no record yet, the most telling first; resumes, and tells."""
-    from resnet_lib import agenda, cost, experiment
+    from resnet_lib import cost, outstanding
     from resnet_lib.device import choose
 
     use_data(data)
-    missing = {part.name: [c for c in part.configs if not experiment.is_finished(c)] for part in agenda.parts()}
-    configs = [config for part in missing.values() for config in part]
+    configs = outstanding.missing()
     with err.status("measuring") as status:
         rates = cost.rates(configs, choose(None, device, threads), teller(status))
-    table = Table("part", "runs", "missing", "hours here, one at a time")
-    for part in agenda.parts():
-        hours = sum(cost.seconds(config, rates[cost.kind(config)]) for config in missing[part.name]) / 3600
-        table.add_row(part.name, str(len(part.configs)), str(len(missing[part.name])), f"{hours:,.1f}")
-    out.print(table)
+    out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))
     if not plan:
         _run_all(configs, "full", jobs, device, threads)
 

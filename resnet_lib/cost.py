@@ -1,13 +1,17 @@
-"""How long runs will take on this machine, from a few steps of each network."""
+"""How long runs will take: on this machine from a few steps of each network, on another from its benchmark."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from resnet_lib.architecture import Architecture
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model
@@ -47,6 +51,28 @@ def images_per_second(config: Config, choice: Choice) -> float:
         update(plan)
     update.totals.read()
     return STEPS * config.batch_size / (time.perf_counter() - began)
+
+
+def flops_per_image(config: Config) -> float:
+    """Floating-point operations to train on one image, a multiply-add counting as two (batch norm is left out)."""
+    network, _ = build_model(config)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 3, 32, 32)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def expected(config: Config, bench: dict[str, Any]) -> float:
+    """Images/s of training on a machine that was measured: at the arithmetic rate of the most similar network there."""
+    flops, rates = flops_per_image(config), {}
+    for model, rungs in bench["networks"].items():
+        if (model == "resnet50") == (Architecture(config.model).shape == "imagenet"):
+            rates[bench["flops_per_image"][model]] = np.median(rungs[-1]["images_per_second"])
+    similar = min(rates, key=lambda measured: abs(np.log(measured / flops)))
+    rate = rates[similar] * similar / flops
+    if config.precision != "bf16":  # in which networks are measured there
+        medians = {one["name"]: np.median(one["images_per_second"]) for one in bench["networks"]["resnet20"]}
+        rate *= medians["channels_last"] / medians["bf16"]
+    return float(rate)
 
 
 def seconds(config: Config, rate: float) -> float:

@@ -116,6 +116,11 @@ def read(file: Path) -> Pairs:
         raise LabError(f"{file} cannot be read ({error}): run `resnet-lab data duplicates` again") from None
 
 
+def known() -> Pairs | None:
+    """The near-duplicates that were found; None before anybody looked."""
+    return read(path()) if path().exists() else None
+
+
 def _parse(text: str) -> Pairs:
     """Raises ValueError for what is not a whole table of near-duplicates."""
     if not text.endswith("\n"):

@@ -8,11 +8,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from resnet_lib import factorial
+from resnet_lib import causes, factorial
 from resnet_lib.causes import CELLS, FACTORS, PAPER, STORY, label
 from resnet_lib.claims import UNDECIDED, Claim, accuracy, between
 from resnet_lib.factorial import Levels
-from resnet_lib.records import Record, Runs
+from resnet_lib.records import Record, Runs, find_runs
 from resnet_lib.stats import Estimate, weighted_sum
 from resnet_lib.story import NOT_YET
 
@@ -31,6 +31,11 @@ class Effect:
 def cells_of(runs: Runs) -> Cells:
     """Runs by label -> by levels."""
     return {levels: runs.get(label(levels), []) for levels in CELLS}
+
+
+def find_cells(epochs: int, profile: str) -> Cells:
+    """What is recorded of the factorial at a budget."""
+    return cells_of(find_runs(causes.labelled(epochs), profile))
 
 
 def is_complete(cells: Cells) -> bool:

@@ -1,4 +1,4 @@
-"""The lab: execute the notebooks with papermill, render them as pages that read offline, redraw the figures."""
+"""The lab: execute the notebooks with papermill, and render them as pages that read offline."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter
 from traitlets.config import Config as Traits
 
-from resnet_lib import bars, claims, plots, story, tables
+from resnet_lib import claims, story, tables
 from resnet_lib.config import LabError
-from resnet_lib.files import read_json, write_atomic
+from resnet_lib.files import write_atomic
+from resnet_lib.published import CHECKOUT, QUANTITIES, figures
 from resnet_lib.records import reports_folder
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
-QUANTITIES = ("train_loss", "test_acc", "test_loss")
 
 
 @dataclass(frozen=True)
@@ -188,59 +187,3 @@ def outcome_of(path: Path) -> Outcome | None:
 def write_page(template: str, path: Path, **content: Any) -> Path:
     write_atomic(path, templates().get_template(template).render(**content).encode())
     return path
-
-
-def figures(profile: str, folder: Path) -> list[Path]:
-    """Draw the story's figures into `folder` from the records of a profile: all runs overlaid, then step by step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = story.runs(profile)
-    paths = []
-    for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
-        for quantity in QUANTITIES:
-            path = folder / f"{prefix}{quantity}.png"
-            plots.save(plots.curves(runs, quantity, profile), path)
-            paths.append(path)
-    return paths
-
-
-def bench_figures(folder: Path) -> list[Path]:
-    """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
-    paths = []
-    for name, measured in benchmarks().items():
-        paths.append(folder / f"bench_{name}.png")
-        plots.save(bars.ladder(measured), paths[-1])
-    return paths
-
-
-def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
-    """Write the tables, made from the `full` records, the benchmarks and the last soak, between their markers.
-
-    Returns whether anything changed. Raises LabError if a marker is not there.
-    """
-    sections = {
-        "results": tables.story_markdown("full"),
-        "bench": tables.bench_markdown(list(benchmarks().values())),
-        "faults": faults(),
-    }
-    text = new = path.read_text(encoding="utf-8")
-    for name, content in sections.items():
-        markers = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, begin, rest = new.partition(markers[0])
-        _, end, after = rest.partition(markers[1])
-        if not begin or not end:
-            raise LabError(f"{path} lacks the lines {markers[0]} and {markers[1]}: restore them")
-        new = f"{before}{begin}\n{content}\n{end}{after}"
-    if new != text:
-        write_atomic(path, new.encode())
-    return new != text
-
-
-def faults() -> str:
-    """The table of what `make soak` found."""
-    path = reports_folder() / "faults.json"
-    return tables.faults_markdown(read_json(path)) if path.exists() else story.NOT_YET
-
-
-def benchmarks() -> dict[str, dict[str, Any]]:
-    """The measured machines by name: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
-    return {path.stem: read_json(path) for path in sorted((reports_folder() / "bench").glob("*.json"))}

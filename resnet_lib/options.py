@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.table import Table
 
 from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
 from resnet_lib.files import read_json
@@ -90,6 +91,14 @@ def assignments(items: list[str]) -> dict[str, Any]:
 def teller(status: Status) -> Callable[[str], None]:
     """What hears how far something is: a line that changes on a terminal, one after the other in a log."""
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
+
+
+def as_table(frame: Any) -> Table:
+    """A DataFrame of text, for the terminal."""
+    table = Table(*frame.columns)
+    for row in frame.to_numpy():
+        table.add_row(*row)
+    return table
 
 
 def use_data(folder: Path | None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 REPLICATES = 2_000
 MIN_SEEDS = 3  # below, the spread over seeds cannot be estimated, and the interval is over images alone
 Z = 1.959964  # 97.5 % quantile of the normal distribution
+Z_POWER = 0.841621  # its 80 % quantile
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,22 @@ def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estim
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{first.shape[1]} images cannot be paired with {second.shape[1]}")
     return _bootstrap([(1.0, first), (-1.0, second)], "points")
+
+
+def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float, float | None]:
+    """Images, and seeds a side, that a difference as large as this one needs to be found four times out of five.
+
+    Each as if it alone mattered: from the spread over images of the mean scores, and over seeds of the accuracies
+    (None: fewer than MIN_SEEDS, unknown). Bool arrays [N], one a seed, as for `paired_difference`.
+    """
+    first, second = _stack(a), _stack(b)
+    scores = first.mean(axis=0) - second.mean(axis=0)
+    if not scores.mean():
+        return float("inf"), None
+    needed = ((Z + Z_POWER) / scores.mean()) ** 2
+    known = min(len(first), len(second)) >= MIN_SEEDS
+    variance = first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1) if known else None
+    return float(needed * scores.var()), None if variance is None else float(needed * variance)
 
 
 def weighted_sum(cells: Sequence[tuple[float, Sequence[np.ndarray]]], comparisons: int = 1) -> Estimate:

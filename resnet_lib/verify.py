@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from resnet_lib import lab, ledger
+from resnet_lib import lab, ledger, published
 from resnet_lib.records import reports_folder
 
 SHOWN = ("text/html", "text/markdown", "text/plain")  # the first of these that an output has is what a page shows
@@ -24,8 +24,8 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> list
     with tempfile.TemporaryDirectory() as name:
         if profile == "full":
             copy = Path(name) / "README.md"
-            copy.write_bytes((lab.CHECKOUT / "README.md").read_bytes())
-            if lab.update_readme(copy):
+            copy.write_bytes((published.CHECKOUT / "README.md").read_bytes())
+            if published.update_readme(copy):
                 wrong.append("README.md: its tables are not those of the records: `resnet-lab figures` rewrites them")
         for path in sorted((reports_folder() / profile).glob("*.ipynb")):
             if lab.outcome_of(path):

@@ -152,7 +152,7 @@ def main() -> None:
     missed = [fault for fault, row in table.items() if row["survived"] < row["tried"] or not row["tried"]]
     if missed or soak.lost or not passed:
         sys.exit(f"lost: {', '.join(missed) or 'see above'}")
-    from resnet_lib import device, lab, provenance  # not above: every process of the soak would load it
+    from resnet_lib import device, provenance, published  # not above: every process of the soak would load it
 
     found = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -161,10 +161,10 @@ def main() -> None:
         "minutes": asked.minutes,
         "faults": table,
     }
-    target = lab.CHECKOUT / "reports" / "faults.json"
+    target = published.CHECKOUT / "reports" / "faults.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(found, indent=1) + "\n")
-    print("README.md: " + ("rewritten" if lab.update_readme() else "up to date"))
+    print("README.md: " + ("rewritten" if published.update_readme() else "up to date"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import json
 import pytest
 import torch
 
-from resnet_lib import bars, bench, pipelines, plots, tables
+from resnet_lib import bars, bench, cost, pipelines, plots, tables
+from resnet_lib.config import Config
 from resnet_lib.device import Choice
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
@@ -66,7 +67,7 @@ def test_flops_are_those_of_the_layers():
     multiply_adds = 32 * 32 * (27 * 16 + 6 * 144 * 16)
     multiply_adds += 16 * 16 * (144 * 32 + 5 * 288 * 32) + 8 * 8 * (288 * 64 + 5 * 576 * 64) + 640
     expected = 2 * (3 * multiply_adds - 32 * 32 * 27 * 16)
-    assert bench.flops_per_image("resnet20") == pytest.approx(expected, rel=1e-9)
+    assert cost.flops_per_image(Config(model="resnet20")) == pytest.approx(expected, rel=1e-9)
 
 
 def test_peak_memory_of_bf16_is_below_that_of_fp32():

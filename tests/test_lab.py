@@ -9,7 +9,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from resnet_lib import lab, story, tables
+from resnet_lib import lab, published, story, tables
 from resnet_lib.config import LabError
 
 
@@ -133,10 +133,12 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
 
 def committed(folder, monkeypatch):
     """A reports folder with the committed records alone, whatever else this checkout has trained."""
-    names = subprocess.run(["git", "ls-files", "reports"], cwd=lab.CHECKOUT, capture_output=True, text=True, check=True)
+    names = subprocess.run(
+        ["git", "ls-files", "reports"], cwd=published.CHECKOUT, capture_output=True, text=True, check=True
+    )
     for name in names.stdout.split():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(lab.CHECKOUT / name, folder / name)
+        shutil.copy(published.CHECKOUT / name, folder / name)
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder / "reports"))
     return folder / "reports"
 
@@ -144,8 +146,8 @@ def committed(folder, monkeypatch):
 def test_readme_table_is_made_from_the_committed_records(monkeypatch, tmp_path):
     committed(tmp_path, monkeypatch)
     copy = tmp_path / "README.md"
-    copy.write_text((lab.CHECKOUT / "README.md").read_text())
-    assert not lab.update_readme(copy), "run: resnet-lab figures --profile full"
+    copy.write_text((published.CHECKOUT / "README.md").read_text())
+    assert not published.update_readme(copy), "run: resnet-lab figures --profile full"
     assert tables.story_markdown("full") in copy.read_text()
 
 
@@ -153,5 +155,5 @@ def test_readme_without_markers_is_refused(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# nothing\n")
     with pytest.raises(LabError, match="lacks the lines"):
-        lab.update_readme(readme)
+        published.update_readme(readme)
     assert readme.read_text() == "# nothing\n"

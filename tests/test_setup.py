@@ -78,14 +78,17 @@ FLOORS = {
     "gallery": 8,
     "plots": 7,
     "tables": 8,
-    "lab": 10,
+    "outstanding": 9,
+    "purged": 7,
+    "published": 10,
+    "lab": 11,
     "notebook": 10,
-    "verify": 11,
+    "verify": 12,
     "options": 10,
-    "commands_lab": 12,
-    "commands_runs": 12,
-    "commands_train": 12,
-    "__main__": 13,
+    "commands_lab": 13,
+    "commands_runs": 13,
+    "commands_train": 13,
+    "__main__": 14,
 }
 MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py"))}
 

@@ -1,0 +1,53 @@
+"""What the published report still lacks, and what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from resnet_lib import agenda, cost
+from resnet_lib.config import Config
+from resnet_lib.run_folder import RunFolder
+from resnet_lib.tables import markdown
+
+
+def missing() -> list[Config]:
+    """Every run of the agenda without a finished record, in its order."""
+    return [config for part in agenda.parts() for config in part.configs if not _is_finished(config)]
+
+
+def table(rate: Callable[[Config], float]) -> pd.DataFrame:
+    """A row a part of the agenda, with the hours that its missing runs take one at a time; `rate` is in images/s."""
+    rows, total = [], 0.0
+    for part in agenda.parts():
+        lacking = [config for config in part.configs if not _is_finished(config)]
+        hours = sum(cost.seconds(config, rate(config)) for config in lacking) / 3600
+        rows.append((part.name, len(part.configs), len(lacking), hours))
+        total += hours
+    rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows), total))
+    texts = [(name, str(runs), str(lacking), f"{hours:,.1f}") for name, runs, lacking, hours in rows]
+    return pd.DataFrame(texts, columns=["part", "runs", "not yet run", "hours, one at a time"])
+
+
+def outstanding_markdown(bench: dict[str, Any]) -> str:
+    """The table at the rates of a machine that was measured, as Markdown."""
+    rates: dict[Config, float] = {}
+
+    def rate(config: Config) -> float:
+        kind = cost.kind(config)
+        if kind not in rates:
+            rates[kind] = cost.expected(kind, bench)
+        return rates[kind]
+
+    machine = bench["environment"]
+    said = (
+        f"Hours on {machine['device_name']}, {machine['threads']} threads, from its benchmark below: each network at "
+        "the arithmetic rate of the most similar one measured there. `resnet-lab full --plan` measures yours."
+    )
+    return f"{markdown(table(rate))}\n\n{said}"
+
+
+def _is_finished(config: Config) -> bool:
+    return RunFolder.of(config, "full").finished

@@ -1,0 +1,110 @@
+"""What the repository shows of its own records: the figures in `img/` and the tables of the README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_lib import bars, causes, claims, evidence, figure6, paper_runs, paper_table, plots, purged, story, tables
+from resnet_lib.config import LabError
+from resnet_lib.files import read_json, write_atomic
+from resnet_lib.records import Runs, find_runs, reports_folder
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+QUANTITIES = ("train_loss", "test_acc", "test_loss")
+BUDGETS = (10, 100)  # epochs of the factorial
+
+
+def figures(profile: str, folder: Path) -> list[Path]:
+    """Draw the report's figures into `folder` from the records of a profile.
+
+    First the curves of all runs of the story, then step by step, then the root cause and the paper's Figure 6.
+    """
+    steps = story.runs(profile)
+    drawn: dict[str, Figure] = {}
+    for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
+        drawn |= {f"{prefix}{quantity}": plots.curves(runs, quantity, profile) for quantity in QUANTITIES}
+    for epochs in BUDGETS:
+        drawn[f"05_waterfall_{epochs}_epochs"] = bars.waterfall(evidence.find_cells(epochs, profile), profile)
+    drawn["06_figure6"] = figure6.draw(find_runs(paper_runs.configs(), profile), profile)
+    return [_saved(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def bench_figures(folder: Path) -> list[Path]:
+    """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
+    return [_saved(bars.ladder(bench), folder / f"bench_{name}.png") for name, bench in benchmarks().items()]
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.save(figure, path)
+    return path
+
+
+def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
+    """Write the tables, made from the `full` records, the benchmarks and the last soak, between their markers.
+
+    Returns whether anything changed. Raises LabError if a marker is not there.
+    """
+    sections = {
+        "results": results(),
+        "missing": missing(),
+        "bench": tables.bench_markdown(list(benchmarks().values())),
+        "faults": faults(),
+    }
+    text = new = path.read_text(encoding="utf-8")
+    for name, content in sections.items():
+        markers = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, begin, rest = new.partition(markers[0])
+        _, end, after = rest.partition(markers[1])
+        if not begin or not end:
+            raise LabError(f"{path} lacks the lines {markers[0]} and {markers[1]}: restore them")
+        new = f"{before}{begin}\n{content}\n{end}{after}"
+    if new != text:
+        write_atomic(path, new.encode())
+    return new != text
+
+
+def results() -> str:
+    """The story, its cause and the paper's table from the `full` records, as Markdown."""
+    paper = find_runs(paper_runs.configs(), "full")
+    shares = [evidence.conclusion(evidence.find_cells(n, "full"), "full", f"{n} epochs") for n in BUDGETS]
+    measured = everything()
+    judged = {
+        "The root cause": "\n".join(shares),
+        "The paper's table": paper_table.conclusion(paper, "full") if any(paper.values()) else "",
+        "What the numbers hold": f"- {claims.best_epoch(measured, 'full')}\n- {purged.sentence(measured)}",
+    }
+    return "\n\n".join(
+        [tables.story_markdown("full"), *(f"**{title}**\n\n{text}" for title, text in judged.items() if text)]
+    )
+
+
+def everything() -> Runs:
+    """Every finished `full` run of the report on all training images, by name."""
+    runs = story.overlay(story.runs("full")) | find_runs(paper_runs.table_6(), "full")
+    for epochs in BUDGETS:
+        cells = find_runs(causes.labelled(epochs), "full")
+        runs |= {f"{epochs} epochs, {name}": records for name, records in cells.items()}
+    return runs
+
+
+def missing() -> str:
+    """What has no record yet, at what cost on the first machine that was measured whole."""
+    from resnet_lib.outstanding import outstanding_markdown  # torch: seconds that the report's pages need not wait
+
+    whole = [bench for bench in benchmarks().values() if "resnet50" in bench["networks"]]
+    return outstanding_markdown(whole[0]) if whole else "No benchmark says yet what it would cost."
+
+
+def faults() -> str:
+    """The table of what `make soak` found."""
+    path = reports_folder() / "faults.json"
+    return tables.faults_markdown(read_json(path)) if path.exists() else story.NOT_YET
+
+
+def benchmarks() -> dict[str, dict[str, Any]]:
+    """The measured machines by name: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
+    return {path.stem: read_json(path) for path in sorted((reports_folder() / "bench").glob("*.json"))}

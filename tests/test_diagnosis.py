@@ -1,0 +1,141 @@
+"""Suspects, accounts of the story and other people's plateaus, from records with a known answer; what is missing."""
+
+import numpy as np
+import pytest
+import test_plots_tables
+from test_plots_tables import craft
+
+from resnet_lib import agenda, causes, cost, diagnosis, duplicates, field_guide, outstanding, purged, suspects
+from resnet_lib.claims import UNDECIDED
+from resnet_lib.config import Config
+from resnet_lib.records import find_runs
+from resnet_lib.story import NOT_YET
+from resnet_lib.suspects import ADDED, HYPOTHESES, LEFT_OUT, UNCHANGED
+
+# --- suspects
+
+
+def test_each_suspect_changes_what_it_names_and_no_two_are_the_same_run():
+    for configs, changes in ((suspects.one_at_a_time(), ADDED), (suspects.leave_one_out(), LEFT_OUT)):
+        base = configs[UNCHANGED]
+        assert len({config.run_id for config in configs.values()}) == len(changes) + 1
+        for name, fields in changes.items():
+            changed = {field for field in Config.model_fields if getattr(configs[name], field) != getattr(base, field)}
+            assert changed == set(fields), name
+
+
+def test_the_storys_settings_are_those_of_its_third_step_without_drops():
+    base = suspects.one_at_a_time()[UNCHANGED]
+    assert (base.epochs, base.lr, base.weight_decay, base.milestones, base.crop, base.flip) == (
+        100, 0.1, 5e-4, (), 0, False,
+    )  # fmt: skip
+
+
+def test_a_suspect_is_set_against_the_first_row():
+    configs = suspects.leave_one_out()
+    craft(configs[UNCHANGED], 0.9)
+    craft(configs["no flip"], 0.8)
+    table = diagnosis.suspects_table(find_runs(configs, "full")).set_index("change")
+    assert table.loc["no flip", "against the first row"].startswith("-10.0 [")
+    assert table.loc[UNCHANGED, "against the first row"] == ""
+    assert table.loc["no crop", "test accuracy, %"] == NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("fitted", "loss", "accuracies", "reading"),
+    [
+        (0.99, [1.0, 0.5, 0.8, 1.2], [0.8] * 4, "overfits"),
+        (0.60, [1.2, 1.1, 1.0, 0.9], [0.59] * 4, "held back"),
+        (0.90, [1.2, 1.1, 1.0, 0.9], [0.5, 0.6, 0.5, 0.7], "learning rate still high"),
+        (0.95, [1.2, 1.1, 1.0, 0.9], [0.8] * 4, "–"),
+    ],
+)
+def test_curves_are_read_as_a_person_would(fitted, loss, accuracies, reading):
+    record = craft(Config(epochs=4), accuracies[-1], loss, fitted=fitted)
+    for row, value in zip(record.history, accuracies, strict=True):
+        row["test_accuracy"] = value
+    found = diagnosis.symptoms([record])
+    assert found["reads as"].endswith(reading)
+    assert found["training accuracy, %"] == f"{100 * fitted:.1f}"
+
+
+# --- accounts of the story
+
+
+def test_an_account_assumes_the_same_of_all_runs_that_it_is_about():
+    told, late, *_, stem = HYPOTHESES
+    assert all(config.milestones == () for config in late.configs().values())
+    assert {n for n, c in stem.configs().items() if c != told.configs()[n]} == {"03_cifar_architecture"}
+
+
+def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
+    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
+    told = HYPOTHESES[0]
+    for notebook, right in (("01_ten_epochs", 0.574), ("03_cifar_architecture", 0.80)):
+        craft(told.configs()[notebook], right)
+    claims = diagnosis.observations(told, "full")
+    assert [claim.verdict for claim in claims] == ["does not hold", NOT_YET, "holds", NOT_YET, "holds", NOT_YET]
+    assert diagnosis.score(claims) == "2 of 3"
+    table = diagnosis.hypotheses_table("full").set_index("if it was")
+    assert table.loc[told.name, "03: 80 %"] == "80.0: holds"
+    assert table.loc[HYPOTHESES[2].name, "holds"] == "–"
+
+
+# --- the field guide
+
+
+def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
+    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
+    configs = field_guide.configs()
+    craft(configs["kuangliu/pytorch-cifar #2"], 0.885)
+    craft(configs["PyTorch forum 135051"], 0.91)
+    table = diagnosis.field_guide_table("full").set_index("thread")["the same plateau"]
+    assert table["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"] == "holds"
+    assert table["[PyTorch forum 135051](https://discuss.pytorch.org/t/135051)"] == "does not hold"
+    assert sum(table == NOT_YET) == len(configs) - 2
+    assert set(diagnosis.field_guide_table("quick")["the same plateau"]) <= {NOT_YET, UNDECIDED, ""}
+
+
+# --- near-duplicates
+
+
+def test_leaving_near_duplicates_out_changes_the_accuracy_by_what_they_gave(monkeypatch):
+    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
+    runs = {"a run": [craft(Config(), 0.5)], "validation": [craft(Config(split="train45k"), 0.5)]}
+    assert purged.sentence(runs).endswith(f"{NOT_YET}.")
+    known = np.arange(1_000)  # the first half is right
+    duplicates.write(duplicates.Pairs(known, known, known > 0, np.ones(1_000, np.float32)), duplicates.path())
+    (row,) = purged.table({"a run": runs["a run"]}).to_numpy()
+    assert list(row) == ["a run", "50.0", f"{100 * 4_000 / 9_000:.1f}", "100.0", "1"]
+    assert "is 5.56 points lower (mean of 1 runs" in purged.sentence({"a run": runs["a run"]})
+
+
+# --- what is missing
+
+
+def test_what_is_missing_is_the_agenda_less_what_is_recorded():
+    everything = [config.run_id for part in agenda.parts() for config in part.configs]
+    assert [config.run_id for config in outstanding.missing()] == everything
+    craft(causes.factorial(10)[causes.PAPER], 0.5)
+    assert len(outstanding.missing()) == len(everything) - 1
+    table = outstanding.table(lambda config: 1e6).set_index("part")
+    assert list(table.loc["05, factorial, ten epochs"]) == ["16", "15", f"{15 * (10 * 53_333 / 1e6) / 3600:.1f}"]
+    assert table.loc["all", "not yet run"] == str(len(everything) - 1)
+
+
+def test_a_network_that_was_not_measured_runs_at_the_arithmetic_rate_of_the_most_similar_one():
+    def rung(name, *rates):
+        return {"name": name, "images_per_second": list(rates)}
+
+    flops = {model: cost.flops_per_image(Config(model=model)) for model in ("resnet20", "resnet110", "resnet50")}
+    networks = {
+        "resnet20": [rung("channels_last", 500), rung("bf16", 800), rung("ours", 900, 1_000, 1_100)],
+        "resnet110": [rung("ours", 100)],
+        "resnet50": [rung("ours", 300)],
+    }
+    bench = {"networks": networks, "flops_per_image": flops}
+    assert cost.expected(Config(model="resnet20", precision="bf16"), bench) == pytest.approx(1_000)
+    assert cost.expected(Config(model="resnet20"), bench) == pytest.approx(625)
+    assert cost.expected(Config(model="plain110", precision="bf16"), bench) == pytest.approx(100, rel=0.01)
+    deeper = cost.flops_per_image(Config(model="resnet32")) / flops["resnet20"]
+    assert cost.expected(Config(model="resnet32", precision="bf16"), bench) == pytest.approx(1_000 / deeper)
