@@ -80,7 +80,7 @@ def choose(
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
     words = [f"{device}, {threads} threads" if device == "cpu" else device, because]
     if config and config.precision == "bf16" and not _has_bf16(device):
-        words.append("no bf16 instructions here: fp32 would be faster")
+        words.append("no bf16 instructions here: fp32 would be several times as fast")
     return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, "; ".join(words))
 
 

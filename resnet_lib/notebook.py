@@ -84,8 +84,7 @@ class Page:
         rows = [
             {
                 "run": record.path.name,
-                "device": f"{record.result['environment']['device_name']}, "
-                f"{record.result['environment']['threads']} threads",
+                "device": device(record.result["environment"]),
                 "precision": record.config.precision,
                 "torch": record.result["environment"]["torch"],
                 "network from": record.result["model_source"],
@@ -101,6 +100,12 @@ class Page:
     def _say_profile(self) -> None:
         if text := stamp(self.profile):
             display(Markdown(f"**{text}**"))
+
+
+def device(environment: dict[str, Any]) -> str:
+    """`AMD EPYC, AVX2, 2 threads`, as far as it was noted."""
+    instructions = f", {environment['instructions']}" if "instructions" in environment else ""
+    return f"{environment['device_name']}{instructions}, {environment['threads']} threads"
 
 
 def resolve_profile(profile: str) -> Profile:

@@ -18,6 +18,7 @@ def environment(choice: Choice) -> dict[str, Any]:
     return {
         "device": choice.device,
         "device_name": torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": choice.threads,
         "channels_last": choice.channels_last,
         "compile": choice.compile,

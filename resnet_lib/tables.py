@@ -146,7 +146,7 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
     epoch = TRAIN_IMAGES["all"] / np.median(bench["networks"]["resnet20"][0]["images_per_second"])
     rows = []
     for record in records:
-        if any(record.result["environment"][key] != bench["environment"][key] for key in ("device_name", "threads")):
+        if not same_machine(record.result["environment"], bench["environment"]):
             continue
         seconds = np.cumsum([row["seconds"] for row in record.history])
         reached = [row["test_accuracy"] >= target / 100 for row in record.history]
@@ -162,6 +162,12 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
             }
         )
     return pd.DataFrame(rows)
+
+
+def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """As far as both tell: instructions were not noted at first, and one name covers processors with and without."""
+    shared = [key for key in ("device_name", "threads", "instructions") if key in one and key in other]
+    return all(one[key] == other[key] for key in shared)
 
 
 def bench_markdown(benches: list[dict[str, Any]]) -> str:

@@ -53,6 +53,16 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     plots.save(figure, tmp_path / "ladder.png")
 
 
+def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted():
+    old, slow, fast = (
+        {"device_name": "abacus", "threads": 2} | more
+        for more in ({}, {"instructions": "AVX2"}, {"instructions": "AVX512"})
+    )
+    assert tables.same_machine(old, fast)
+    assert not tables.same_machine(slow, fast)
+    assert not tables.same_machine(old | {"threads": 1}, old)
+
+
 def test_every_rung_trains(small):
     for rung in bench.ladder(CPU):
         pipeline = pipelines.Pipeline("resnet8", rung, 8)

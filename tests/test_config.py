@@ -175,6 +175,11 @@ def test_quick_takes_a_subset_and_scales_the_length_and_its_milestones():
     assert small.model_dump(exclude=untouched) == HUNDRED.model_dump(exclude=untouched)
 
 
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_a_first_look_needs_no_bf16_instructions(profile):
+    assert Config(precision="bf16").at(profile).precision == "fp32"
+
+
 def test_quick_scales_iterations_milestones_and_warmup_alike():
     small = PAPER.at("quick")
     assert small.iterations == 5 * 8  # 1,000 images in batches of 128
