@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 REPLICATES = 2_000
 MIN_SEEDS = 3  # below, the spread over seeds cannot be estimated, and the interval is over images alone
-Z = 1.959964  # 97.5 % quantile of the normal distribution
-Z_POWER = 0.841621  # its 80 % quantile
+TAIL = 0.025  # of an interval, to either side
+POWER = 0.8  # how often a sample that is large enough finds a difference
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estim
 
 
 def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float, float | None]:
-    """Images, and seeds a side, that a difference as large as this one needs to be found four times out of five.
+    """Images, and seeds a side, that a difference as large as this one needs to be found with POWER.
 
     Each as if it alone mattered: from the spread over images of the mean scores, and over seeds of the accuracies
     (None: fewer than MIN_SEEDS, unknown). Bool arrays [N], one a seed, as for `paired_difference`.
@@ -73,7 +74,7 @@ def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float
     scores = first.mean(axis=0) - second.mean(axis=0)
     if not scores.mean():
         return float("inf"), None
-    needed = ((Z + Z_POWER) / scores.mean()) ** 2
+    needed = ((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2
     known = min(len(first), len(second)) >= MIN_SEEDS
     variance = first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1) if known else None
     return float(needed * scores.var()), None if variance is None else float(needed * variance)
@@ -111,19 +112,21 @@ def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str, comparisons: i
     patterns, counts = _patterns(np.concatenate([group for _, group in groups]))
     shares = rng.multinomial(images, counts / images, REPLICATES) / images - counts / images  # about their mean, 0
     by_run = shares @ patterns.T  # [replicates, runs]: change of each run's accuracy with the images
-    draws, first, variance = np.full(REPLICATES, mean), 0, 0.0
+    draws, first, variance, tail = np.full(REPLICATES, mean), 0, 0.0, TAIL / comparisons
     for weight, group in groups:
         runs, change = len(group), by_run[:, first : first + len(group)]
         mixes = np.ones((1, 1))
         if with_seeds:
             mixes = rng.multinomial(runs, np.full(runs, 1 / runs), REPLICATES) / runs
             accuracies = group.mean(axis=1)
-            draws += weight * _widening(runs) * (mixes @ (accuracies - accuracies.mean()))
+            draws += weight * _widening(runs, tail) * (mixes @ (accuracies - accuracies.mean()))
             variance += weight**2 * accuracies.var(ddof=1)
         draws += weight * (mixes * change).sum(axis=1)
         first += runs
-    tail = 0.025 / comparisons
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    if comparisons > 1:  # too far out to be sampled
+        low, high = (mean + sign * _normal(tail) * draws.std() for sign in (-1, 1))
+    else:
+        low, high = np.quantile(draws, [tail, 1 - tail])
     return Estimate(mean, float(low), float(high), seeds, float(variance**0.5) if with_seeds else None, unit)
 
 
@@ -134,21 +137,22 @@ def _patterns(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scores[:, first], counts
 
 
-def _widening(seeds: int) -> float:
+def _widening(seeds: int, tail: float) -> float:
     """What the deviations of a bootstrap over few seeds must be multiplied with to reach Student's interval.
 
     Resampling k values gives (k - 1) / k of the variance, and normal tails instead of Student's: uncorrected, three
     seeds would cover about 3/4 instead of 95 %.
     """
-    return (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1) / Z
+    return (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1, tail) / _normal(tail)
 
 
-def _student(freedom: int) -> float:
-    """97.5 % quantile of Student's t (Abramowitz & Stegun 26.7.5; 3 % too small at 2 degrees, 0.7 % at 3)."""
-    z, v = Z, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * v)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    )
+def _normal(tail: float) -> float:
+    """The value that a standard normal variable exceeds with probability `tail`."""
+    return NormalDist().inv_cdf(1 - tail)
+
+
+def _student(freedom: int, tail: float) -> float:
+    """The same of Student's t. With t = sqrt(freedom) tan(angle), its density is a power of the angle's cosine."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
+    share = np.cumsum(np.cos(angle) ** (freedom - 1))
+    return float(freedom**0.5 * np.tan(np.interp(1 - tail, share / share[-1], angle)))

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from resnet_lib.stats import Estimate, _student, accuracy_interval, paired_difference
+from resnet_lib.stats import Estimate, _student, accuracy_interval, paired_difference, sample_size
 
 
 def simulate(rng, seeds, images, seed_sd, mean=0.8):
@@ -37,7 +37,33 @@ def test_prints_seed_spread_and_signs():
 
 @pytest.mark.parametrize(("freedom", "known"), [(2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423)])
 def test_student_quantile(freedom, known):
-    assert _student(freedom) == pytest.approx(known, rel=0.035 if freedom == 2 else 0.01)
+    assert _student(freedom, 0.025) == pytest.approx(known, rel=1e-3)
+
+
+def test_student_quantile_far_out():
+    assert _student(2, 0.001) == pytest.approx(22.327, rel=1e-3)
+    assert _student(9, 0.001) == pytest.approx(4.2968, rel=1e-3)
+
+
+def test_a_sample_of_the_size_needed_finds_the_difference_four_times_out_of_five():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(100_000) < 0.70, rng.random(100_000) < 0.60
+    images, seeds = sample_size([a], [b])
+    assert seeds is None
+    found = 0
+    for _ in range(2_000):
+        drawn = rng.integers(0, len(a), round(images))
+        scores = a[drawn].astype(float) - b[drawn]
+        found += abs(scores.mean()) > 1.96 * scores.std(ddof=1) / len(scores) ** 0.5
+    assert found / 2_000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_seeds_needed_follow_from_their_spread_and_nothing_tells_equals_apart():
+    images = np.arange(1_000)
+    runs = {share: images < share * 1_000 for share in (0.79, 0.80, 0.81, 0.69, 0.70, 0.71)}
+    _, seeds = sample_size([runs[s] for s in (0.79, 0.80, 0.81)], [runs[s] for s in (0.69, 0.70, 0.71)])
+    assert seeds == pytest.approx((1.96 + 0.8416) ** 2 * (2 * 0.01**2) / 0.1**2, rel=1e-3)
+    assert sample_size([runs[0.8]], [runs[0.8]]) == (float("inf"), None)
 
 
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.02), (5, 0.02), (5, 0.0)])
