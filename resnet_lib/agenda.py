@@ -38,10 +38,10 @@ def parts() -> list[Part]:
         Part("06, first seed", seeded(paper.values(), [first])),
         Part("06, other seeds", seeded(paper.values(), PAPER_SEEDS[1:])),
         Part("05, factorial, a hundred epochs", seeded(causes.factorial(100).values(), [first])),
-        Part("05, one at a time", seeded(suspects.one_at_a_time().values(), [first])),
-        Part("05, one left out", seeded(suspects.leave_one_out().values(), [first])),
-        Part("05, accounts of the story", seeded(accounts, [first])),
-        Part("05, field guide", seeded(field_guide.configs().values(), [first])),
+        Part("05, the story's settings changed one by one", seeded(suspects.one_at_a_time().values(), [first])),
+        Part("05, the paper's choices left out one by one", seeded(suspects.leave_one_out().values(), [first])),
+        Part("05, accounts of the whole story", seeded(accounts, [first])),
+        Part("05, other people's plateaus", seeded(field_guide.configs().values(), [first])),
     ]
     seen: set[str] = set()
     return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]

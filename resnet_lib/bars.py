@@ -40,7 +40,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
 @on_paper
 def waterfall(cells: Cells, profile: str) -> Figure:
     """From the story's settings to the paper's, a step a factor, each with its interval."""
-    if not evidence.is_complete(cells):
+    if not cells.is_complete:
         figure, axes = new_figure(1.0)
         axes.text(0.5, 0.5, NOT_YET, ha="center", va="center", color=GREY, transform=axes.transAxes)
         axes.set_axis_off()

@@ -12,7 +12,7 @@ import numpy as np
 from resnet_lib import story
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, Runs, find_seeds
-from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, sample_size
+from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, sample_size, weighted_sum
 from resnet_lib.story import NOT_YET
 
 Verdict = Literal["holds", "does not hold", "not decidable at this scale", "not yet run"]
@@ -147,10 +147,10 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
 def needs(a: list[Record], b: list[Record]) -> str:
     """How much it takes to find a difference as large as that of two networks, in words."""
     images, seeds = sample_size([record.correct for record in a], [record.correct for record in b])
-    if images == float("inf"):
-        return "no number of images tells them apart"
-    runs = "" if seeds is None else f" and {max(2, math.ceil(seeds))} seeds"
-    return f"a difference of this size needs {max(1, math.ceil(images)):,} images{runs}"
+    if math.isinf(images):
+        return "no number of images would tell them apart"
+    runs = "" if seeds is None else f" and {max(MIN_SEEDS, math.ceil(seeds)):,} seeds a side"
+    return f"to be found, a difference of this size needs {max(1, math.ceil(images)):,} images{runs}"
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:
@@ -179,28 +179,35 @@ def accuracy(records: list[Record]) -> Estimate:
     return accuracy_interval([record.correct for record in records])
 
 
-def compare(a: list[Record], b: list[Record]) -> Estimate:
-    """Accuracy of `a` less that of `b`. Raises ValueError if they were not evaluated on the same images."""
+def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
+    """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
+
+    Raises ValueError if they were not evaluated on the same images.
+    """
     labels = [record.predictions["label"] for record in a + b]
     if any(not np.array_equal(labels[0], other) for other in labels):
         raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
-    return paired_difference([record.correct for record in a], [record.correct for record in b])
+    first, second = ([record.correct for record in records] for records in (a, b))
+    if comparisons > 1:
+        return weighted_sum([(1.0, first), (-1.0, second)], comparisons)
+    return paired_difference(first, second)
 
 
 def best_epoch(runs: Runs, profile: str) -> str:
     """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
     text = "Reporting each run's best epoch on the test images, instead of its last, would add"
-    gains = [100 * (curve.max() - curve[-1]) for curve in _curves(runs)]
+    curves = [mean_curve([record], "accuracy") for records in runs.values() for record in records]
+    gains = [100 * (curve.max() - curve[-1]) for curve in curves]
     if not gains:
         return f"{text}: {NOT_YET}."
     if profile != "full":
         return f"{text}: {UNDECIDED}."
-    return f"{text} {np.mean(gains):.1f} points (mean of {len(gains)} runs, {min(gains):.1f} to {max(gains):.1f})."
+    span = f"mean over {runs_in_words(len(gains))}, {min(gains):.1f} to {max(gains):.1f}"
+    return f"{text} {np.mean(gains):.1f} points ({span})."
 
 
-def _curves(runs: Runs) -> list[np.ndarray]:
-    """Held-out accuracy by epoch, of each run."""
-    return [mean_curve([record], "accuracy") for records in runs.values() for record in records]
+def runs_in_words(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def mean_curve(records: list[Record], column: str) -> np.ndarray:

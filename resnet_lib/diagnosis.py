@@ -19,41 +19,59 @@ from resnet_lib.claims import (
     mean_curve,
     near,
 )
+from resnet_lib.config import Config
+from resnet_lib.field_guide import Case
 from resnet_lib.records import Record, Runs, find_runs
-from resnet_lib.story import NOT_YET, STEPS
+from resnet_lib.story import NOT_YET, STEPS, missing
 from resnet_lib.suspects import HYPOTHESES, Hypothesis
 
 FITTED = 0.97  # training accuracy from which a network knows its images
 GAP = 0.03  # training accuracy no more than this above the test's: it has not learned its images
-RESTLESS = 0.01  # median change of the test accuracy from epoch to epoch, over the last fifth of them
+FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
+EPOCHS = 5  # fewest over which falls are looked for
 
-SYMPTOMS = ["training accuracy, %", "test loss, end ÷ minimum", "restlessness, points", "reads as"]
+SYMPTOMS = ["training accuracy, %", "test loss, end ÷ minimum", "falls, points", "reads as"]
 
 
 def symptoms(records: list[Record]) -> dict[str, str]:
-    """What somebody who looks at the curves sees, means over seeds, and how it reads; accuracies at the last epoch."""
-    train = mean_curve(records, "train_accuracy")[-1]
-    test, loss = mean_curve(records, "accuracy"), mean_curve(records, "loss")
-    last = np.abs(np.diff(test))[-max(1, len(test) // 5) :]
-    restless = float(np.median(last)) if len(last) else 0.0
-    rise = loss[-1] / loss.min()
+    """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the last epoch.
+
+    A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains; looked for over the
+    last fifth of the epochs.
+    """
+    train, test, rise, fall = np.mean([_signs(record) for record in records], axis=0)
     signs = {
         "knows its images while the test loss rises: overfits": train >= FITTED and rise > 1 + LOSS_TREND,
-        "test accuracy jumps from epoch to epoch: learning rate still high": restless > RESTLESS,
-        "no better on its own images: too short, too little, or held back": train < FITTED and train - test[-1] < GAP,
+        "test accuracy falls back again and again: learning rate still high": fall > FALL,
+        "no better on its own images: too short, or held back": train < FITTED and train - test < GAP,
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
-    return dict(zip(SYMPTOMS, [f"{100 * train:.1f}", f"{rise:.2f}", f"{100 * restless:.1f}", reading], strict=True))
+    return dict(zip(SYMPTOMS, [f"{100 * train:.1f}", f"{rise:.2f}", f"{100 * fall:.1f}", reading], strict=True))
 
 
-def suspects_table(runs: Runs) -> pd.DataFrame:
-    """A row a change: its accuracy, against that of the first row, and its symptoms. All columns are text."""
-    base, rows = next(iter(runs.values())), []
+def _signs(record: Record) -> tuple[float, float, float, float]:
+    """Training and test accuracy, the loss's end over its minimum, the mean fall."""
+    train, test, loss = (mean_curve([record], column) for column in ("train_accuracy", "accuracy", "loss"))
+    steps = np.diff(test)[-max(EPOCHS, len(test) // 5) :]
+    fall = np.maximum(0, -steps).mean() if len(steps) >= EPOCHS else 0.0
+    return train[-1], test[-1], loss[-1] / loss.min(), fall
+
+
+def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
+    """A row a change: its accuracy, against that of the first row, and its symptoms. All columns are text.
+
+    Intervals hold for all rows together. A change that a small profile cannot tell from the first row has none.
+    """
+    base, *_ = configs.values()
+    told = {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
+    rows, runs = [], find_runs(told, profile)
     for name, records in runs.items():
-        difference = str(compare(records, base)) if records and base and records is not base else ""
+        difference = ""
+        if records and runs[next(iter(runs))] and told[name] is not base:
+            difference = str(compare(records, runs[next(iter(runs))], len(runs) - 1))
         row = {
             "change": name,
-            "test accuracy, %": f"{100 * accuracy(records).mean:.1f}" if records else NOT_YET,
+            "test accuracy, %": f"{100 * accuracy(records).mean:.1f}" if records else missing(told[name], profile),
             "against the first row": difference.replace(" points", ""),
         }
         rows.append(row | (symptoms(records) if records else dict.fromkeys(SYMPTOMS, "")))
@@ -89,22 +107,21 @@ def hypotheses_table(profile: str) -> pd.DataFrame:
     rows = []
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)
-        cells = [_with_number(claim, hypothesis, place, profile) for place, claim in enumerate(claims)]
+        cells = [_shown(claim) for claim in claims]
         rows.append({"if it was": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
     return pd.DataFrame(rows)
 
 
 def score(claims: list[Claim]) -> str:
-    """How many of the observations hold, of those that the records can judge."""
-    judged = [claim for claim in claims if claim.verdict not in (NOT_YET, UNDECIDED)]
-    return f"{sum(claim.verdict == 'holds' for claim in judged)} of {len(judged)}" if judged else "–"
+    """How many of the observations hold, and how many nobody can judge yet."""
+    open_ = sum(claim.verdict in (NOT_YET, UNDECIDED) for claim in claims)
+    held = sum(claim.verdict == "holds" for claim in claims)
+    return f"{held} of {len(claims)}" + (f", {open_} open" if open_ else "")
 
 
-def _with_number(claim: Claim, hypothesis: Hypothesis, place: int, profile: str) -> str:
-    if place < len(STEPS) and profile == "full" and claim.verdict != NOT_YET:
-        records = find_runs(hypothesis.configs(), profile)[STEPS[place].notebook]
-        return f"{100 * accuracy(records).mean:.1f}: {claim.verdict}"
-    return claim.verdict
+def _shown(claim: Claim) -> str:
+    """Its verdict, and the number that it was judged by."""
+    return f"{claim.verdict} ({claim.evidence.partition(', n = ')[0]})" if claim.evidence else claim.verdict
 
 
 # --- the field guide
@@ -119,20 +136,22 @@ def field_guide_table(profile: str) -> pd.DataFrame:
     rows = []
     for case in field_guide.CASES:
         records = found.get(case.thread, [])
+        ours = f"{100 * accuracy(records).mean:.1f}" if records else case.config and missing(case.config, profile)
         rows.append(
             {
                 "thread": f"[{case.thread}]({case.url})",
                 "they saw": case.saw,
                 "cause, where shown": case.cause,
-                "our run": case.what or "none found",
-                "ours %": f"{100 * accuracy(records).mean:.1f}" if records else (NOT_YET if case.config else ""),
-                "the same plateau": same_plateau(records, case.plateau, profile) if case.config else "",
+                "our run": case.what or "none tried",
+                "ours %": ours or "",
+                "the same plateau": same_plateau(records, case, profile) if case.config else "",
             }
         )
     return pd.DataFrame(rows)
 
 
-def same_plateau(records: list[Record], plateau: tuple[float, float] | None, profile: str) -> Verdict:
-    if not records or not plateau:
+def same_plateau(records: list[Record], case: Case, profile: str) -> Verdict:
+    if not records:
         return NOT_YET
-    return between(accuracy(records), plateau[0] / 100, plateau[1] / 100) if profile == "full" else UNDECIDED
+    low, high = case.plateau
+    return between(accuracy(records), low / 100, high / 100) if profile == "full" else UNDECIDED

@@ -31,7 +31,7 @@ from resnet_lib.records import reports_folder
 THRESHOLD = 0.8
 
 SURROUNDINGS = 5  # half-size pixels along a side of what a pixel is compared with
-BLOCK = 500  # test images compared at once: 100 MB of correlations with CIFAR-10's training images
+BLOCK = 250  # test images compared at once: 50 MB of correlations either way round, and as much to stack them
 
 COLUMNS = ("test", "train", "mirrored", "correlation")
 
@@ -112,7 +112,7 @@ def read(file: Path) -> Pairs:
     """The near-duplicates that `write` wrote. Raises LabError if the file is missing or damaged."""
     try:
         return _parse(file.read_text())
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, OverflowError, csv.Error) as error:
         raise LabError(f"{file} cannot be read ({error}): run `resnet-lab data duplicates` again") from None
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lib.architecture import Architecture
+from resnet_lib.claims import mean_curve
 from resnet_lib.plots import GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
 from resnet_lib.records import Record, Runs
 from resnet_lib.story import NOT_YET
@@ -32,11 +33,12 @@ def draw(runs: Runs, profile: str) -> Figure:
             axes.legend(frameon=False, fontsize="small")
         else:
             axes.text(0.5, 0.5, NOT_YET, transform=axes.transAxes, ha="center", va="center", color=GREY)
+            axes.tick_params(bottom=False, labelbottom=False)
         axes.set_title(title, loc="left")
         axes.set_xlabel("Iterations")
         sns.despine(ax=axes)
     panels[0].set_ylabel("Error (%)")
-    lowest = [_error(records, _held_out(records)).min() for records in runs.values() if records]
+    lowest = [_error(records, "accuracy").min() for records in runs.values() if records]
     panels[0].set_ylim(0, TOP if lowest and min(lowest) < TOP else 100)
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
     figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False)
@@ -47,17 +49,13 @@ def draw(runs: Runs, profile: str) -> Figure:
 def _lines(axes: Axes, index: int, label: str, records: list[Record]) -> None:
     steps = [row["step"] for row in records[0].history]
     marks = {"marker": MARKERS[index], "markersize": 4, "markevery": max(1, len(steps) // 8)}
-    axes.plot(steps, _error(records, _held_out(records)), color=colour(index), linewidth=1.4, label=label, **marks)
-    axes.plot(steps, _error(records, "train"), color=colour(index), **DASHED)
+    axes.plot(steps, _error(records, "accuracy"), color=colour(index), linewidth=1.4, label=label, **marks)
+    axes.plot(steps, _error(records, "train_accuracy"), color=colour(index), **DASHED)
 
 
-def _error(records: list[Record], images: str) -> np.ndarray:
-    """% of `train`, `test` or `val` images after each epoch; mean over seeds."""
-    return 100 - 100 * np.mean([[row[f"{images}_accuracy"] for row in record.history] for record in records], axis=0)
-
-
-def _held_out(records: list[Record]) -> str:
-    return records[0].config.held_out
+def _error(records: list[Record], accuracy: str) -> np.ndarray:
+    """In % of the images, after each epoch; mean over seeds."""
+    return 100 - 100 * mean_curve(records, accuracy)
 
 
 def _family(records: list[Record]) -> str | None:

@@ -12,6 +12,7 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from resnet_lib import data, experiment, plots, sources
+from resnet_lib.claims import runs_in_words
 from resnet_lib.config import Config, ConfigError, Profile
 from resnet_lib.records import Diverged, Record
 from resnet_lib.story import stamp
@@ -96,6 +97,9 @@ class Page:
             for record in records
         ]
         self.table(pd.DataFrame(rows).drop_duplicates())
+        unique = {record.path: record.result["training_seconds"] for records in runs.values() for record in records}
+        hours = sum(unique.values()) / 3600
+        display(Markdown(f"{runs_in_words(len(unique))}, {hours:,.1f} hours of training in all."))
 
     def _say_profile(self) -> None:
         if text := stamp(self.profile):

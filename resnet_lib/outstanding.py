@@ -9,20 +9,21 @@ import pandas as pd
 
 from resnet_lib import agenda, cost
 from resnet_lib.config import Config
+from resnet_lib.records import read_diverged
 from resnet_lib.run_folder import RunFolder
 from resnet_lib.tables import markdown
 
 
 def missing() -> list[Config]:
-    """Every run of the agenda without a finished record, in its order."""
-    return [config for part in agenda.parts() for config in part.configs if not _is_finished(config)]
+    """Every run of the agenda that has no record, in its order."""
+    return [config for part in agenda.parts() for config in part.configs if _is_missing(config)]
 
 
 def table(rate: Callable[[Config], float]) -> pd.DataFrame:
     """A row a part of the agenda, with the hours that its missing runs take one at a time; `rate` is in images/s."""
     rows, total = [], 0.0
     for part in agenda.parts():
-        lacking = [config for config in part.configs if not _is_finished(config)]
+        lacking = [config for config in part.configs if _is_missing(config)]
         hours = sum(cost.seconds(config, rate(config)) for config in lacking) / 3600
         rows.append((part.name, len(part.configs), len(lacking), hours))
         total += hours
@@ -49,5 +50,7 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     return f"{markdown(table(rate))}\n\n{said}"
 
 
-def _is_finished(config: Config) -> bool:
-    return RunFolder.of(config, "full").finished
+def _is_missing(config: Config) -> bool:
+    """Neither finished nor diverged, for which `run` refuses to train it again."""
+    run = RunFolder.of(config, "full")
+    return not run.finished and read_diverged(run.path) is None

@@ -7,7 +7,7 @@ from resnet_lib.config import RECIPES, Config
 from resnet_lib.paper import TABLE_6
 
 PLAIN = ("plain20", "plain56")  # without shortcuts: the deeper one is the worse, also on the images it trains on
-READING = "ResNet-20, 45,000 images"  # the paper's split for its choices, which it may have kept for its results
+READING = "ResNet-20, 45,000 images"  # the split on which the paper chose its length, perhaps kept for its results
 
 
 def table_6() -> dict[str, Config]:

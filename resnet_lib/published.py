@@ -7,10 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from resnet_lib import bars, causes, claims, evidence, figure6, paper_runs, paper_table, plots, purged, story, tables
+from resnet_lib import agenda, bars, claims, evidence, figure6, paper_runs, paper_table, plots, purged, story, tables
 from resnet_lib.config import LabError
 from resnet_lib.files import read_json, write_atomic
 from resnet_lib.records import Runs, find_runs, reports_folder
+from resnet_lib.run_folder import RunFolder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
@@ -50,7 +51,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     """
     sections = {
         "results": results(),
-        "missing": missing(),
+        "missing": unfinished(),
         "bench": tables.bench_markdown(list(benchmarks().values())),
         "faults": faults(),
     }
@@ -69,29 +70,23 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
 
 def results() -> str:
     """The story, its cause and the paper's table from the `full` records, as Markdown."""
-    paper = find_runs(paper_runs.configs(), "full")
-    shares = [evidence.conclusion(evidence.find_cells(n, "full"), "full", f"{n} epochs") for n in BUDGETS]
-    measured = everything()
+    paper, measured = find_runs(paper_runs.configs(), "full"), everything()
     judged = {
-        "The root cause": "\n".join(shares),
-        "The paper's table": paper_table.conclusion(paper, "full") if any(paper.values()) else "",
-        "What the numbers hold": f"- {claims.best_epoch(measured, 'full')}\n- {purged.sentence(measured)}",
+        "The root cause": [c for n in BUDGETS for c in evidence.verdicts(evidence.find_cells(n, "full"), "full", n)],
+        "The paper's table": paper_table.verdicts(paper, "full") if any(paper.values()) else [],
+        "Two checks on these numbers": [claims.best_epoch(measured, "full"), purged.sentence(measured)],
     }
-    return "\n\n".join(
-        [tables.story_markdown("full"), *(f"**{title}**\n\n{text}" for title, text in judged.items() if text)]
-    )
+    lists = {title: "\n".join(f"- {line}" for line in lines) for title, lines in judged.items() if lines}
+    return "\n\n".join([tables.story_markdown("full"), *(f"**{title}**\n\n{text}" for title, text in lists.items())])
 
 
 def everything() -> Runs:
-    """Every finished `full` run of the report on all training images, by name."""
-    runs = story.overlay(story.runs("full")) | find_runs(paper_runs.table_6(), "full")
-    for epochs in BUDGETS:
-        cells = find_runs(causes.labelled(epochs), "full")
-        runs |= {f"{epochs} epochs, {name}": records for name, records in cells.items()}
-    return runs
+    """Every finished run of the agenda, by part."""
+    runs = {part.name: [RunFolder.of(config, "full") for config in part.configs] for part in agenda.parts()}
+    return {name: [run.record() for run in found if run.finished] for name, found in runs.items()}
 
 
-def missing() -> str:
+def unfinished() -> str:
     """What has no record yet, at what cost on the first machine that was measured whole."""
     from resnet_lib.outstanding import outstanding_markdown  # torch: seconds that the report's pages need not wait
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib import duplicates
+from resnet_lib.claims import runs_in_words
 from resnet_lib.config import TEST_IMAGES
 from resnet_lib.records import Record, Runs
 from resnet_lib.story import NOT_YET
@@ -17,9 +18,8 @@ def table(runs: Runs) -> pd.DataFrame:
     """A row a recorded run on the whole test set, means over seeds. All columns are text."""
     found = duplicates.known()
     rows = []
-    for label, records in runs.items():
-        whole = _whole(records)
-        if found and whole:
+    for label, records in runs.items() if found is not None else ():
+        if whole := _whole(records):
             shares = np.mean([accuracies(record, found.test) for record in whole], axis=0)
             rows.append([label, *(f"{100 * share:.1f}" for share in shares), str(len(whole))])
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -29,21 +29,23 @@ def sentence(runs: Runs) -> str:
     """How many there are, and what leaving them out changes."""
     found = duplicates.known()
     whole = [record for records in runs.values() for record in _whole(records)]
-    if not found or not whole:
-        return f"Accuracy without near-duplicates of training images: {NOT_YET}."
-    less = [100 * (with_them - without) for with_them, without, _ in (accuracies(r, found.test) for r in whole)]
+    if found is None or not whole:
+        return f"Accuracy without the test images that are nearly training images: {NOT_YET}."
+    parts = [accuracies(record, found.test) for record in whole]
+    changes = [100 * (without - with_them) for with_them, without, _ in parts]
     return (
-        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images have a near-duplicate among the training images; "
-        f"without them a run's accuracy is {np.mean(less):.2f} points lower (mean of {len(less)} runs, "
-        f"{min(less):.2f} to {max(less):.2f})."
+        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images are nearly a training image, by the correlation of "
+        f"their detail; leaving them out changes a run's accuracy by {np.mean(changes):+.2f} points (mean over "
+        f"{runs_in_words(len(changes))}, {min(changes):+.2f} to {max(changes):+.2f})."
     )
 
 
 def accuracies(record: Record, known: np.ndarray) -> tuple[float, float, float]:
-    """Accuracy on all test images, on those that are not in `known` (indices [N]), and on those that are."""
-    is_known = np.zeros(len(record.correct), bool)
+    """Accuracy on all test images, on those that are not in `known` (indices [N]), and on those that are (or NaN)."""
+    right = record.correct
+    is_known = np.zeros(len(right), bool)
     is_known[known] = True
-    return record.correct.mean(), record.correct[~is_known].mean(), record.correct[is_known].mean()
+    return right.mean(), right[~is_known].mean(), right[is_known].mean() if is_known.any() else np.nan
 
 
 def _whole(records: list[Record]) -> list[Record]:

@@ -16,6 +16,7 @@ import numpy as np
 REPLICATES = 2_000
 MIN_SEEDS = 3  # below, the spread over seeds cannot be estimated, and the interval is over images alone
 TAIL = 0.025  # of an interval, to either side
+ROUNDING = 1e-9  # of a sum of accuracies
 POWER = 0.8  # how often a sample that is large enough finds a difference
 
 
@@ -68,29 +69,70 @@ def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float
     """Images, and seeds a side, that a difference as large as this one needs to be found with POWER.
 
     Each as if it alone mattered: from the spread over images of the mean scores, and over seeds of the accuracies
-    (None: fewer than MIN_SEEDS, unknown). Bool arrays [N], one a seed, as for `paired_difference`.
+    (None: fewer than MIN_SEEDS, unknown). Infinite where there is no difference. Bool arrays [N], one a seed, as for
+    `paired_difference`.
     """
     first, second = _stack(a), _stack(b)
     scores = first.mean(axis=0) - second.mean(axis=0)
-    if not scores.mean():
-        return float("inf"), None
-    needed = ((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2
     known = min(len(first), len(second)) >= MIN_SEEDS
+    if abs(scores.mean()) < ROUNDING:
+        return float("inf"), float("inf") if known else None
+    needed = ((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2
     variance = first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1) if known else None
     return float(needed * scores.var()), None if variance is None else float(needed * variance)
 
 
-def weighted_sum(cells: Sequence[tuple[float, Sequence[np.ndarray]]], comparisons: int = 1) -> Estimate:
+@dataclass(frozen=True)
+class Spread:
+    """How much runs differ that differ in their seed alone, known from runs like those in question."""
+
+    sd: float  # of their accuracies, 0 to 1
+    runs: int
+
+
+def spread(correct: Sequence[np.ndarray]) -> Spread | None:
+    """Of runs of one config, one bool array [N] a seed; None: fewer than MIN_SEEDS."""
+    return Spread(float(_stack(correct).mean(axis=1).std(ddof=1)), len(correct)) if len(correct) >= MIN_SEEDS else None
+
+
+def weighted_sum(
+    cells: Sequence[tuple[float, Sequence[np.ndarray]]], comparisons: int = 1, known: Spread | None = None
+) -> Estimate:
     """The sum of weight times accuracy over cells of a design, each with one bool array [N] a seed, paired by image.
 
-    `seeds` is that of the cell with fewest. With several `comparisons` made, the interval is as wide as it must be for
-    all of theirs to hold together with 95 % (Bonferroni).
-    Raises ValueError if the cells were not evaluated on as many images.
+    The interval is normal in the images and Student's in the seeds, whose spread is that of each cell or, where a cell
+    has fewer than MIN_SEEDS, the `known` one; without either it is over images alone. With several `comparisons` made,
+    it is as wide as it must be for all of theirs to hold together with 95 % (Bonferroni). `seeds` is that of the cell
+    with fewest. Raises ValueError if the cells were not evaluated on as many images.
     """
     groups = [(weight, _stack(correct)) for weight, correct in cells]
     if len({group.shape[1] for _, group in groups}) != 1:
         raise ValueError("cells that were not evaluated on as many images cannot be added")
-    return _bootstrap(groups, "points", comparisons)
+    tail, seeds = TAIL / comparisons, min(len(group) for _, group in groups)
+    scores = sum(weight * group.mean(axis=0) for weight, group in groups)
+    of_images = _normal(tail) ** 2 * scores.var() / len(scores)
+    of_seeds, seed_sd = 0.0, None
+    if seeds >= MIN_SEEDS:
+        variances = [weight**2 * group.mean(axis=1).var(ddof=1) for weight, group in groups]
+        parts = [
+            (variance / len(group), len(group) - 1) for variance, (_, group) in zip(variances, groups, strict=True)
+        ]
+        of_seeds, seed_sd = sum(part for part, _ in parts), sum(variances) ** 0.5
+        of_seeds *= _student(_freedom(parts), tail) ** 2
+    elif known:
+        of_seeds = known.sd**2 * sum(weight**2 / len(group) for weight, group in groups)
+        of_seeds *= _student(known.runs - 1, tail) ** 2
+        seed_sd = known.sd * sum(weight**2 for weight, _ in groups) ** 0.5
+    mean, half = float(scores.mean()), float((of_images + of_seeds) ** 0.5)
+    return Estimate(mean, mean - half, mean + half, seeds, None if seed_sd is None else float(seed_sd), "points")
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of what independent runs measured (Student's). Raises ValueError for fewer than two."""
+    if len(values) < 2:
+        raise ValueError("the spread of fewer than two runs is unknown")
+    half = _student(len(values) - 1, TAIL) * np.std(values, ddof=1) / len(values) ** 0.5
+    return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
 def _stack(correct: Sequence[np.ndarray]) -> np.ndarray:
@@ -100,7 +142,7 @@ def _stack(correct: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.asarray(one, bool) for one in correct]).astype(float)
 
 
-def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str, comparisons: int = 1) -> Estimate:
+def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str) -> Estimate:
     """The weighted sum of the groups' accuracies; a group is its weight and a float [seeds, N] of zeros and ones."""
     rng = np.random.default_rng(0)
     images = groups[0][1].shape[1]
@@ -112,22 +154,20 @@ def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str, comparisons: i
     patterns, counts = _patterns(np.concatenate([group for _, group in groups]))
     shares = rng.multinomial(images, counts / images, REPLICATES) / images - counts / images  # about their mean, 0
     by_run = shares @ patterns.T  # [replicates, runs]: change of each run's accuracy with the images
-    draws, first, variance, tail = np.full(REPLICATES, mean), 0, 0.0, TAIL / comparisons
+    variances = [weight**2 * group.mean(axis=1).var(ddof=1) if with_seeds else 0.0 for weight, group in groups]
+    freedom = _freedom([(v / len(group), len(group) - 1) for v, (_, group) in zip(variances, groups, strict=True)])
+    draws, first = np.full(REPLICATES, mean), 0
     for weight, group in groups:
         runs, change = len(group), by_run[:, first : first + len(group)]
         mixes = np.ones((1, 1))
         if with_seeds:
             mixes = rng.multinomial(runs, np.full(runs, 1 / runs), REPLICATES) / runs
             accuracies = group.mean(axis=1)
-            draws += weight * _widening(runs, tail) * (mixes @ (accuracies - accuracies.mean()))
-            variance += weight**2 * accuracies.var(ddof=1)
+            draws += weight * _widening(runs, freedom) * (mixes @ (accuracies - accuracies.mean()))
         draws += weight * (mixes * change).sum(axis=1)
         first += runs
-    if comparisons > 1:  # too far out to be sampled
-        low, high = (mean + sign * _normal(tail) * draws.std() for sign in (-1, 1))
-    else:
-        low, high = np.quantile(draws, [tail, 1 - tail])
-    return Estimate(mean, float(low), float(high), seeds, float(variance**0.5) if with_seeds else None, unit)
+    low, high = np.quantile(draws, [TAIL, 1 - TAIL])
+    return Estimate(mean, float(low), float(high), seeds, float(sum(variances) ** 0.5) if with_seeds else None, unit)
 
 
 def _patterns(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,13 +177,21 @@ def _patterns(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scores[:, first], counts
 
 
-def _widening(seeds: int, tail: float) -> float:
+def _freedom(parts: list[tuple[float, int]]) -> float:
+    """Degrees of freedom of a sum of independent variances, each with its own (Welch 1947, Satterthwaite 1946)."""
+    total = sum(variance for variance, _ in parts)
+    if total == 0:
+        return float(sum(freedom for _, freedom in parts))
+    return total**2 / sum(variance**2 / freedom for variance, freedom in parts if freedom)
+
+
+def _widening(seeds: int, freedom: float) -> float:
     """What the deviations of a bootstrap over few seeds must be multiplied with to reach Student's interval.
 
     Resampling k values gives (k - 1) / k of the variance, and normal tails instead of Student's: uncorrected, three
     seeds would cover about 3/4 instead of 95 %.
     """
-    return (seeds / (seeds - 1)) ** 0.5 * _student(seeds - 1, tail) / _normal(tail)
+    return (seeds / (seeds - 1)) ** 0.5 * _student(freedom, TAIL) / _normal(TAIL)
 
 
 def _normal(tail: float) -> float:
@@ -151,8 +199,8 @@ def _normal(tail: float) -> float:
     return NormalDist().inv_cdf(1 - tail)
 
 
-def _student(freedom: int, tail: float) -> float:
+def _student(freedom: float, tail: float) -> float:
     """The same of Student's t. With t = sqrt(freedom) tan(angle), its density is a power of the angle's cosine."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
-    share = np.cumsum(np.cos(angle) ** (freedom - 1))
+    share = np.cumsum(np.cos(angle).clip(0) ** (freedom - 1))
     return float(freedom**0.5 * np.tan(np.interp(1 - tail, share / share[-1], angle)))

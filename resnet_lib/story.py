@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.paper import STORY
-from resnet_lib.records import Record, Runs, find_runs
+from resnet_lib.records import Record, Runs, find_diverged, find_runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -95,6 +95,11 @@ def step(notebook: str) -> Step:
 def runs(profile: str) -> dict[str, Runs]:
     """The recorded runs of every step, by notebook."""
     return {one.notebook: find_runs(one.configs, profile) for one in STEPS}
+
+
+def missing(config: Config, profile: str) -> str:
+    """What is said in place of the record of a config at a profile's size: that it diverged, or was not yet run."""
+    return "; ".join(f"diverged at {where}" for where in find_diverged(config.at(profile), profile)) or NOT_YET
 
 
 def overlay(steps: dict[str, Runs]) -> Runs:

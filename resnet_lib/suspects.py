@@ -68,7 +68,10 @@ class Hypothesis:
         return {name: self._assumed(config) for name, config in told.items()}
 
     def _assumed(self, config: Config) -> Config:
-        return config if self.models and config.model not in self.models else config.replace(**self.fields)
+        fields = dict(self.fields)
+        if all(milestone >= config.epochs for milestone in config.milestones):
+            fields.pop("milestones", None)  # its drops never come anyway: no other run
+        return config if self.models and config.model not in self.models else config.replace(**fields)
 
 
 HYPOTHESES = (

@@ -12,9 +12,9 @@ from resnet_lib.architecture import Architecture
 from resnet_lib.claims import accuracy, verdicts
 from resnet_lib.config import RECIPES, TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.paper import TABLE_6
-from resnet_lib.records import Record, Runs, find_diverged, find_runs, find_seeds
+from resnet_lib.records import Record, Runs, find_runs, find_seeds
 from resnet_lib.stats import MIN_SEEDS
-from resnet_lib.story import NOT_YET, stamp
+from resnet_lib.story import missing, stamp
 
 
 def results(steps: dict[str, Runs], profile: str) -> pd.DataFrame:
@@ -31,14 +31,13 @@ def results(steps: dict[str, Runs], profile: str) -> pd.DataFrame:
 
 def _row(config: Config, records: list[Record], told: str, profile: str) -> dict[str, str]:
     estimate = accuracy(records) if records else None
-    missing = "; ".join(f"diverged at {where}" for where in find_diverged(config, profile)) or NOT_YET
     happened = max(record.history[-1]["drops"] for record in records) if records else "–"
     return {
         "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "published %": told,
-        "ours %": f"{100 * estimate.mean:.1f}" if estimate else missing,
+        "ours %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
         "95 % interval": estimate.interval if estimate else "",
         "n": str(len(records)),
         "drops": f"{happened} of {len(config.milestones)}",

@@ -1,7 +1,10 @@
 """The root cause, from records with a known answer; the agenda and what it costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from test_plots_tables import craft
 from test_records import RESULT, ROWS
 
 from resnet_lib import agenda, bars, causes, cost, evidence, paper_runs, story
@@ -10,7 +13,6 @@ from resnet_lib.claims import UNDECIDED
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model
-from resnet_lib.records import find_seeds
 from resnet_lib.run_folder import RunFolder
 from resnet_lib.story import NOT_YET
 
@@ -29,7 +31,9 @@ def cells():
         right = difficulty < 0.7 + np.dot(GAINS, levels)
         predictions = {"predicted": np.uint8(~right), "confidence": np.ones(IMAGES, np.float16), "label": labels}
         run.finish(ROWS, RESULT | {"images": IMAGES}, predictions)
-    return {levels: find_seeds(config, "full") for levels, config in causes.factorial(10).items()}
+    for seed, right in enumerate((0.699, 0.700, 0.701)):
+        craft(story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"], right, seed=seed)
+    return evidence.find_cells(10, "full")
 
 
 def test_effects_and_shares_are_those_put_in(cells):
@@ -54,17 +58,34 @@ def test_intervals_of_many_comparisons_are_wider(cells):
 
 
 def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
-    first, *others = evidence.verdicts(cells, "full", "10 epochs")
+    first, *others = evidence.verdicts(cells, "full", 10)
     assert str(first).startswith("At 10 epochs, augmentation takes the largest share")
     assert first.verdict == "holds"
     assert [claim.verdict for claim in others] == ["holds"] * 3
-    assert evidence.verdicts(cells, "quick", "10 epochs")[0].verdict == UNDECIDED
-    missing = cells | {CELLS[3]: []}
-    (claim,) = evidence.verdicts(missing, "full", "10 epochs")
+    assert evidence.verdicts(cells, "quick", 10)[0].verdict == UNDECIDED
+    missing = replace(cells, records=cells.records | {CELLS[3]: []})
+    (claim,) = evidence.verdicts(missing, "full", 10)
     assert (claim.verdict, claim.evidence) == (NOT_YET, "15 of 16 cells are recorded")
     assert evidence.effects_table(missing).empty
     assert NOT_YET in evidence.cells_table(missing).to_string()
     bars.waterfall(missing, "full")
+
+
+def test_single_runs_decide_nothing_while_nobody_knows_how_seeds_differ(cells):
+    alone = replace(cells, repeats=cells.repeats[:2])
+    assert {claim.verdict for claim in evidence.verdicts(alone, "full", 10)} == {UNDECIDED}
+
+
+def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
+    """Seeds that differ by as much as a factor is worth."""
+    story_twin = story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"]
+    noisy = replace(
+        cells, repeats=[craft(story_twin, right, seed=seed) for seed, right in ((7, 0.6), (8, 0.7), (9, 0.8))]
+    )
+    calm, wide = (evidence.shares(one)[0].estimate for one in (cells, noisy))
+    assert wide.mean == calm.mean
+    assert wide.high - wide.low > 5 * (calm.high - calm.low)
+    assert {claim.verdict for claim in evidence.verdicts(noisy, "full", 10)} == {UNDECIDED}
 
 
 def test_the_waterfall_ends_where_the_model_says(cells):

@@ -79,7 +79,7 @@ FLOORS = {
     "plots": 7,
     "tables": 8,
     "outstanding": 9,
-    "purged": 7,
+    "purged": 8,
     "published": 10,
     "lab": 11,
     "notebook": 10,
@@ -95,6 +95,7 @@ MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py")
 # Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
 NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
 WITHOUT_TORCH = ("claims", "plots", "tables", "evidence", "bars", "gallery", "paper_table", "figure6", "diagnosis")
+WITHOUT_TORCH += ("purged", "published")
 KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(WITHOUT_TORCH, "torch")
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
