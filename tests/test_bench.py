@@ -97,5 +97,5 @@ def test_the_sweep_covers_what_it_names(small, monkeypatch):
 
 
 def test_runs_side_by_side_add_up():
-    rung = bench.ladder(Choice("cpu", 2, True))[-1]
+    rung = next(rung for rung in bench.ladder(Choice("cpu", 2, True)) if rung.name == "channels_last")  # fp32
     assert bench.concurrent(rung, 2, lambda line: None, seconds=0.01) > 0

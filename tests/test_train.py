@@ -273,7 +273,7 @@ def test_a_small_net_learns_the_synthetic_set_and_in_bf16_no_worse(tmp_path):
     )  # fmt: skip
     dataset, accuracies = data.load(config), {"fp32": [], "bf16": []}
     for precision, found in accuracies.items():
-        for seed in range(2):
+        for seed in range(2 if precision == "fp32" else 1):  # without its instructions bf16 takes ten times as long
             one = config.replace(precision=precision, seed=seed)
             run = fit(tmp_path / one.run_id, dataset, one)
             assert run.evaluation.accuracy > 0.4  # chance is 0.1, whose standard deviation here is 0.02
