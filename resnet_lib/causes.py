@@ -46,7 +46,7 @@ def cell(levels: Levels, epochs: int) -> Config:
         fields |= factor.at(level)[1]
         if factor.name == DROPS and level > 0:
             fields["milestones"] = (round(epochs / 2), round(3 * epochs / 4))
-    return Config(model="resnet20", epochs=epochs, precision="bf16", **fields)
+    return Config(model="resnet20", epochs=epochs, **fields)
 
 
 def factorial(epochs: int) -> dict[Levels, Config]:

@@ -65,13 +65,10 @@ class Hypothesis:
     def configs(self) -> dict[str, Config]:
         """The run that the story reports of each step, by notebook, if this were so."""
         told = {step.notebook: step.configs[step.headline] for step in story.STEPS}
-        return {name: self._assumed(config) for name, config in told.items()}
-
-    def _assumed(self, config: Config) -> Config:
-        fields = dict(self.fields)
-        if all(milestone >= config.epochs for milestone in config.milestones):
-            fields.pop("milestones", None)  # its drops never come anyway: no other run
-        return config if self.models and config.model not in self.models else config.replace(**fields)
+        return {
+            name: config.replace(**self.fields) if not self.models or config.model in self.models else config
+            for name, config in told.items()
+        }
 
 
 HYPOTHESES = (

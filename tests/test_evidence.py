@@ -22,17 +22,17 @@ GAINS = np.array([0.02, 0.05, 0.03, 0.01, 0.0])  # half of what each factor is w
 
 @pytest.fixture
 def cells():
-    """Every cell recorded once, with the accuracy that GAINS gives it on images of growing difficulty."""
+    """Every cell recorded with the accuracy that GAINS gives it, on images of growing difficulty; one with 3 seeds."""
     labels = np.zeros(IMAGES, np.uint8)
     difficulty = np.random.default_rng(0).permutation(IMAGES) / IMAGES
+    repeated = story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"].fingerprint
     for levels, config in causes.factorial(10).items():
-        run = RunFolder.of(config, "full")
-        run.start()
-        right = difficulty < 0.7 + np.dot(GAINS, levels)
-        predictions = {"predicted": np.uint8(~right), "confidence": np.ones(IMAGES, np.float16), "label": labels}
-        run.finish(ROWS, RESULT | {"images": IMAGES}, predictions)
-    for seed, right in enumerate((0.699, 0.700, 0.701)):
-        craft(story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"], right, seed=seed)
+        for seed, luck in enumerate((0, 0.001, -0.001) if config.fingerprint == repeated else (0,)):
+            run = RunFolder.of(config.replace(seed=seed), "full")
+            run.start()
+            right = difficulty < 0.7 + np.dot(GAINS, levels) + luck
+            predictions = {"predicted": np.uint8(~right), "confidence": np.ones(IMAGES, np.float16), "label": labels}
+            run.finish(ROWS, RESULT | {"images": IMAGES}, predictions)
     return evidence.find_cells(10, "full")
 
 
@@ -100,7 +100,7 @@ def test_a_cell_is_what_its_label_says():
     config = causes.cell((-1, 1, 1, -1, -1), 100)
     assert config == Config(
         model="resnet20", stem="imagenet", crop=4, flip=True, milestones=(50, 75), weight_decay=5e-4, lr=0.01,
-        epochs=100, precision="bf16",
+        epochs=100,
     )  # fmt: skip
     assert causes.label((-1, 1, 1, -1, -1)) == (
         "stem 7×7, stride 2, and max-pool, augmentation crop and flip, drops two, weight decay 5e-4, learning rate 0.01"
