@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -148,9 +148,14 @@ def find_runs(configs: dict[str, Config], profile: str) -> Runs:
 
 
 def find_seeds(config: Config, profile: str) -> list[Record]:
-    """Every finished run of `config`, whatever its seed, in the order of the seeds."""
+    """Every finished run of `config`, whatever its seed, in the order of the seeds.
+
+    They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
+    otherwise.
+    """
     found = runs_folder(profile).glob(f"*-{config.fingerprint}/result.json")
-    return sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
+    records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
+    return [replace(record, config=config.replace(seed=record.config.seed)) for record in records]
 
 
 def find_diverged(config: Config, profile: str) -> list[str]:

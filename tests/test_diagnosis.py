@@ -94,7 +94,7 @@ def test_a_change_that_a_small_profile_does_not_show_has_no_row():
 def test_an_account_assumes_the_same_of_all_runs_that_it_is_about():
     told, late, *_, stem = HYPOTHESES
     ten, *hundred = late.configs().values()
-    assert ten == told.configs()["01_ten_epochs"]  # whose drops never come anyway
+    assert ten.run_id == told.configs()["01_ten_epochs"].run_id  # whose drops never come anyway
     assert all(config.milestones == () for config in hundred)
     assert {n for n, c in stem.configs().items() if c != told.configs()[n]} == {"03_cifar_architecture"}
 
@@ -152,7 +152,8 @@ def test_what_is_missing_is_the_agenda_less_what_is_recorded():
     craft(causes.factorial(10)[causes.PAPER], 0.5)
     assert len(outstanding.missing()) == len(everything) - 1
     table = outstanding.table(lambda config: 1e6).set_index("part")
-    assert list(table.loc["05, factorial, ten epochs"]) == ["16", "15", f"{15 * (10 * 53_333 / 1e6) / 3600:.1f}"]
+    # one of the sixteen cells is the story's ResNet-20
+    assert list(table.loc["05, factorial, ten epochs"]) == ["15", "14", f"{14 * (10 * 53_333 / 1e6) / 3600:.1f}"]
     assert table.loc["all", "not yet run"] == str(len(everything) - 1)
 
 

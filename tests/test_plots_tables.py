@@ -107,9 +107,15 @@ def test_paper_agrees_with_the_networks():
 
 def test_finds_every_seed_by_fingerprint(trained):
     assert [record.config.seed for record in trained["01_ten_epochs"]["ResNet-50"]] == [0, 1]
-    assert trained["02_hundred_epochs"]["no drop"] == []
+    assert trained["02_hundred_epochs"]["two drops"] == []
     labels = [step.label(label) for step in story.STEPS for label in step.configs]
     assert list(story.overlay(trained)) == labels
+
+
+def test_a_run_that_ends_before_any_drop_belongs_to_every_schedule_of_such(trained):
+    at_ten, at_hundred = trained["01_ten_epochs"]["ResNet-50"], trained["02_hundred_epochs"]["no drop"]
+    assert [record.path for record in at_ten] == [record.path for record in at_hundred]
+    assert (len(at_ten[0].config.milestones), at_hundred[0].config.milestones) == (2, ())
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):
