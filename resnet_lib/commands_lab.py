@@ -32,8 +32,9 @@ app.add_typer(data_app, name="data")
 @data_app.callback(invoke_without_command=True)
 def data(context: typer.Context, folder: DataFolder = None) -> None:
     """Get CIFAR-10 into the cache, once, and verify it; or carry it to another machine."""
+    use_data(folder)
     if context.invoked_subcommand is None:
-        _fetch(folder)
+        _fetch()
 
 
 @data_app.command()
@@ -52,7 +53,8 @@ def pack(
 @data_app.command()
 def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are.")]) -> None:
     """Join the parts in the cache, and verify them."""
-    _fetch(folder)
+    use_data(folder)
+    _fetch()
 
 
 @data_app.command()
@@ -82,10 +84,10 @@ def duplicates(
         out.print(str(figure))
 
 
-def _fetch(folder: Path | None) -> None:
+def _fetch() -> None:
     from resnet_lib import sources
 
-    out.print(f"CIFAR-10 is in {sources.fetch(folder)}: six files, all SHA-256 as published")
+    out.print(f"CIFAR-10 is in {sources.fetch()}: six files, all SHA-256 as published")
 
 
 @app.command()

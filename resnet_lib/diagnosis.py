@@ -65,10 +65,11 @@ def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     base, *_ = configs.values()
     told = {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
     rows, runs = [], find_runs(told, profile)
+    first, *_ = runs.values()
     for name, records in runs.items():
         difference = ""
-        if records and runs[next(iter(runs))] and told[name] is not base:
-            difference = str(compare(records, runs[next(iter(runs))], len(runs) - 1))
+        if records and first and records is not first:
+            difference = str(compare(records, first, len(runs) - 1))
         row = {
             "change": name,
             "test accuracy, %": f"{100 * accuracy(records).mean:.1f}" if records else missing(told[name], profile),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,20 +35,13 @@ def table(rate: Callable[[Config], float]) -> pd.DataFrame:
 
 def outstanding_markdown(bench: dict[str, Any]) -> str:
     """The table at the rates of a machine that was measured, as Markdown."""
-    rates: dict[Config, float] = {}
-
-    def rate(config: Config) -> float:
-        kind = cost.kind(config)
-        if kind not in rates:
-            rates[kind] = cost.expected(kind, bench)
-        return rates[kind]
-
+    expected = functools.cache(lambda kind: cost.expected(kind, bench))
     machine = bench["environment"]
     said = (
         f"Hours on {machine['device_name']}, {machine['threads']} threads, from its benchmark below: each network at "
         "the arithmetic rate of the most similar one measured there. `resnet-lab full --plan` measures yours."
     )
-    return f"{markdown(table(rate))}\n\n{said}"
+    return f"{markdown(table(lambda config: expected(cost.kind(config))))}\n\n{said}"
 
 
 def _is_missing(config: Config) -> bool:

@@ -64,6 +64,7 @@ def conclusion(runs: Runs, profile: str) -> str:
 
 
 def verdicts(runs: Runs, profile: str) -> list[Claim]:
+    """Whether errors are the paper's, its split matters, depth helps residual nets, and costs plain ones their fit."""
     runs = {label: runs.get(label, []) for label in paper_runs.configs()}
     return [
         *(same_error(label, runs, profile) for label in [*paper_runs.table_6(), paper_runs.READING]),
@@ -78,7 +79,7 @@ def verdicts(runs: Runs, profile: str) -> list[Claim]:
 def same_error(label: str, runs: Runs, profile: str) -> Claim:
     """Judged over seeds alone: the paper's errors are of the same test images. A best of several is none of these."""
     published = TABLE_6[paper_runs.configs()[label].model]
-    printed = published.mean or published.error
+    theirs = published.mean or published.error
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         errors = [1 - record.accuracy for record in records]
@@ -87,10 +88,10 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
         low, high = mean_interval(errors)
         found = Estimate(float(np.mean(errors)), low, high, len(errors), float(np.std(errors, ddof=1)))
         shown = f"{100 * found.mean:.2f} %, over seeds [{100 * low:.2f}, {100 * high:.2f}], n = {found.seeds}"
-        return between(found, printed / 100 - CLOSE, printed / 100 + CLOSE), shown
+        return between(found, theirs / 100 - CLOSE, theirs / 100 + CLOSE), shown
 
     of_runs = "mean of five runs, " if published.mean else ""
-    text = f"{label} has the paper's error, {of_runs}{printed:.2f} %, within {100 * CLOSE:g} points"
+    text = f"{label} has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
     return decide(text, profile, judge, runs[label])
 
 

@@ -125,6 +125,7 @@ def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path
         (["eval", "nowhere.safetensors"], 1, "not a file"),
         (["report", "--only", "99_nothing"], 1, "no notebook '99_nothing'"),
         (["data", "--data", "/nowhere"], 1, "/nowhere"),
+        (["data", "--data", "/nowhere", "pack", "parts"], 1, "/nowhere"),
         (["data", "unpack", "/nowhere"], 1, "/nowhere"),
         (["run-many", "/nowhere.json"], 1, "/nowhere.json cannot be read"),
         (["bench", "--device", "tpu"], 1, "'tpu' is not available"),
