@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from resnet_lib import field_guide
+from resnet_lib import causes, field_guide, suspects
 from resnet_lib.claims import (
     LOSS_TREND,
     UNDECIDED,
@@ -123,6 +123,13 @@ def score(claims: list[Claim]) -> str:
 def _shown(claim: Claim) -> str:
     """Its verdict, and the number that it was judged by."""
     return f"{claim.verdict} ({claim.evidence.partition(', n = ')[0]})" if claim.evidence else claim.verdict
+
+
+def shown(profile: str) -> Runs:
+    """Every recorded run that these tables show."""
+    changed = [suspects.one_at_a_time(), suspects.leave_one_out(), causes.square(), field_guide.configs()]
+    configs = [*(config for group in changed for config in group.values()), *suspects.accounts()]
+    return find_runs({config.run_id: config for config in configs}, profile)
 
 
 # --- the field guide

@@ -79,3 +79,8 @@ HYPOTHESES = (
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
     Hypothesis("the CIFAR network kept the ImageNet stem", {"stem": "imagenet"}, ("resnet20",)),
 )
+
+
+def accounts() -> list[Config]:
+    """The runs of all hypotheses."""
+    return [config for hypothesis in HYPOTHESES for config in hypothesis.configs().values()]

@@ -115,6 +115,16 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
 # --- the field guide
 
 
+def test_where_numbers_come_from_is_told_of_every_run_that_the_tables_show():
+    *_, account = HYPOTHESES[0].configs().values()
+    first_rows = [suspects.one_at_a_time()[UNCHANGED], suspects.leave_one_out()[UNCHANGED]]
+    told = [*first_rows, *causes.square().values(), *field_guide.configs().values(), account]
+    for config in told:
+        craft(config, 0.5)
+    found = diagnosis.shown("full").values()
+    assert {record.path.name for records in found for record in records} == {config.run_id for config in told}
+
+
 def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
     configs = field_guide.configs()
