@@ -39,8 +39,8 @@ def data(context: typer.Context, folder: DataFolder = None) -> None:
 
 @data_app.command()
 def pack(
-    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the parts are written.")],
-    max_mib: Annotated[float, typer.Option(help="Size of the largest part.", min=0.1)] = 30,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the parts are written")],
+    max_mib: Annotated[float, typer.Option(help="Size of the largest part", min=0.1)] = 30,
 ) -> None:
     """Write CIFAR-10 in parts, for a machine without network."""
     from resnet_lib import formats, parts, sources
@@ -51,7 +51,7 @@ def pack(
 
 
 @data_app.command()
-def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are.")]) -> None:
+def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are")]) -> None:
     """Join the parts in the cache, and verify them."""
     use_data(folder)
     _fetch()
@@ -59,7 +59,7 @@ def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all
 
 @data_app.command()
 def duplicates(
-    figure: Annotated[Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file")] = None,
 ) -> None:
     """Find the test images that are nearly training images, so that accuracy can be shown without them."""
     from resnet_lib import data, duplicates
@@ -92,12 +92,12 @@ def _fetch() -> None:
 
 @app.command()
 def report(
-    profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "quick",
-    only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated.")] = None,
-    no_train: Annotated[bool, typer.Option("--no-train", help="Show what is recorded, train nothing.")] = False,
+    profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "quick",
+    only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated")] = None,
+    no_train: Annotated[bool, typer.Option("--no-train", help="Show what is recorded, train nothing")] = False,
     data: DataFolder = None,
 ) -> None:
-    """Execute the notebooks and render the lab report; goes on after a failure, and tells."""
+    """Execute the notebooks and render the lab report; continues after a failure and reports it."""
     from resnet_lib import lab, sources
     from resnet_lib.records import reports_folder
 
@@ -123,8 +123,8 @@ def report(
 
 
 @app.command("verify-report")
-def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full") -> None:
-    """Compute every number of the README and of the executed notebooks anew from the records; fail if any differs."""
+def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
+    """Recompute every number of the README and of the executed notebooks from the records; fail if any differs."""
     from resnet_lib import verify
 
     with err.status("starting") as status:
@@ -138,12 +138,12 @@ def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or ful
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs")] = False,
     json_: Annotated[
-        Path | None, typer.Option("--json", help="Write what was measured to this file, a sweep into it.")
+        Path | None, typer.Option("--json", help="Write what was measured to this file, a sweep into it")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file")] = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -173,7 +173,7 @@ def bench(
 
 @app.command()
 def figures(
-    profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full",
+    profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full",
 ) -> None:
     """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
     from resnet_lib import published

@@ -15,7 +15,7 @@ app = typer.Typer(help="List, show, verify, resume or prune the runs that are th
 
 
 @app.callback(invoke_without_command=True)
-def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smoke, quick or full.")] = "full") -> None:
+def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
     """List every run: finished, unfinished, diverged or damaged."""
     from resnet_lib import ledger
 
@@ -28,7 +28,7 @@ def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smok
 
 
 @app.command()
-def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its name, as the list has it.")]) -> None:
+def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its name, as the list has it")]) -> None:
     """Print one run's config, as far as it is not the default, and the last row of its history."""
     from resnet_lib import ledger
     from resnet_lib.run_folder import RunFolder
@@ -81,7 +81,7 @@ def resume(context: typer.Context, data: DataFolder = None) -> None:
 @app.command()
 def prune(
     context: typer.Context,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
 ) -> None:
     """Delete the checkpoints of finished runs; their records stay, and their weights as safetensors."""
     from resnet_lib import ledger, weights

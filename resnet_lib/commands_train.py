@@ -39,35 +39,39 @@ app = typer.Typer()
 @app.command()
 def run(
     model: Annotated[str | None, field("model", "resnet20, plain56, resnet50, hub-resnet18, ...")] = None,
-    recipe: Annotated[str | None, typer.Option(help="paper or fast: values for what is not given here.")] = None,
-    epochs: Annotated[int | None, field("epochs", "Passes over the training images.")] = None,
-    iterations: Annotated[int | None, field("iterations", "Length in steps, instead of epochs.")] = None,
-    lr: Annotated[float | None, field("lr", "Peak learning rate.")] = None,
-    milestones: Annotated[str | None, typer.Option(help="Epochs (or iterations) of the drops: 50,75.")] = None,
-    schedule: Annotated[str | None, field("schedule", "multistep, cosine or onecycle.")] = None,
-    batch_size: Annotated[int | None, field("batch_size", "Images a step.")] = None,
-    weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty.")] = None,
-    momentum: Annotated[float | None, field("momentum", "Momentum of SGD.")] = None,
-    nesterov: Annotated[bool | None, typer.Option("--nesterov", help="Nesterov's form of momentum.")] = None,
-    crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding.")] = None,
-    flip: Annotated[bool | None, typer.Option("--flip", help="Mirror half of the images.")] = None,
-    precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="paper or fast: a preset; other options override it")] = None,
+    epochs: Annotated[int | None, field("epochs", "Passes over the training images")] = None,
+    iterations: Annotated[int | None, field("iterations", "Length in steps, instead of epochs")] = None,
+    lr: Annotated[float | None, field("lr", "Peak learning rate")] = None,
+    milestones: Annotated[str | None, typer.Option(help="Epochs (or iterations) of the drops: 50,75")] = None,
+    schedule: Annotated[str | None, field("schedule", "multistep, cosine or onecycle")] = None,
+    batch_size: Annotated[int | None, field("batch_size", "Images per step")] = None,
+    weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty")] = None,
+    momentum: Annotated[float | None, field("momentum", "Momentum of SGD")] = None,
+    nesterov: Annotated[bool | None, typer.Option("--nesterov", help="Nesterov's form of momentum")] = None,
+    crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip", help="Mirror half of the images")] = None,
+    precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs")] = None,
     split: Annotated[
         str | None,
-        field("split", "all; train45k: hold out 5,000; train45k-test: leave them out."),
+        field(
+            "split",
+            "all: train on 50,000, evaluate on the test images; train45k: on 45,000 and the 5,000 held out; "
+            "train45k-test: on 45,000 and the test images",
+        ),
     ] = None,
-    seed: Annotated[int | None, field("seed", "Of initialisation, order and augmentation.")] = None,
+    seed: Annotated[int | None, field("seed", "Seed of initialisation, order and augmentation")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: how much of it.")] = "full",
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of the experiment")] = "full",
     device: Device = None,
     threads: Threads = None,
-    compile: Annotated[bool | None, typer.Option(help="By torch.compile; if not said, where the run is long.")] = None,
+    compile: Annotated[bool | None, typer.Option(help="Use torch.compile (default: in long runs)")] = None,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same bits every time, on GPUs too.")
+        bool, typer.Option("--deterministic", help="The same bits every time, on GPUs too")
     ] = False,
     data: DataFolder = None,
 ) -> None:
-    """Train one network, or go on where it stopped, and print what came out."""
+    """Train one network, or resume where it stopped, and print its metrics."""
     from resnet_lib import experiment, weights
     from resnet_lib.device import choose
 
@@ -89,13 +93,13 @@ def run(
 @app.command("run-many")
 def run_many(
     file: Annotated[Path, typer.Argument(help='A JSON list of configs: [{"model": "resnet20", "seed": 1}, ...]')],
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: how much of each.")] = "full",
-    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` tells how many pay.", min=1)] = 1,
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of each run")] = "full",
+    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1)] = 1,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
 ) -> None:
-    """Run every config of a list, as far as it has no record yet; goes on after a failure, and tells."""
+    """Run every config of a list that has no record yet; continues after a failure and reports it."""
     configs = [config.at(checked_profile(profile)) for config in read_configs(file)]
     use_data(data)
     _run_all(configs, profile, jobs, device, threads)
@@ -103,13 +107,13 @@ def run_many(
 
 @app.command()
 def full(
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what is missing and how long it will take.")] = False,
-    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` tells how many pay.", min=1)] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what is missing and how long it will take")] = False,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1)] = 1,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
 ) -> None:
-    """Run what the published report is made of and has no record yet, the most telling first; resumes, and tells."""
+    """Run what the published report still lacks, the most informative first; can be interrupted at any time."""
     from resnet_lib import cost, outstanding
     from resnet_lib.device import choose
 
@@ -155,8 +159,8 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
 
 @app.command("eval")
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or a run's checkpoint.pt.")],
-    model: Annotated[str | None, typer.Option(help="The network of weights that do not tell it themselves.")] = None,
+    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or a run's checkpoint.pt")],
+    model: Annotated[str | None, typer.Option(help="The network of weights that do not tell it themselves")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A field of the config: --set test_images=500")
     ] = None,

@@ -56,7 +56,7 @@ class LabError(Exception):
 
 
 class ConfigError(LabError):
-    """A value that was refused; the message names the field, the value and what is allowed."""
+    """A value that is not valid; the message names the field, the value and what is."""
 
 
 class Config(BaseModel):
@@ -118,7 +118,8 @@ class Config(BaseModel):
         arch = Architecture(self.model)
         if arch.family == "hub" and (self.stem == "imagenet" or self.shortcut or self.width or self.init):
             raise ValueError(
-                f"model '{self.model}' comes as it is, but for stem 'cifar': leave shortcut, width and init unset"
+                f"model '{self.model}' can only be changed by stem 'cifar': leave shortcut, width and init unset, and "
+                "stem 'imagenet', which it already has"
             )
         if arch.family == "plain" and self.shortcut:
             raise ValueError(f"model '{self.model}' has no shortcuts: leave shortcut unset")
@@ -133,10 +134,11 @@ class Config(BaseModel):
             if count and count > limit:
                 raise ValueError(f"{field} {count} is more than the {limit:,} of split '{self.split}'")
         images = self.train_images or TRAIN_IMAGES[self.split]
-        if arch.shape == "imagenet" and self.stem != "cifar" and images % self.batch_size == 1 % self.batch_size:
+        last_batch = images % self.batch_size or self.batch_size
+        if arch.shape == "imagenet" and self.stem != "cifar" and last_batch == 1:
             raise ValueError(
-                f"batch_size {self.batch_size} leaves a batch of one of {images:,} images, for which batch norm is not "
-                f"defined on the 1x1 maps of '{self.model}': use another"
+                f"batch_size {self.batch_size} leaves one of {images:,} images for the last batch, but batch norm on "
+                f"the 1x1 maps of '{self.model}' needs two or more: use another batch_size"
             )
         return self
 
@@ -225,4 +227,4 @@ def _explain(error: Any) -> str:
         return str(error["ctx"]["error"])
     if error["type"] == "extra_forbidden":
         return f"unknown field '{field}': the fields are {', '.join(Config.model_fields)}"
-    return f"{field} = {error['input']!r} is refused: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{field} = {error['input']!r} is not valid: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -75,7 +75,7 @@ def choose(
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available)}")
     device = device or available[0]
     if config and config.precision == "tf32" and device != "cuda":
-        raise DeviceError(f"precision 'tf32' is what NVIDIA GPUs have, not {device}: use fp32 or bf16")
+        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU, and this run is on {device}: use fp32 or bf16")
     threads = threads or THREADS
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
     words = [f"{device}, {threads} threads" if device == "cpu" else device, because]

@@ -33,9 +33,9 @@ class Page:
         self.name = name
         self.profile: Profile = resolve_profile(profile)
         if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
-            raise ConfigError(f"seeds = {seeds!r} is refused: a whole number from 1 to {MAX_SEEDS} is allowed")
+            raise ConfigError(f"seeds = {seeds!r} is not valid: give a whole number from 1 to {MAX_SEEDS}")
         if type(train) is not bool:
-            raise ConfigError(f"train = {train!r} is refused: True or False is allowed")
+            raise ConfigError(f"train = {train!r} is not valid: give True or False")
         self.seeds = range(seeds)
         self.train = train
         self._say_profile()
@@ -115,7 +115,7 @@ def device(environment: dict[str, Any]) -> str:
 def resolve_profile(profile: str) -> Profile:
     chosen = profile or os.environ.get("RESNET_LAB_PROFILE") or "quick"
     if chosen not in get_args(Profile):
-        raise ConfigError(f"profile = {chosen!r} is refused: {', '.join(get_args(Profile))} are allowed")
+        raise ConfigError(f"profile = {chosen!r} is not valid: choose {' or '.join(get_args(Profile))}")
     return chosen
 
 

@@ -25,27 +25,27 @@ err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder or archive with CIFAR-10, instead of a download.", envvar="RESNET_LAB_DATA"),
+    typer.Option("--data", help="Folder or archive with CIFAR-10, instead of a download", envvar="RESNET_LAB_DATA"),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best there is if not given.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; all of them if not given.", min=1)]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps (default: the best available)")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads (default: all)", min=1)]
 
 
 def field(name: str, text: str) -> Any:
-    """An option for a field of `Config`, whose default it shows."""
+    """An option for a field of `Config`, whose default its help tells."""
     default = Config.model_fields[name].default
-    return typer.Option(help=text, show_default=False if default is None else str(default))
+    return typer.Option(help=text if default is None else f"{text} (default: {default})")
 
 
 def checked_profile(name: str) -> Profile:
     if name not in ("smoke", "quick", "full"):
-        raise ConfigError(f"profile = {name!r} is refused: smoke, quick or full is allowed")
+        raise ConfigError(f"profile = {name!r} is not valid: choose smoke, quick or full")
     return name
 
 
 def recipe_fields(name: str | None) -> dict[str, Any]:
     if name is not None and name not in RECIPES:
-        raise ConfigError(f"recipe = {name!r} is refused: {' or '.join(RECIPES)} is allowed")
+        raise ConfigError(f"recipe = {name!r} is not valid: choose {' or '.join(RECIPES)}")
     return RECIPES[name] if name else {}
 
 
@@ -53,7 +53,7 @@ def integers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ConfigError(f"milestones = {text!r} is refused: numbers with commas between are allowed") from None
+        raise ConfigError(f"milestones = {text!r} is not valid: give whole numbers, as in 50,75") from None
 
 
 def read_configs(file: Path) -> list[Config]:
@@ -64,7 +64,7 @@ def read_configs(file: Path) -> list[Config]:
     except ValueError as error:
         raise LabError(f"{file} is not JSON: {error}") from None
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
-        raise ConfigError(f"{file}: a list of configs is allowed, each {{field: value}}")
+        raise ConfigError(f"{file} must hold a JSON list of configs, each {{field: value}}")
     configs = []
     for number, item in enumerate(items, 1):
         try:
@@ -80,7 +80,7 @@ def assignments(items: list[str]) -> dict[str, Any]:
     for item in items:
         name, equals, value = item.partition("=")
         if not equals:
-            raise ConfigError(f"--set {item!r} is refused: name=value is allowed")
+            raise ConfigError(f"--set {item!r} is not valid: give name=value")
         try:
             fields[name] = json.loads(value)
         except (ValueError, RecursionError):

@@ -119,7 +119,7 @@ class Record:
         kinds = {name: array.dtype.kind for name, array in found.items()}
         shapes = {array.shape for array in found.values()}
         if shapes != {(self.result["images"],)} or kinds != {"predicted": "u", "confidence": "f", "label": "u"}:
-            raise RecordError(f"{path} has not one entry of each kind an image: restore it, or delete its folder")
+            raise RecordError(f"{path} does not match the result's number of images: restore it, or delete its folder")
         return found
 
     @property
@@ -172,7 +172,7 @@ def read_record(path: Path) -> Record:
         history = read_history(path / "history.csv")
         columns = {*COLUMNS, f"{config.held_out}_loss", f"{config.held_out}_accuracy"}
         if not history or any(row.keys() != columns for row in history):
-            raise ValueError(f"history.csv has not the columns {', '.join(sorted(columns))} in every row")
+            raise ValueError(f"history.csv must have the columns {', '.join(sorted(columns))} in every row")
         return Record(path, config, history, result)
     except (OSError, ValueError, LabError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None

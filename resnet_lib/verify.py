@@ -26,13 +26,15 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> list
             copy = Path(name) / "README.md"
             copy.write_bytes((published.CHECKOUT / "README.md").read_bytes())
             if published.update_readme(copy):
-                wrong.append("README.md: its tables are not those of the records: `resnet-lab figures` rewrites them")
+                wrong.append("README.md: its tables differ from the records; `resnet-lab figures` rewrites them")
         for path in sorted((reports_folder() / profile).glob("*.ipynb")):
             if lab.outcome_of(path):
                 say(f"{path.stem}, again")
                 again = Path(name) / path.name
                 lab.execute(lab.source(path.stem), {"profile": profile, "train": False}, again, lambda line: None)
-                wrong += [f"{path.stem}, {place}: shows other than its records say" for place in differing(path, again)]
+                wrong += [
+                    f"{path.stem}, {place}: its output differs from the records" for place in differing(path, again)
+                ]
     return wrong
 
 

@@ -214,9 +214,9 @@ def test_profiles_never_lengthen_and_can_be_applied_twice(config, profile):
 
 
 def test_a_lone_last_image_is_refused_where_batch_norm_cannot_take_it():
-    with pytest.raises(ConfigError, match="batch_size 199 leaves a batch of one of 200 images"):
+    with pytest.raises(ConfigError, match="batch_size 199 leaves one of 200 images for the last batch"):
         Config(model="resnet18", train_images=200, batch_size=199)
-    with pytest.raises(ConfigError, match="leaves a batch of one"):
+    with pytest.raises(ConfigError, match="for the last batch"):
         Config(model="hub-resnet18", batch_size=1)
     Config(model="resnet18", stem="cifar", batch_size=1)
     Config(model="resnet20", batch_size=1)

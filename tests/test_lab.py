@@ -80,8 +80,8 @@ def test_the_index_keeps_what_was_run_before(reports, notebooks):
     ("given", "words"),
     [
         ({"epoch": 2}, "unknown parameter 'epoch': this notebook has epochs, "),
-        ({"epochs": -3}, "epochs = -3 is refused: input should be greater than or equal to 1"),
-        ({"milestones": 5}, "milestones = 5 is refused: input should be a valid tuple"),
+        ({"epochs": -3}, "epochs = -3 is not valid: input should be greater than or equal to 1"),
+        ({"milestones": 5}, "milestones = 5 is not valid: input should be a valid tuple"),
     ],
 )
 def test_papermill_is_refused_wrong_parameters_before_training(reports, tmp_path, given, words):
