@@ -28,7 +28,7 @@ def parts() -> list[Part]:
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
-        Part("05, factorial, ten epochs", seeded(causes.factorial(10).values(), [first])),
+        Part("05, factorial, ten epochs", factorial(10)),
         Part("03, a hundred epochs", seeded([architecture["ResNet-20, 100 epochs"], augmented], SEEDS)),
         Part("02, first seed", seeded(hundred.values(), [first])),
         Part("02, other seeds", seeded(hundred.values(), others)),
@@ -36,7 +36,7 @@ def parts() -> list[Part]:
         Part("04, other seeds", seeded([*hub.values(), *causes.square().values()], others)),
         Part("06, first seed", seeded(paper.values(), [first])),
         Part("06, other seeds", seeded(paper.values(), PAPER_SEEDS[1:])),
-        Part("05, factorial, a hundred epochs", seeded(causes.factorial(100).values(), [first])),
+        Part("05, factorial, a hundred epochs", factorial(100)),
         Part("05, the story's settings changed one by one", seeded(suspects.one_at_a_time().values(), [first])),
         Part("05, the paper's choices left out one by one", seeded(suspects.leave_one_out().values(), [first])),
         Part("05, accounts of the whole story", seeded(suspects.accounts(), [first])),
@@ -44,6 +44,13 @@ def parts() -> list[Part]:
     ]
     seen: set[str] = set()
     return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]
+
+
+def factorial(epochs: int) -> tuple[Config, ...]:
+    """Every cell once, then its two ends with the other seeds."""
+    first, *others = SEEDS
+    ends = [causes.cell(levels, epochs) for levels in causes.ENDS]
+    return seeded(causes.factorial(epochs).values(), [first]) + seeded(ends, others)
 
 
 def unseen(configs: Iterable[Config], seen: set[str]) -> Iterable[Config]:

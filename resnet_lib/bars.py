@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resnet_lib import evidence
-from resnet_lib.causes import PAPER, STORY
+from resnet_lib.causes import PAPER, STORY, WAY
 from resnet_lib.evidence import Cells
 from resnet_lib.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.story import NOT_YET
@@ -39,38 +39,35 @@ def ladder(bench: dict[str, Any]) -> Figure:
 
 @on_paper
 def waterfall(cells: Cells, profile: str) -> Figure:
-    """From the story's settings to the paper's, a step a factor, each with its interval."""
-    if not cells.is_complete:
+    """From the story's settings to the paper's, one step per factor, each with its interval."""
+    if not cells.have(WAY):
         figure, axes = new_figure(1.0)
         axes.text(0.5, 0.5, NOT_YET, ha="center", va="center", color=GREY, transform=axes.transAxes)
         axes.set_axis_off()
         return figure
-    start, shares, end = evidence.at(STORY, cells), evidence.shares(cells), evidence.at(PAPER, cells)
+    shares = evidence.shares(cells)
     figure, axes = new_figure(1.3 + 0.42 * (len(shares) + 2))
     names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
-    level = 100 * start.mean
-    bars = [(0.0, level, start)]
-    for share in shares:
-        bars.append((level, 100 * share.estimate.mean, share.estimate))
-        level += 100 * share.estimate.mean
-    bars.append((0.0, 100 * end.mean, end))
-    edges: list[float] = []
-    for place, (left, width, estimate) in enumerate(bars):
-        is_total = place in (0, len(bars) - 1)
-        axes.barh(place, width, left=left, height=0.6, color=GREY if is_total else colour(0 if width > 0 else 1))
-        low, high = (100 * value + (0 if is_total else left) for value in (estimate.low, estimate.high))
+    level = 0.0
+    for place, found in enumerate(
+        [evidence.at(STORY, cells), *(s.estimate for s in shares), evidence.at(PAPER, cells)]
+    ):
+        mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
+        is_end = place in (0, len(shares) + 1)
+        left = 0.0 if is_end else level
+        level = left + mean
+        if not is_end:
+            axes.barh(place, mean, left=left, height=0.6, color=colour(0 if mean > 0 else 1))
         axes.errorbar(
-            left + width, place, xerr=[[left + width - low], [high - left - width]], fmt="none", ecolor="black",
-            elinewidth=1, capsize=2,
+            level, place, xerr=[[mean - low], [high - mean]], fmt="D" if is_end else "none", color=GREY, ecolor="black",
+            markersize=5, elinewidth=1, capsize=2,
         )  # fmt: skip
-        edges += [left + width, low, high]
-        text = f"{width:.1f} %" if is_total else f"{width:+.1f}"
-        axes.annotate(
-            text, (max(left, left + width, high), place), xytext=(6, 0), textcoords="offset points", va="center"
-        )
-    room = max(2.0, 0.2 * (max(edges) - min(edges)))  # for the numbers, and so that a bar from zero is seen to be cut
-    axes.set_yticks(np.arange(len(bars)), names)
+        text = f"{mean:.1f} %" if is_end else f"{mean:+.1f}"
+        edge = max(left + high, left) if not is_end else high
+        axes.annotate(text, (edge, place), xytext=(6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
-    axes.set(xlabel="Test accuracy (%), by the model of the factorial", xlim=(min(edges) - room, max(edges) + room))
+    axes.margins(x=0.15)
+    axes.set_xlabel("Test accuracy (%) of ResNet-20")
     put_stamp(figure, profile)
     return figure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_lib.config import Config
-from resnet_lib.factorial import Levels, half_fraction
+from resnet_lib.factorial import Levels, between, half_fraction
 from resnet_lib.story import TUNED
 
 
@@ -26,7 +26,7 @@ class Factor:
         return self.paper if level > 0 else self.suspect
 
 
-DROPS = "drops"  # its milestones depend on the run's length: after a half and three quarters, as the paper's
+DROPS = "LR drops"  # its milestones depend on the run's length: after a half and three quarters, as the paper's
 FACTORS = (
     Factor("stem", ("7×7, stride 2, and max-pool", {"stem": "imagenet"}), ("3×3", {})),
     Factor("augmentation", ("none", {}), ("crop and flip", {"crop": 4, "flip": True})),
@@ -36,7 +36,10 @@ FACTORS = (
 )
 PAPER: Levels = (1, 1, 1, 1, 1)
 STORY: Levels = (1, -1, -1, -1, 1)  # 03's network as the story leaves it: no augmentation, drops that never came
-CELLS = half_fraction(len(FACTORS))
+HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
+WAY = between(STORY, PAPER)  # every way from the one to the other: the shares assume nothing of interactions
+CELLS = [*WAY, *(levels for levels in HALF if levels not in WAY)]
+ENDS = (STORY, PAPER)  # run with several seeds: the gap between them, and how much seeds differ with and without drops
 
 
 def cell(levels: Levels, epochs: int) -> Config:
@@ -50,7 +53,7 @@ def cell(levels: Levels, epochs: int) -> Config:
 
 
 def factorial(epochs: int) -> dict[Levels, Config]:
-    """The 16 cells of the half fraction, by their levels."""
+    """All cells, by their levels."""
     return {levels: cell(levels, epochs) for levels in CELLS}
 
 

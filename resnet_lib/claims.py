@@ -12,15 +12,23 @@ import numpy as np
 from resnet_lib import story
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, Runs, find_seeds
-from resnet_lib.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, sample_size, weighted_sum
+from resnet_lib.stats import (
+    MIN_SEEDS,
+    Estimate,
+    accuracy_interval,
+    paired_difference,
+    sample_size,
+    spread,
+    weighted_sum,
+)
 from resnet_lib.story import NOT_YET
 
-Verdict = Literal["holds", "does not hold", "not decidable at this scale", "not yet run"]
+Verdict = Literal["holds", "does not hold", "undecided", "not yet run"]
 
-UNDECIDED = "not decidable at this scale"
+UNDECIDED = "undecided"
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
-SEED_MARGIN = 0.01  # a difference from fewer than MIN_SEEDS seeds must exceed this, for their spread is not known
+GAP = 0.03  # training accuracy no more than this above the test's: the network does not even fit its images
 LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
 
 
@@ -52,13 +60,14 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
     told = {k: [r for r in runs.get(k, []) if r.config.fingerprint == name] for k, name in fingerprints.items()}
     if notebook == "01_ten_epochs":
         shown = next((records for records in runs.values() if records), [])
-        judged = [near(step, told, profile), drops_never_came(shown), *loss_never_rose(told, profile)]
+        judged = [near(step, told, profile), no_drop_reached(shown), *loss_never_rose(told, profile)]
+        judged.append(underfits(told, profile))
     elif notebook == "02_hundred_epochs":
         pairs = [
-            ("more weight decay", "no drop"),
-            ("two drops, more weight decay", "two drops"),
-            ("one drop", "no drop"),
-            ("two drops", "one drop"),
+            ("more weight decay", "no LR drop"),
+            ("two LR drops, more weight decay", "two LR drops"),
+            ("one LR drop", "no LR drop"),
+            ("two LR drops", "one LR drop"),
         ]
         judged = [loss_falls(told, profile), *(better(*pair, told, profile) for pair in pairs)]
         judged.append(near(step, told, profile))
@@ -74,7 +83,7 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
 
 def near(step: story.Step, runs: Runs, profile: str) -> Claim:
     """The story's accuracy, give or take NEAR."""
-    text = f"“{step.headline}” comes near {step.claimed:g} % test accuracy, within {100 * NEAR:g} points"
+    text = f"“{step.headline}” reaches about {step.claimed:g} % test accuracy (± {100 * NEAR:g} points)"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy(records)
@@ -83,9 +92,9 @@ def near(step: story.Step, runs: Runs, profile: str) -> Claim:
     return decide(text, profile, judge, runs[step.headline])
 
 
-def drops_never_came(records: list[Record]) -> Claim:
+def no_drop_reached(records: list[Record]) -> Claim:
     """A fact about the runs shown, whatever their parameters: decidable at every profile."""
-    text = "The learning-rate drops never came"
+    text = "The run ends before its learning rate drops"
     if not records:
         return Claim(text, NOT_YET)
     config, happened = records[0].config, max(record.history[-1]["drops"] for record in records)
@@ -93,30 +102,40 @@ def drops_never_came(records: list[Record]) -> Claim:
         return Claim(text, "does not hold", "none was scheduled")
     where = " and ".join(map(str, config.milestones))
     unit = "iterations" if config.iterations else "epochs"
-    evidence = f"{happened} of {len(config.milestones)} happened: scheduled after {where} {unit}, the run has "
-    evidence += str(config.iterations or config.epochs)
+    evidence = f"drops after {where} {unit}, the run has {config.iterations or config.epochs}"
     return Claim(text, "does not hold" if happened else "holds", evidence)
 
 
 def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
-    """Taken at its word (no epoch above the one before), and as it was meant (no trend, hence no overfitting)."""
+    """Taken at its word (no epoch of any run above the one before), and as it was meant (no trend: no overfitting)."""
 
     def word(records: list[Record]) -> tuple[Verdict, str]:
-        loss = mean_curve(records, "loss")
-        rises = np.diff(loss)
-        if rises.max() <= 0:
-            return "holds", f"lower after each of {len(loss)} epochs"
-        count, worst = int((rises > 0).sum()), int(rises.argmax())
-        return "does not hold", f"rose {count} of {len(rises)} times, most by {rises[worst]:.3f} in epoch {worst + 2}"
+        rises = [np.diff(mean_curve([record], "loss")) for record in records]
+        falling = sum(bool((steps <= 0).all()) for steps in rises)
+        worst = max(steps.max() for steps in rises)
+        evidence = f"in {falling} of {runs_in_words(len(records))}"
+        evidence += f"; it rose by up to {worst:.3f}" if worst > 0 else ""
+        return "holds" if falling == len(records) else "does not hold", evidence
 
     def trend(records: list[Record]) -> tuple[Verdict, str]:
         loss = mean_curve(records, "loss")
         evidence = f"ended at {loss[-1]:.3f}, minimum {loss.min():.3f} in epoch {loss.argmin() + 1}"
         return "holds" if loss[-1] <= (1 + LOSS_TREND) * loss.min() else "does not hold", evidence
 
-    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum, which shows no overfitting"
+    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
     judges = {"Test loss never rose from one epoch to the next": word, meant: trend}
     return [decide(text, profile, judge, *runs.values()) for text, judge in judges.items()]
+
+
+def underfits(runs: Runs, profile: str) -> Claim:
+    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        train, test = (mean_curve(records, column)[-1] for column in ("train_accuracy", "accuracy"))
+        return "holds" if train - test <= GAP else "does not hold", f"{100 * train:.1f} and {100 * test:.1f} %"
+
+    text = f"Training accuracy ended no more than {100 * GAP:g} points above test accuracy (underfitting)"
+    return decide(text, profile, judge, *runs.values())
 
 
 def loss_falls(runs: Runs, profile: str) -> Claim:
@@ -132,14 +151,11 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
 
 
 def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
-    """Whether `a` is more accurate than `b`: the interval of the difference decides, and SEED_MARGIN with few seeds."""
+    """Whether `a` is more accurate than `b`."""
 
     def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
         difference = compare(first, second)
-        is_clear = difference.seeds >= MIN_SEEDS or abs(difference.mean) > SEED_MARGIN
-        verdict = between(difference, 0, 1) if is_clear else UNDECIDED
-        few = f"; below {MIN_SEEDS} seeds no more than {100 * SEED_MARGIN:g} point decides nothing"
-        return verdict, f"{difference}; {needs(first, second)}{'' if is_clear else few}"
+        return between(difference, 0, 1), f"{difference}; {needs(first, second)}"
 
     return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
 
@@ -149,7 +165,7 @@ def needs(a: list[Record], b: list[Record]) -> str:
     images, seeds = sample_size([record.correct for record in a], [record.correct for record in b])
     if math.isinf(images):
         return "no number of images would tell them apart"
-    runs = "" if seeds is None else f" and {max(MIN_SEEDS, math.ceil(seeds)):,} seeds a side"
+    runs = "" if seeds is None else f" and {seeds:,} seeds per network"
     return f"to be found, a difference of this size needs {max(1, math.ceil(images)):,} images{runs}"
 
 
@@ -182,28 +198,45 @@ def accuracy(records: list[Record]) -> Estimate:
 def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
     """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
 
-    Raises ValueError if they were not evaluated on the same images.
+    Seeds of a side with too few are taken to differ as those of the other, where the learning rate came down on both
+    sides or on neither. Raises ValueError if they were not evaluated on the same images.
     """
     labels = [record.predictions["label"] for record in a + b]
     if any(not np.array_equal(labels[0], other) for other in labels):
         raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
     first, second = ([record.correct for record in records] for records in (a, b))
-    if comparisons > 1:
-        return weighted_sum([(1.0, first), (-1.0, second)], comparisons)
-    return paired_difference(first, second)
+    if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1:
+        return paired_difference(first, second)
+    spreads = [spread(first), spread(second)]
+    if came_down(a[0]) == came_down(b[0]):
+        spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
+    return weighted_sum([(1.0, first, spreads[0]), (-1.0, second, spreads[1])], comparisons)
+
+
+def came_down(record: Record) -> bool:
+    """Whether the learning rate ended well below its peak: while it is high, the last epoch is a matter of luck."""
+    rates = [row["lr"] for row in record.history]
+    return rates[-1] < max(rates) / 2
 
 
 def best_epoch(runs: Runs, profile: str) -> str:
     """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
-    text = "Reporting each run's best epoch on the test images, instead of its last, would add"
-    curves = [mean_curve([record], "accuracy") for records in runs.values() for record in records]
-    gains = [100 * (curve.max() - curve[-1]) for curve in curves]
-    if not gains:
+    text = "Reporting the best epoch on the test images, instead of the last, would add"
+    gains: dict[bool, list[float]] = {True: [], False: []}
+    for record in (record for records in runs.values() for record in records):
+        curve = mean_curve([record], "accuracy")
+        gains[came_down(record)].append(100 * (curve.max() - curve[-1]))
+    if not any(gains.values()):
         return f"{text}: {NOT_YET}."
     if profile != "full":
         return f"{text}: {UNDECIDED}."
-    span = f"mean over {runs_in_words(len(gains))}, {min(gains):.1f} to {max(gains):.1f}"
-    return f"{text} {np.mean(gains):.1f} points ({span})."
+    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate stayed high"}
+    parts = [
+        f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
+        for which, found in gains.items()
+        if found
+    ]
+    return f"{text} {' and '.join(parts)}."
 
 
 def runs_in_words(count: int) -> str:
@@ -224,7 +257,9 @@ def decide(text: str, profile: str, judge: Callable[..., tuple[Verdict, str]], *
 
 
 def between(estimate: Estimate, low: float, high: float) -> Verdict:
-    """Whether the true value lies between: not decidable while the interval reaches across an edge."""
+    """Whether the true value lies between: undecided while the interval reaches across an edge, or leaves out seeds."""
+    if estimate.seed_sd is None:
+        return UNDECIDED
     if low < estimate.low and estimate.high < high:
         return "holds"
     return "does not hold" if estimate.high < low or estimate.low > high else UNDECIDED

@@ -7,6 +7,7 @@ import pandas as pd
 
 from resnet_lib import causes, field_guide, suspects
 from resnet_lib.claims import (
+    GAP,
     LOSS_TREND,
     UNDECIDED,
     Claim,
@@ -26,11 +27,10 @@ from resnet_lib.story import NOT_YET, STEPS, missing
 from resnet_lib.suspects import HYPOTHESES, Hypothesis
 
 FITTED = 0.97  # training accuracy from which a network knows its images
-GAP = 0.03  # training accuracy no more than this above the test's: it has not learned its images
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
 EPOCHS = 5  # fewest over which falls are looked for
 
-SYMPTOMS = ["training accuracy, %", "test loss, end ÷ minimum", "falls, points", "reads as"]
+SYMPTOMS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
 
 
 def symptoms(records: list[Record]) -> dict[str, str]:
@@ -41,9 +41,9 @@ def symptoms(records: list[Record]) -> dict[str, str]:
     """
     train, test, rise, fall = np.mean([_signs(record) for record in records], axis=0)
     signs = {
-        "knows its images while the test loss rises: overfits": train >= FITTED and rise > 1 + LOSS_TREND,
-        "test accuracy falls back again and again: learning rate still high": fall > FALL,
-        "no better on its own images: too short, or held back": train < FITTED and train - test < GAP,
+        "training accuracy near 100 %, test loss rising: overfitting": train >= FITTED and rise > 1 + LOSS_TREND,
+        "test accuracy keeps falling back: learning rate still high": fall > FALL,
+        "training accuracy close to test accuracy: underfitting": train < FITTED and train - test < GAP,
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
     return dict(zip(SYMPTOMS, [f"{100 * train:.1f}", f"{rise:.2f}", f"{100 * fall:.1f}", reading], strict=True))
@@ -109,7 +109,7 @@ def hypotheses_table(profile: str) -> pd.DataFrame:
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)
         cells = [_shown(claim) for claim in claims]
-        rows.append({"if it was": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
+        rows.append({"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
     return pd.DataFrame(rows)
 
 

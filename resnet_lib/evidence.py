@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from resnet_lib import causes, factorial, story
-from resnet_lib.causes import CELLS, FACTORS, PAPER, STORY, label
-from resnet_lib.claims import UNDECIDED, Claim, accuracy, between
+from resnet_lib import causes, factorial
+from resnet_lib.causes import CELLS, DROPS, FACTORS, HALF, PAPER, STORY, WAY, label
+from resnet_lib.claims import UNDECIDED, Claim, between
 from resnet_lib.factorial import Levels
-from resnet_lib.records import Record, find_runs, find_seeds
-from resnet_lib.stats import Estimate, Spread, spread, weighted_sum
+from resnet_lib.records import Record, find_runs
+from resnet_lib.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.story import NOT_YET
+
+BY_DROPS = [factor.name for factor in FACTORS].index(DROPS)
+SHARES = factorial.shapley(STORY, PAPER)  # weights of the cells of WAY
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The runs of the factorial at a budget, and some that tell how much seeds differ there."""
+    """The runs of the factorial at a budget."""
 
     records: dict[Levels, list[Record]]
-    repeats: list[Record]  # of one config, one a seed
 
-    @property
-    def is_complete(self) -> bool:
-        return all(self.records.values())
+    def have(self, levels: Iterable[Levels]) -> bool:
+        return all(self.records[one] for one in levels)
 
-    @property
-    def spread(self) -> Spread | None:
-        return spread([record.correct for record in self.repeats])
+    @cached_property
+    def spreads(self) -> dict[int, Spread | None]:
+        """How much seeds differ, from the cells that have several: by the level of DROPS, without which it is more."""
+        kinds: dict[int, list[list[np.ndarray]]] = {-1: [], 1: []}
+        for levels, records in self.records.items():
+            kinds[levels[BY_DROPS]].append([record.correct for record in records])
+        return {level: spread(*configs) for level, configs in kinds.items()}
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,19 @@ class Effect:
 
 
 def find_cells(epochs: int, profile: str) -> Cells:
-    """What is recorded of the factorial at a budget; seeds differ as those of the story's ResNet-20 of that length."""
+    """What is recorded of the factorial at a budget."""
     runs = find_runs(causes.labelled(epochs), profile)
-    told = [c for c in story.step("03_cifar_architecture").configs.values() if c.epochs == epochs]
-    repeats = [record for config in told for record in find_seeds(config.at(profile), profile)]
-    return Cells({levels: runs[label(levels)] for levels in CELLS}, repeats)
+    return Cells({levels: runs[label(levels)] for levels in CELLS})
 
 
-def weigh(weights: np.ndarray, cells: Cells, comparisons: int = 1) -> Estimate:
-    """The sum of weight times accuracy over all cells, paired by image."""
-    used = [(weight, levels) for weight, levels in zip(weights, CELLS, strict=True) if abs(weight) > 1e-12]
-    scores = [(weight, [record.correct for record in cells.records[levels]]) for weight, levels in used]
-    return weighted_sum(scores, comparisons, cells.spread)
+def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
+    """The sum of weight times accuracy over cells, paired by image."""
+    parts = [
+        (weight, [record.correct for record in cells.records[levels]], cells.spreads[levels[BY_DROPS]])
+        for levels, weight in weights.items()
+        if weight
+    ]
+    return weighted_sum(parts, comparisons, unit)
 
 
 def effects(cells: Cells) -> list[Effect]:
@@ -67,38 +75,37 @@ def effects(cells: Cells) -> list[Effect]:
         for which in group:
             name = " and ".join(FACTORS[f].name for f in which)
             change = "both, beyond each alone" if len(which) > 1 else FACTORS[which[0]].change
-            rows.append(Effect(name, change, weigh(factorial.effect(which, CELLS), cells, count)))
+            rows.append(Effect(name, change, weigh(factorial.effect(which, HALF), cells, count)))
         found += sorted(rows, key=lambda row: -abs(row.estimate.mean))
     return found
 
 
 def shares(cells: Cells) -> list[Effect]:
     """Each factor's Shapley share of the way from STORY to PAPER, the largest first; they add up to `gap`."""
-    found = factorial.shapley(STORY, PAPER, CELLS)
-    rows = []
-    for f, weights in found.items():
-        rows.append(Effect(FACTORS[f].name, FACTORS[f].change, weigh(weights, cells, len(found))))
-    return sorted(rows, key=lambda row: -row.estimate.mean)
+    found = [
+        Effect(FACTORS[f].name, FACTORS[f].change, weigh(weights, cells, len(SHARES))) for f, weights in SHARES.items()
+    ]
+    return sorted(found, key=lambda share: -share.estimate.mean)
 
 
 def gap(cells: Cells) -> Estimate:
-    """The whole way from STORY to PAPER, by the model of the factorial."""
-    return weigh(factorial.prediction(PAPER, CELLS) - factorial.prediction(STORY, CELLS), cells)
+    """The whole way from STORY to PAPER."""
+    return weigh({PAPER: 1.0, STORY: -1.0}, cells)
 
 
 def at(levels: Levels, cells: Cells) -> Estimate:
-    """The accuracy at any levels, run or not, by the model of the factorial."""
-    return weigh(factorial.prediction(levels, CELLS), cells)
+    """The accuracy in a cell."""
+    return weigh({levels: 1.0}, cells, unit="%")
 
 
 # --- as tables and sentences
 
 
 def cells_table(cells: Cells) -> pd.DataFrame:
-    """A row a cell, the most accurate first."""
+    """One row per cell, the most accurate first."""
     rows = []
     for levels, records in cells.records.items():
-        estimate = accuracy(records) if records else None
+        estimate = at(levels, cells) if records else None
         row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
         row["test accuracy, %"] = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else NOT_YET
         row["n"] = str(len(records))
@@ -107,7 +114,7 @@ def cells_table(cells: Cells) -> pd.DataFrame:
 
 
 def effects_table(cells: Cells) -> pd.DataFrame:
-    """A row an effect, as far as every cell is recorded."""
+    """One row per effect, once all of HALF is recorded."""
     return pd.DataFrame(
         [
             {
@@ -116,37 +123,52 @@ def effects_table(cells: Cells) -> pd.DataFrame:
                 "points": f"{100 * effect.estimate.mean:+.1f}",
                 "95 % interval": effect.estimate.interval,
             }
-            for effect in (effects(cells) if cells.is_complete else [])
+            for effect in (effects(cells) if cells.have(HALF) else [])
         ],
         columns=["factor", "change", "points", "95 % interval"],
     )
 
 
+def known(cells: Cells) -> str:
+    """What the intervals know of seeds, as a sentence."""
+    words = {-1: "without LR drops", 1: "with LR drops"}
+    parts = [
+        f"{100 * spread.sd:.2f} points {words[level]} ({spread.freedom} degrees of freedom)"
+        if spread
+        else f"unknown {words[level]}"
+        for level, spread in cells.spreads.items()
+    ]
+    return (
+        f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}. Where it is unknown, "
+        "intervals are over the test images alone, and nothing is decided."
+    )
+
+
 def conclusion(cells: Cells, profile: str, epochs: int) -> str:
-    """Which factor takes the largest share of the way from the story's settings to the paper's, as Markdown."""
+    """Which factor explains most of the gap between the story's settings and the paper's, as Markdown."""
     return "\n".join(f"- {claim}" for claim in verdicts(cells, profile, epochs))
 
 
 def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
-    text = f"At {epochs} epochs, {{}} takes the largest share of the way from the story's settings to the paper's"
-    if not cells.is_complete:
-        done = sum(map(bool, cells.records.values()))
-        return [Claim(text.format("one choice"), NOT_YET, f"{done} of {len(CELLS)} cells are recorded")]
+    gap_in_words = f"the gap between the story's and the paper's settings on ResNet-20 ({epochs} epochs)"
+    text = f"Which choice explains most of {gap_in_words}"
+    if not cells.have(WAY):
+        done = sum(bool(cells.records[levels]) for levels in WAY)
+        return [Claim(text, NOT_YET, f"{done} of {len(WAY)} cells are recorded")]
     if profile != "full":
-        return [Claim(text.format("one choice"), UNDECIDED)]
-    found, weights = shares(cells), factorial.shapley(STORY, PAPER, CELLS)
-    by_name = {FACTORS[f].name: weight for f, weight in weights.items()}
-    lead = weigh(by_name[found[0].name] - by_name[found[1].name], cells)
-    is_known = lead.seed_sd is not None  # without it, the seeds of single runs decide as much as what is asked
+        return [Claim(text, UNDECIDED)]
+    first, second, *_ = found = shares(cells)
+    by_name = {FACTORS[f].name: weights for f, weights in SHARES.items()}
+    lead = weigh({levels: by_name[first.name][levels] - by_name[second.name][levels] for levels in WAY}, cells)
+    is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
     judged = [
         Claim(
-            text.format(found[0].name),
-            "holds" if lead.low > 0 and is_known else UNDECIDED,
-            f"{found[0].estimate}, of {gap(cells)} in all",
+            f"{first.name} explains most of {gap_in_words}",
+            "holds" if is_largest else UNDECIDED,
+            f"{first.estimate}, of {gap(cells)} in all",
         )
     ]
     for share in found:
-        text = f"Mending {share.name} ({share.change}) helps on that way"
-        verdict = between(share.estimate, 0, 1) if is_known else UNDECIDED
-        judged.append(Claim(text, verdict, str(share.estimate)))
+        text = f"Changing {share.name} ({share.change}) raises the accuracy"
+        judged.append(Claim(text, between(share.estimate, 0, 1), str(share.estimate)))
     return judged

@@ -75,6 +75,11 @@ class Page:
         display(figure, metadata={"image/png": {"alt": caption}})
         display(Markdown(f"*{caption}*"))
 
+    def text(self, text: str) -> None:
+        """Show Markdown, and of what size the experiment was."""
+        display(Markdown(text))
+        self._say_profile()
+
     def table(self, table: pd.DataFrame) -> None:
         """Show a table, and of what size the experiment was."""
         display(HTML(table.to_html(index=False, border=0)))

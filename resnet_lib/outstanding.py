@@ -38,8 +38,8 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     expected = functools.cache(lambda kind: cost.expected(kind, bench))
     machine = bench["environment"]
     said = (
-        f"Hours on {machine['device_name']}, {machine['threads']} threads, from its benchmark below: each network at "
-        "the arithmetic rate of the most similar one measured there. `resnet-lab full --plan` measures yours."
+        f"Estimated for {machine['device_name']}, {machine['threads']} threads and nothing else running, from the "
+        "FLOP/s of the most similar network in the benchmark below. `resnet-lab full --plan` measures your machine."
     )
     return f"{markdown(table(lambda config: expected(cost.kind(config))))}\n\n{said}"
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from resnet_lib import paper_runs
 from resnet_lib.architecture import Architecture
-from resnet_lib.claims import SEED_MARGIN, UNDECIDED, Claim, Verdict, accuracy, best_epoch, better, between, decide
+from resnet_lib.claims import UNDECIDED, Claim, Verdict, accuracy, best_epoch, better, between, decide
 from resnet_lib.config import TRAIN_IMAGES
 from resnet_lib.paper import TABLE_6, Published
 from resnet_lib.records import Record, Runs
@@ -96,16 +96,16 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
 
 
 def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:
-    """Whether `a` ends with less training error than `b`: every run of it, and by SEED_MARGIN where they are few."""
+    """Whether `a` ends with less training error than `b`: every run of it than every run of `b`, if they are ENOUGH."""
 
     def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
         ends = [[training_error([record]) for record in records] for records in (first, second)]
-        margin = SEED_MARGIN if math.comb(len(first) + len(second), len(first)) < ENOUGH else 0
         verdict: Verdict = UNDECIDED
-        if max(ends[0]) < min(ends[1]) - margin:
-            verdict = "holds"
-        elif max(ends[1]) < min(ends[0]) - margin:
-            verdict = "does not hold"
+        if math.comb(len(first) + len(second), len(first)) >= ENOUGH:
+            if max(ends[0]) < min(ends[1]):
+                verdict = "holds"
+            elif max(ends[1]) < min(ends[0]):
+                verdict = "does not hold"
         shown = [f"{100 * training_error(records):.2f} %, n = {len(records)}" for records in (first, second)]
         return verdict, " against ".join(shown)
 

@@ -30,7 +30,7 @@ WIDTH = 7.2  # inches: the text width of a page
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
-LOG_RANGE = 20  # losses that span more than this factor are drawn on a logarithmic scale
+LOG_RANGE = 4  # losses that span more than this factor are drawn on a logarithmic scale
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 GREY = "0.35"
 
@@ -56,17 +56,18 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     handles, values, longest = [], [], 0
     for index, (label, records) in enumerate(runs.items()):
         if not records:
-            handles.append(Line2D([], [], linestyle="", label=f"{label}: {NOT_YET}"))
             continue
         epochs, table = _table(records, quantity)
         handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
         _mark_drops(axes, records[0], epochs, table.mean(axis=0), handles[-1].get_color())
         values.append(table)
         longest = max(longest, epochs[-1])
+    if lacking := sum(not records for records in runs.values()):
+        handles.append(Line2D([], [], linestyle="", label=f"{NOT_YET}: {lacking} of {len(runs)}"))
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
     if any(len(table) > 1 for table in values):
-        handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="from the lowest to the highest seed"))
+        handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
     if quantity == "test_acc" and values:
         _reference_lines(axes, _told(runs, profile) if references is None else references)
     elif values and _span(values) > LOG_RANGE:
@@ -173,7 +174,7 @@ def _told(runs: Runs, profile: str) -> dict[float, str]:
     told: dict[float, str] = {}
     for step in story.STEPS if profile != "smoke" else ():
         for label, records in runs.items():
-            if step.tells_of(label.removeprefix(step.label("")), records, profile):
+            if records and step.tells_of(label.removeprefix(step.label("")), records, profile):
                 told[step.claimed] = "story"
     return told
 

@@ -30,13 +30,13 @@ def sentence(runs: Runs) -> str:
     found = duplicates.known()
     whole = [record for records in runs.values() for record in _whole(records)]
     if found is None or not whole:
-        return f"Accuracy without the test images that are nearly training images: {NOT_YET}."
+        return f"Accuracy without near-duplicates of training images: {NOT_YET}."
     parts = [accuracies(record, found.test) for record in whole]
     changes = [100 * (without - with_them) for with_them, without, _ in parts]
     return (
-        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images are nearly a training image, by the correlation of "
-        f"their detail; leaving them out changes a run's accuracy by {np.mean(changes):+.2f} points (mean over "
-        f"{runs_in_words(len(changes))}, {min(changes):+.2f} to {max(changes):+.2f})."
+        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images are near-duplicates of a training image, by the "
+        f"correlation of their detail; leaving them out changes the accuracy by {np.mean(changes):+.2f} points (mean "
+        f"of {runs_in_words(len(changes))}, {min(changes):+.2f} to {max(changes):+.2f})."
     )
 
 

@@ -66,65 +66,72 @@ def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estim
 
 
 def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float, float | None]:
-    """Images, and seeds a side, that a difference as large as this one needs to be found with POWER.
+    """Images, and seeds per network, that a difference as large as this one needs to be found with POWER.
 
     Each as if it alone mattered: from the spread over images of the mean scores, and over seeds of the accuracies
-    (None: fewer than MIN_SEEDS, unknown). Infinite where there is no difference. Bool arrays [N], one a seed, as for
-    `paired_difference`.
+    (None: fewer than MIN_SEEDS, unknown); from 20 seeds on to the next twentieth. Infinite where there is no
+    difference. Bool arrays [N], one per seed, as for `paired_difference`.
     """
     first, second = _stack(a), _stack(b)
     scores = first.mean(axis=0) - second.mean(axis=0)
     known = min(len(first), len(second)) >= MIN_SEEDS
     if abs(scores.mean()) < ROUNDING:
         return float("inf"), float("inf") if known else None
-    needed = ((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2
-    variance = first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1) if known else None
-    return float(needed * scores.var()), None if variance is None else float(needed * variance)
+    images = ((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2 * scores.var()
+    if not known:
+        return float(images), None
+    variance = (first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1)) / scores.mean() ** 2
+    seeds = MIN_SEEDS
+    while seeds < (_student(2 * seeds - 2, TAIL) + _student(2 * seeds - 2, 1 - POWER)) ** 2 * variance:
+        seeds += max(1, seeds // 20)
+    return float(images), seeds
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How much runs differ that differ in their seed alone, known from runs like those in question."""
+    """How much runs differ that differ in their seed alone."""
 
     sd: float  # of their accuracies, 0 to 1
-    runs: int
+    freedom: int  # degrees of freedom that it was estimated with
 
 
-def spread(correct: Sequence[np.ndarray]) -> Spread | None:
-    """Of runs of one config, one bool array [N] a seed; None: fewer than MIN_SEEDS."""
-    return Spread(float(_stack(correct).mean(axis=1).std(ddof=1)), len(correct)) if len(correct) >= MIN_SEEDS else None
+def spread(*configs: Sequence[np.ndarray]) -> Spread | None:
+    """Over the seeds of configs that are taken to spread alike, each with one bool array [N] per seed.
+
+    Configs with fewer than MIN_SEEDS are left out; None where none is left.
+    """
+    accuracies = [_stack(correct).mean(axis=1) for correct in configs if len(correct) >= MIN_SEEDS]
+    freedom = sum(len(one) - 1 for one in accuracies)
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in accuracies)
+    return Spread((squares / freedom) ** 0.5, freedom) if accuracies else None
 
 
 def weighted_sum(
-    cells: Sequence[tuple[float, Sequence[np.ndarray]]], comparisons: int = 1, known: Spread | None = None
+    cells: Sequence[tuple[float, Sequence[np.ndarray], Spread | None]], comparisons: int = 1, unit: str = "points"
 ) -> Estimate:
-    """The sum of weight times accuracy over cells of a design, each with one bool array [N] a seed, paired by image.
+    """The sum of weight times accuracy over cells of a design, paired by image.
 
-    The interval is normal in the images and Student's in the seeds, whose spread is that of each cell or, where a cell
-    has fewer than MIN_SEEDS, the `known` one; without either it is over images alone. With several `comparisons` made,
-    it is as wide as it must be for all of theirs to hold together with 95 % (Bonferroni). `seeds` is that of the cell
-    with fewest. Raises ValueError if the cells were not evaluated on as many images.
+    A cell is its weight, one bool array [N] per seed, and how much seeds differ there. The interval is normal in the
+    images and Student's in the seeds, or over images alone where the spread of any cell is unknown. It is as wide as it
+    must be for all of so many `comparisons` to hold together with 95 % (Bonferroni). `seeds` is that of the cell with
+    fewest. Raises ValueError if the cells were not evaluated on as many images.
     """
-    groups = [(weight, _stack(correct)) for weight, correct in cells]
-    if len({group.shape[1] for _, group in groups}) != 1:
+    groups = [(weight, _stack(correct), spread) for weight, correct, spread in cells]
+    if len({group.shape[1] for _, group, _ in groups}) != 1:
         raise ValueError("cells that were not evaluated on as many images cannot be added")
-    tail, seeds = TAIL / comparisons, min(len(group) for _, group in groups)
-    scores = sum(weight * group.mean(axis=0) for weight, group in groups)
-    of_images = _normal(tail) ** 2 * scores.var() / len(scores)
-    of_seeds, seed_sd = 0.0, None
-    if seeds >= MIN_SEEDS:
-        variances = [weight**2 * group.mean(axis=1).var(ddof=1) for weight, group in groups]
-        parts = [
-            (variance / len(group), len(group) - 1) for variance, (_, group) in zip(variances, groups, strict=True)
-        ]
-        of_seeds, seed_sd = sum(part for part, _ in parts), sum(variances) ** 0.5
-        of_seeds *= _student(_freedom(parts), tail) ** 2
-    elif known:
-        of_seeds = known.sd**2 * sum(weight**2 / len(group) for weight, group in groups)
-        of_seeds *= _student(known.runs - 1, tail) ** 2
-        seed_sd = known.sd * sum(weight**2 for weight, _ in groups) ** 0.5
-    mean, half = float(scores.mean()), float((of_images + of_seeds) ** 0.5)
-    return Estimate(mean, mean - half, mean + half, seeds, None if seed_sd is None else float(seed_sd), "points")
+    tail = TAIL / comparisons
+    scores = sum(weight * group.mean(axis=0) for weight, group, _ in groups)
+    variance = _normal(tail) ** 2 * scores.var() / len(scores)
+    seed_sd = None
+    if all(spread for *_, spread in groups):
+        parts = dict.fromkeys((spread for *_, spread in groups), 0.0)  # cells of one spread err together
+        for weight, group, spread in groups:
+            parts[spread] += weight**2 * spread.sd**2 / len(group)
+        freedom = _freedom([(part, spread.freedom) for spread, part in parts.items()])
+        variance += sum(parts.values()) * _student(freedom, tail) ** 2
+        seed_sd = sum(weight**2 * spread.sd**2 for weight, _, spread in groups) ** 0.5
+    mean, half = float(scores.mean()), float(variance**0.5)
+    return Estimate(mean, mean - half, mean + half, min(len(group) for _, group, _ in groups), seed_sd, unit)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -56,13 +56,13 @@ STEPS = (
         "A hundred epochs",
         "What do 100 epochs, more weight decay and several learning-rate drops buy?",
         {
-            "no drop": PLAIN,
+            "no LR drop": PLAIN,
             "more weight decay": PLAIN.replace(weight_decay=5e-4),
-            "one drop": PLAIN.replace(milestones=(50,)),
-            "two drops": PLAIN.replace(milestones=(50, 75)),
-            "two drops, more weight decay": TUNED,
+            "one LR drop": PLAIN.replace(milestones=(50,)),
+            "two LR drops": PLAIN.replace(milestones=(50, 75)),
+            "two LR drops, more weight decay": TUNED,
         },
-        "two drops, more weight decay",
+        "two LR drops, more weight decay",
     ),
     Step(
         "03_cifar_architecture",

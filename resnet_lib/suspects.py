@@ -14,7 +14,7 @@ UNCHANGED = "nothing changed"
 
 ADDED: dict[str, dict[str, Any]] = {
     "crop and flip": {"crop": 4, "flip": True},
-    "two drops": {"milestones": (50, 75)},
+    "two LR drops": {"milestones": (50, 75)},
     "weight decay 1e-4": {"weight_decay": 1e-4},
     "learning rate 0.01": {"lr": 0.01},
     "PyTorch's initialisation": {"init": "torch"},
@@ -27,8 +27,8 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     "no crop": {"crop": 0},
     "no flip": {"flip": False},
     "neither crop nor flip": {"crop": 0, "flip": False},
-    "no drop": {"milestones": ()},
-    "one drop": {"milestones": (32_000,)},
+    "no LR drop": {"milestones": ()},
+    "one LR drop": {"milestones": (32_000,)},
     "weight decay 5e-4": {"weight_decay": 5e-4},
     "no weight decay": {"weight_decay": 0.0},
     "learning rate 0.01": {"lr": 0.01},

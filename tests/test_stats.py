@@ -7,7 +7,16 @@ import time
 import numpy as np
 import pytest
 
-from resnet_lib.stats import Estimate, _student, accuracy_interval, paired_difference, sample_size
+from resnet_lib.stats import (
+    Estimate,
+    Spread,
+    _student,
+    accuracy_interval,
+    paired_difference,
+    sample_size,
+    spread,
+    weighted_sum,
+)
 
 
 def simulate(rng, seeds, images, seed_sd, mean=0.8):
@@ -62,8 +71,51 @@ def test_seeds_needed_follow_from_their_spread_and_nothing_tells_equals_apart():
     images = np.arange(1_000)
     runs = {share: images < share * 1_000 for share in (0.79, 0.80, 0.81, 0.69, 0.70, 0.71)}
     _, seeds = sample_size([runs[s] for s in (0.79, 0.80, 0.81)], [runs[s] for s in (0.69, 0.70, 0.71)])
-    assert seeds == pytest.approx((1.96 + 0.8416) ** 2 * (2 * 0.01**2) / 0.1**2, rel=1e-3)
+    assert seeds == 3  # there is no spread to be had from fewer
     assert sample_size([runs[0.8]], [runs[0.8]]) == (float("inf"), None)
+
+
+@pytest.mark.parametrize("difference", [0.02, 0.006])
+def test_as_many_seeds_as_needed_find_the_difference_four_times_out_of_five(difference):
+    """Welch's test of accuracies alone, with the spread that the three seeds at hand have."""
+    images = np.arange(10_000)
+    a, b = ([images < 10_000 * (mean + luck) for luck in (-0.01, 0, 0.01)] for mean in (0.7 + difference, 0.7))
+    _, seeds = sample_size(a, b)
+    rng, trials = np.random.default_rng(0), 3_000
+    first, second = (rng.normal(mean, 0.01, (trials, seeds)) for mean in (difference, 0))
+    error = ((first.var(axis=1, ddof=1) + second.var(axis=1, ddof=1)) / seeds) ** 0.5
+    found = abs(first.mean(axis=1) - second.mean(axis=1)) / error > _student(2 * seeds - 2, 0.025)
+    assert 0.78 <= found.mean() <= 0.9
+
+
+def test_the_seeds_of_each_kind_widen_a_sum_by_their_own_spread():
+    """Cells of two kinds that spread by very different amounts, each known from three seeds elsewhere."""
+    rng, trials, missed = np.random.default_rng(0), 400, 0
+    for _ in range(trials):
+        sds = {"calm": 0.002, "restless": 0.03}
+        known = {kind: spread([images_right(0.8 + luck) for luck in rng.normal(0, sd, 3)]) for kind, sd in sds.items()}
+        cells = [
+            (weight, [images_right(0.8 + rng.normal(0, sds[kind]))], known[kind])
+            for weight, kind in ((0.5, "calm"), (0.5, "restless"), (-0.5, "calm"), (-0.5, "restless"))
+        ]
+        found = weighted_sum(cells)
+        missed += not found.low <= 0 <= found.high
+    assert missed / trials <= 0.065
+    alone = weighted_sum([(weight, correct, None) for weight, correct, _ in cells])
+    assert alone.seed_sd is None
+    assert alone.high - alone.low < found.high - found.low
+
+
+def images_right(share):
+    return np.arange(2_000) < 2_000 * share
+
+
+def test_the_spread_of_configs_that_spread_alike_is_pooled():
+    lucks = (-0.01, 0, 0.01), (-0.02, -0.01, 0, 0.01, 0.02)
+    three, five = ([images_right(0.8 + luck) for luck in some] for some in lucks)
+    assert spread(three) == Spread(pytest.approx(0.01), 2)
+    assert spread(three, five, [images_right(0.1)]) == Spread(pytest.approx(((2e-4 + 10e-4) / 6) ** 0.5, rel=0.02), 6)
+    assert spread(three[:2], []) is None
 
 
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.02), (5, 0.02), (5, 0.0)])
