@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,10 @@ def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
 def _peak_memory(model: str, rung: Rung) -> int | None:
     pipeline = Pipeline(model, rung)
     before = _memory("VmRSS", pipeline.device)
+    if pipeline.device.type == "cuda":  # in the first step cuDNN tries algorithms that it then does without
+        pipeline.steps(2)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     pipeline.steps(2)
     after = _memory("VmHWM", pipeline.device)
     return None if before is None or after is None else after - before
@@ -137,7 +142,7 @@ def _peak_memory(model: str, rung: Rung) -> int | None:
 def _memory(field: str, device: torch.device) -> int | None:
     """Bytes in use now (VmRSS) or at the peak (VmHWM)."""
     if device.type == "cuda":
-        return torch.cuda.memory_allocated() if field == "VmRSS" else torch.cuda.max_memory_allocated()
+        return torch.cuda.memory_allocated() if field == "VmRSS" else torch.cuda.max_memory_reserved()
     status = Path("/proc/self/status")
     found = re.search(rf"{field}:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return 1024 * int(found[1]) if found else None
@@ -158,16 +163,28 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
     found = {
         "depth": {depth: one(f"resnet{depth}") for depth in (20, 32, 44, 56, 110)},
         "batch size": {batch: one(batch=batch) for batch in (32, 64, 128, 256, 512, 1024)},
-        "concurrent runs": {n: concurrent(rung, n, say) for n in runs},
+        "concurrent runs": concurrent(rung, runs, say),
     }
     if choice.device == "cpu":
         found["threads"] = {n: one(rung=replace(rung, choice=replace(rung.choice, threads=n))) for n in counts}
     return {name: {str(key): value for key, value in row.items()} for name, row in found.items()}
 
 
-def concurrent(rung: Rung, runs: int, say: Say, seconds: float = 5.0) -> float:
+def concurrent(rung: Rung, counts: list[int], say: Say) -> dict[int, float]:
+    """Images/s of so many processes together, for each of the counts until one is too many for the device."""
+    found = {}
+    for runs in counts:
+        say(f"{runs} concurrent runs")
+        try:
+            found[runs] = side_by_side(rung, runs)
+        except (torch.OutOfMemoryError, BrokenBarrierError):
+            say(f"{runs} concurrent runs are too many for the memory of {rung.choice.device}")
+            break
+    return found
+
+
+def side_by_side(rung: Rung, runs: int, seconds: float = 5.0) -> float:
     """Images/s of several processes together, the CPU's threads shared out among them."""
-    say(f"{runs} concurrent runs")
     threads = max(1, rung.choice.threads // runs)
     rung = replace(rung, choice=replace(rung.choice, threads=threads))
     context = multiprocessing.get_context("spawn")
@@ -177,7 +194,11 @@ def concurrent(rung: Rung, runs: int, say: Say, seconds: float = 5.0) -> float:
 
 
 def _one_of_many(rung: Rung, barrier: Any, seconds: float) -> float:
-    pipeline = Pipeline("resnet20", rung)
-    pipeline.steps(1)
+    try:
+        pipeline = Pipeline("resnet20", rung)
+        pipeline.steps(1)
+    except BaseException:
+        barrier.abort()  # or the others would wait for this one for ever
+        raise
     barrier.wait()
     return pipeline.rate(seconds)

@@ -17,7 +17,7 @@ from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model
 from resnet_lib.loader import TrainBatches
 from resnet_lib.optimizer import make_optimizer
-from resnet_lib.update import Update
+from resnet_lib.update import Replay, Update
 
 STEPS = 3
 EVALUATION = 1 / 3  # of a training step's work: the forward pass alone
@@ -33,7 +33,7 @@ def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> 
     found = {}
     for config in {kind(config): None for config in configs}:
         say(f"measuring {config.model}, {config.precision}")
-        found[config] = images_per_second(config, replace(choice, compile=False, graph=False))
+        found[config] = images_per_second(config, replace(choice, compile=False))
     return found
 
 
@@ -42,7 +42,8 @@ def images_per_second(config: Config, choice: Choice) -> float:
     network = build_model(config)[0].to(device, memory_format=choice.memory_format).train()
     images = np.random.default_rng(0).integers(0, 256, (config.batch_size, 3, 32, 32), np.uint8)
     batches = TrainBatches(images, np.arange(len(images)) % 10, config, device, choice.memory_format)
-    update = Update(network, make_optimizer(network, config, choice), batches, config, choice)
+    kind_of_update = Replay if choice.graph else Update
+    update = kind_of_update(network, make_optimizer(network, config, choice), batches, config, choice)
     plan = next(batches.plans(0))
     update(plan)
     update.totals.read()  # which waits for the device

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._triton import has_triton
 
 from resnet_lib.config import Config, LabError
 
@@ -74,8 +77,12 @@ def choose(
     if device is not None and device not in available:
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available)}")
     device = device or available[0]
-    if config and config.precision == "tf32" and device != "cuda":
-        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU, and this run is on {device}: use fp32 or bf16")
+    if config and config.precision == "tf32" and not (device == "cuda" and torch.cuda.is_tf32_supported()):
+        raise DeviceError(
+            f"precision 'tf32' needs an NVIDIA GPU that has it, which {device} here is not: use fp32 or bf16"
+        )
+    if deterministic and device == "mps":
+        raise DeviceError("Apple's GPUs have no deterministic max-pool: leave --deterministic out, or use --device cpu")
     threads = threads or THREADS
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
     words = [f"{device}, {threads} threads" if device == "cpu" else device, because]
@@ -86,9 +93,15 @@ def choose(
 
 def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     """Whether to compile, and why."""
-    missing = "torch.compile is not for Apple's GPUs yet" if device == "mps" else ""
-    if not missing and not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+    missing = ""
+    if device == "mps":
+        missing = "torch.compile is not for Apple's GPUs yet"
+    elif not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
         missing = "there is no C++ compiler"
+    elif not Path(sysconfig.get_path("include"), "Python.h").exists():
+        missing = "Python's headers are not there (python3-dev)"
+    elif device == "cuda" and not has_triton():
+        missing = "Triton is not there"
     if asked is not None:
         if asked and missing:
             raise DeviceError(f"compilation is not possible: {missing}; leave --compile out")
@@ -107,4 +120,13 @@ def _available(name: str) -> bool:
 def _has_bf16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "mps" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # Where oneDNN is not built in, as in torch for Macs, neither is its question.
+    return device == "mps" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device or its libraries failed for lack of memory: only some say so by an exception of its own."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in said for words in ("out of memory", "can't allocate memory", "unable to find an engine")
+    )

@@ -63,7 +63,9 @@ def run(
         except Diverged as error:
             folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
             raise
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not device.out_of_memory(error):
+                raise
             reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
             raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16") from None
         result = {
@@ -103,8 +105,9 @@ def run_many(
 ) -> Iterator[tuple[Config, Record | Exception]]:
     """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
 
-    `executor` (any of concurrent.futures, so processes, threads or Dask's) runs them in parallel; without one they run
-    in turn. `choices` are for new runs, as in `run`.
+    `executor` (any of concurrent.futures, so processes, threads or Dask's; on a GPU not threads, for one process can
+    capture one graph at a time) runs them in parallel; without one they run in turn. `choices` are for new runs, as in
+    `run`.
     """
     work = list(zip(configs, choices or [None] * len(configs), strict=True))
     if executor is None:
@@ -120,7 +123,8 @@ def _outcome(config: Config, profile: str, choice: Choice | None) -> Record | Ex
     try:
         return run(config, profile, choice)
     except Exception as error:
-        return error
+        error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
+        return error.with_traceback(None)
 
 
 def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Record | Exception:

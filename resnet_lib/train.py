@@ -88,20 +88,22 @@ def fit(
             progress.begin(config.run_id, epochs, len(batches.images), seen, choice.why)
             while at.epoch < epochs:
                 train_epoch(update, at, config, progress, keeper.after_step)
-                trained = at.seconds
+                rate = update.totals.count.item() / at.seconds  # to read a total waits until the device has done it all
                 evaluation = evaluate(model, held_out, config)
                 keeper.refuse_divergence(evaluation)
-                row = row_of(at, update, evaluation, config, trained)
-                keeper.after_epoch(row)
+                row = row_of(at, update, evaluation, config, rate)
+                keeper.after_epoch(row)  # moves `at` to the next epoch, saves, and stops if a signal asked for it
                 progress.epoch(row)
             keeper.after_end()
     finally:
         progress.end()
-    return evaluation or evaluate(model, held_out, config), at
+    if evaluation is None:  # the run ended in an earlier session, before its result was written
+        evaluation = evaluate(model, held_out, config)
+    return evaluation, at
 
 
-def row_of(at: Position, update: Update, evaluation: Evaluation, config: Config, trained: float) -> Row:
-    """An epoch's row of the history; `trained` seconds of it were training."""
+def row_of(at: Position, update: Update, evaluation: Evaluation, config: Config, rate: float) -> Row:
+    """An epoch's row of the history; `rate` is that of training alone, in images/s."""
     loss, accuracy = update.totals.read()
     return {
         "epoch": at.epoch + 1,
@@ -113,5 +115,5 @@ def row_of(at: Position, update: Update, evaluation: Evaluation, config: Config,
         f"{config.held_out}_loss": evaluation.loss,
         f"{config.held_out}_accuracy": evaluation.accuracy,
         "seconds": round(at.seconds, 3),
-        "images_per_second": round(update.totals.count.item() / trained, 1),
+        "images_per_second": round(rate, 1),
     }

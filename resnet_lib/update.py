@@ -37,6 +37,8 @@ class Update:
         self.batches = batches
         self.config = config
         self.totals = RunningTotals(batches.images.device)
+        if choice.compile:
+            torch.compiler.reset()  # else the ninth shape of network in a process would run as it is, and not say so
         self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
         if choice.device == "cpu":  # it warns of a CUDA toolkit without a GPU, which no CPU run needs
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -73,8 +75,8 @@ class Replay(Update):
         """See "Whole-network capture" in PyTorch's notes on CUDA semantics for the order of these calls."""
         self.plan = plan.clone()
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
         with put_back(self):
+            side.wait_stream(torch.cuda.current_stream())  # here, so that it waits for what was kept, too
             with torch.cuda.stream(side):
                 for _ in range(WARMUP):
                     super().__call__(self.plan)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_peak_memory_of_bf16_is_below_that_of_fp32():
 
 def test_the_sweep_covers_what_it_names(small, monkeypatch):
     monkeypatch.setattr(bench, "rates", lambda model, rungs, repeats, say, batch: [{"images_per_second": [batch]}])
-    monkeypatch.setattr(bench, "concurrent", lambda rung, runs, say: 100.0 * runs)
+    monkeypatch.setattr(bench, "side_by_side", lambda rung, runs: 100.0 * runs)
     found = bench.sweep(CPU, lambda line: None)
     assert set(found) == {"depth", "batch size", "threads", "concurrent runs"}
     assert found["batch size"]["512"] == 512
@@ -98,4 +99,27 @@ def test_the_sweep_covers_what_it_names(small, monkeypatch):
 
 def test_runs_side_by_side_add_up():
     rung = next(rung for rung in bench.ladder(Choice("cpu", 2, True)) if rung.name == "channels_last")  # fp32
-    assert bench.concurrent(rung, 2, lambda line: None, seconds=0.01) > 0
+    assert bench.side_by_side(rung, 2, seconds=0.01) > 0
+
+
+def test_runs_that_do_not_fit_side_by_side_end_the_row_and_keep_what_was_found(monkeypatch):
+    def fits(rung, runs):
+        if runs > 2:
+            raise BrokenBarrierError
+        return 100.0 * runs
+
+    monkeypatch.setattr(bench, "side_by_side", fits)
+    lines = []
+    assert bench.concurrent(bench.ladder(CPU)[0], [1, 2, 4, 8], lines.append) == {1: 100, 2: 200}
+    assert lines[-1] == "4 concurrent runs are too many for the memory of cpu"
+
+
+def test_one_of_many_that_fails_leaves_no_other_waiting(monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(bench, "Pipeline", exhausted)
+    barrier = Barrier(2)
+    with pytest.raises(torch.OutOfMemoryError):
+        bench._one_of_many(bench.ladder(CPU)[0], barrier, 0.01)
+    assert barrier.broken

@@ -1,7 +1,9 @@
 """The loop, run for real on tiny sets: right to the last digit, the same every time, interrupted or not."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -469,10 +471,33 @@ def test_the_threads_of_one_run_are_not_those_of_the_next():
     before.activate()
 
 
-def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(),
+        RuntimeError("MPS backend out of memory (MPS allocated: 3.00 GB)"),
+        RuntimeError("FIND was unable to find an engine to execute this computation"),
+    ],
+    ids=["CUDA", "Metal", "cuDNN"],
+)
+def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monkeypatch, error):
     def exhausted(*arguments):
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(train, "fit", exhausted)
     with pytest.raises(DeviceError, match=r"too little memory for batches of 64 in resnet8: set a smaller batch_size"):
         experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
+
+
+def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, monkeypatch):
+    networks = []
+
+    def exhausted(model, *arguments):
+        networks.append(weakref.ref(model))
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(train, "fit", exhausted)
+    ((_, error),) = experiment.run_many([SYNTHETIC], "quick", [CPU])
+    assert isinstance(error, DeviceError)
+    gc.collect()
+    assert networks[0]() is None

@@ -14,9 +14,12 @@ from resnet_lib.schedule import lr_at
 from resnet_lib.update import Replay, Update, autocast, put_back
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
-CIFAR = Config(model="resnet8", width=8, train_images=120, batch_size=32, crop=4, flip=True, lr=0.05, milestones=(2, 4))
+# Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
+CIFAR = Config(
+    model="resnet8", width=8, train_images=120, batch_size=32, crop=4, flip=True, lr=2**-4, gamma=0.5, milestones=(2, 4)
+)
 IMAGENET = CIFAR.replace(model="resnet18", width=4, nesterov=True, label_smoothing=0.1, normalize="pixel")
-MUON = CIFAR.replace(muon_lr=0.03, nesterov=True)
+MUON = CIFAR.replace(muon_lr=2**-5, nesterov=True)
 STEPS = 20
 
 
@@ -126,7 +129,7 @@ def test_replayed_steps_equal_plain_ones_in_float64(doubles, tiny_dataset, compi
     choice = Choice("cuda", 1, True, compile=compile, graph=True)
     replayed = train(config, tiny_dataset, choice, Replay)
     for name, value in train(config, tiny_dataset, Choice("cuda", 1, True)).items():
-        torch.testing.assert_close(replayed[name], value, rtol=0, atol=1e-7)  # a graph's rate is a float32
+        torch.testing.assert_close(replayed[name], value, rtol=0, atol=1e-7)
 
 
 def test_bf16_is_used_where_it_is_said_and_only_there():
@@ -166,5 +169,5 @@ def test_a_machine_without_bf16_says_so(monkeypatch):
 
 
 def test_tf32_is_refused_where_there_is_none():
-    with pytest.raises(DeviceError, match="'tf32' is what NVIDIA GPUs have, not cpu"):
+    with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
         choose(Config(precision="tf32"), "cpu")
