@@ -26,7 +26,7 @@ help:  ## list the targets
 report: env  ## run what is missing and write the report: make report [PROFILE=smoke|quick|full]
 	@$(IN_ENV) resnet-lab report --profile $(PROFILE)
 
-full: env  ## the published results: hours on a GPU, weeks on a CPU; says how long first, and resumes
+full: env  ## the published results, weeks on a CPU: says how long first, and can be interrupted
 	@$(IN_ENV) resnet-lab full
 	@$(IN_ENV) resnet-lab report --profile full --no-train
 

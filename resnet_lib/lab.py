@@ -168,7 +168,7 @@ def write_index(profile: str) -> Path:
         outcomes=[outcome for outcome in found if outcome],
         table=tables.results(runs, profile).to_html(index=False, border=0),
         claims={step.title: claims.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
-        pictures=[f"img/{path.name}" for path in figures(profile, folder / "img")[: len(QUANTITIES)]],
+        pictures=[f"img/{path.name}" for path in figures(profile, folder / "img") if path.stem in QUANTITIES],
     )
 
 

@@ -30,7 +30,7 @@ WIDTH = 7.2  # inches: the text width of a page
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
-LOG_RANGE = 4  # losses that span more than this factor are drawn on a logarithmic scale
+LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 GREY = "0.35"
 
@@ -63,7 +63,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := sum(not records for records in runs.values()):
-        handles.append(Line2D([], [], linestyle="", label=f"{NOT_YET}: {lacking} of {len(runs)}"))
+        handles.append(Line2D([], [], linestyle="", label=f"{NOT_YET}: {lacking} of {len(runs)} configs"))
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
     if any(len(table) > 1 for table in values):

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_lib import agenda, bars, claims, evidence, figure6, paper_runs, paper_table, plots, purged, story, tables
+from resnet_lib.causes import WAY
 from resnet_lib.config import LabError
 from resnet_lib.files import read_json, write_atomic
 from resnet_lib.records import Runs, find_runs, reports_folder
@@ -19,18 +20,22 @@ BUDGETS = (10, 100)  # epochs of the factorial
 
 
 def figures(profile: str, folder: Path) -> list[Path]:
-    """Draw the report's figures into `folder` from the records of a profile.
+    """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
 
     First the curves of all runs of the story, then step by step, then the root cause and the paper's Figure 6.
     """
-    steps = story.runs(profile)
-    drawn: dict[str, Figure] = {}
+    steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
+    drawn: dict[str, Figure | None] = {}
     for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
-        drawn |= {f"{prefix}{quantity}": plots.curves(runs, quantity, profile) for quantity in QUANTITIES}
+        for quantity in QUANTITIES:
+            drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile) if any(runs.values()) else None
     for epochs in BUDGETS:
-        drawn[f"05_waterfall_{epochs}_epochs"] = bars.waterfall(evidence.find_cells(epochs, profile), profile)
-    drawn["06_figure6"] = figure6.draw(find_runs(paper_runs.configs(), profile), profile)
-    return [_saved(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+        cells = evidence.find_cells(epochs, profile)
+        drawn[f"05_waterfall_{epochs}_epochs"] = bars.waterfall(cells, profile) if cells.have(WAY) else None
+    drawn["06_figure6"] = figure6.draw(paper, profile) if any(paper.values()) else None
+    for name in (name for name, figure in drawn.items() if not figure):
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
+    return [_saved(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure]
 
 
 def bench_figures(folder: Path) -> list[Path]:

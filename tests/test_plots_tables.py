@@ -265,7 +265,7 @@ def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [list(line.get_xdata()) for line in ticks] == [[50, 75]]
     assert "story: 82 %" in texts(figure)
-    assert "not yet run: 4 of 5" in texts(figure)
+    assert "not yet run: 4 of 5 configs" in texts(figure)
     assert "profile" not in texts(figure)
     loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
@@ -284,7 +284,7 @@ def test_one_epoch_and_nothing_at_all_can_be_drawn(tmp_path):
     assert figure.axes[0].lines[0].get_marker() == "o"
     plots.save(figure, tmp_path / "one.png")
     empty = plots.curves({"none": []}, "test_acc", "full")
-    assert "not yet run: 1 of 1" in texts(empty)
+    assert "not yet run: 1 of 1 configs" in texts(empty)
     plots.save(empty, tmp_path / "none.png")
 
 
