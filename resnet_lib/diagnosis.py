@@ -58,7 +58,7 @@ def _signs(record: Record) -> tuple[float, float, float, float]:
 
 
 def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
-    """A row a change: its accuracy, against that of the first row, and its symptoms. All columns are text.
+    """One row per change: its accuracy, against that of the first row, and its symptoms. All columns are text.
 
     Intervals hold for all rows together. A change that a small profile cannot tell from the first row has none.
     """
@@ -80,7 +80,7 @@ def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
 
 
 def symptoms_table(runs: Runs) -> pd.DataFrame:
-    """A row a recorded run, the most accurate first: what its curves show."""
+    """One row per recorded run, the most accurate first: what its curves show."""
     found = {name: records for name, records in runs.items() if records}
     order = sorted(found, key=lambda name: -accuracy(found[name]).mean)
     rows = [
@@ -102,7 +102,7 @@ def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
 
 
 def hypotheses_table(profile: str) -> pd.DataFrame:
-    """A row a hypothesis: whether each of the story's observations holds there, and how many do."""
+    """One row per hypothesis: whether each of the story's observations holds there, and how many do."""
     heads = [f"{step.notebook[:2]}: {step.claimed:g} %" for step in STEPS]
     heads += ["01: test loss does not rise", "02: training loss still falls"]
     rows = []
@@ -136,7 +136,7 @@ def shown(profile: str) -> Runs:
 
 
 def field_guide_table(profile: str) -> pd.DataFrame:
-    """A row a public case: what was seen, what the thread found, and whether a run of ours stops there, too.
+    """One row per public case: what was seen, what the thread found, and whether a run of ours stops there, too.
 
     Threads are links in Markdown.
     """

@@ -52,7 +52,7 @@ def run(
         folder.start()
         state = checkpoint.newest(folder.checkpoint, show.note)
         if state:
-            if "config" not in state:
+            if "config" not in state:  # `save_last` has left the weights of a finished run, and nothing to go on from
                 raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
             folder.refuse_other(Config(**state["config"]), folder.checkpoint)
             choice = Choice(**state["choice"])

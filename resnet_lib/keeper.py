@@ -30,7 +30,7 @@ class Position:
 
     epoch: int = 0  # whole epochs done
     step: int = 0  # optimizer steps done, those of an unfinished epoch too
-    history: list[Row] = field(default_factory=list)  # a row an epoch done
+    history: list[Row] = field(default_factory=list)  # one row per finished epoch
     sessions: list[dict[str, Any]] = field(default_factory=list)  # a run may be resumed by other code or versions
     spent: float = 0.0  # seconds on the epoch under way, before this session
     began: float = field(default_factory=time.perf_counter)

@@ -124,7 +124,7 @@ def draw(count: int, epoch: int, config: Config) -> tuple[Tensor, Tensor, Tensor
     offsets = torch.randint(0, 2 * config.crop + 1, (2, count), generator=generator)
     mirrored = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
     if config.flip == "alternating":  # each image one way round, then the other (Jordan 2024, arXiv 2404.00498)
-        first = torch.rand(count, generator=generator.manual_seed(config.seed << 20)) < 0.5
+        first = torch.rand(count, generator=torch.Generator().manual_seed(config.seed << 20)) < 0.5
         mirrored = first if epoch % 2 == 0 else ~first
     return order, offsets[0], offsets[1], mirrored
 

@@ -1,4 +1,4 @@
-"""Metrics, kept as running totals on the device and read once an epoch."""
+"""Metrics, kept as running totals on the device and read once per epoch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RunningTotals:
         self.loss += loss.detach().to(self.loss.dtype) * len(labels)
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.count += len(labels)
-        self.finite += torch.isfinite(self.loss)  # a sum that is not finite stays so: the batches before the first bad
+        self.finite += torch.isfinite(self.loss)  # batches before the first bad one, for from there the sum stays bad
 
     def read(self) -> tuple[float, float]:
         """Mean loss (nats) and accuracy (0 to 1) over all images added."""

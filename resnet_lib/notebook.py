@@ -52,7 +52,7 @@ class Page:
             self.figure(plots.images(data.load(config), self.profile), caption)
 
     def run(self, configs: dict[str, Config]) -> dict[str, list[Record]]:
-        """The records of every config at this page's profile, one a seed; trained where missing, if this page may.
+        """The records of every config at this page's profile, one per seed; trained where missing, if this page may.
 
         A run that diverges has none, and the page says so.
         """
@@ -86,7 +86,7 @@ class Page:
         self._say_profile()
 
     def provenance(self, runs: dict[str, list[Record]]) -> None:
-        """Show where each number of the page comes from, a row a run."""
+        """Show where each number of the page comes from, one row per run."""
         rows = [
             {
                 "run": record.path.name,

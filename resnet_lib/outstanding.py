@@ -21,7 +21,7 @@ def missing() -> list[Config]:
 
 
 def table(rate: Callable[[Config], float]) -> pd.DataFrame:
-    """A row a part of the agenda, with the hours that its missing runs take one at a time; `rate` is in images/s."""
+    """One row per part of the agenda, with the hours of its missing runs, one at a time; `rate` is in images/s."""
     rows, total = [], 0.0
     for part in agenda.parts():
         lacking = [config for config in part.configs if _is_missing(config)]

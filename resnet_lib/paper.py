@@ -29,8 +29,8 @@ TABLE_6 = {
     "resnet110": Published(6.43, 1.7, mean=6.61),
 }
 
-# Test accuracy (%) that the write-up being reproduced tells, in whole % as it does. Of augmentation it tells nothing, nor
-# of how many runs each number stands for.
+# Test accuracy (%) that the write-up being reproduced tells, in whole % as it does. It tells nothing of augmentation,
+# nor of how many runs each number stands for.
 STORY = {
     "01_ten_epochs": 50.0,
     "02_hundred_epochs": 82.0,

@@ -22,7 +22,7 @@ ENOUGH = 40  # ways of dealing runs to two networks, from which on their complet
 
 
 def table(runs: Runs, profile: str) -> pd.DataFrame:
-    """A row a network: the error that the paper prints beside that of our last epoch. All columns are text."""
+    """One row per network: the error that the paper prints beside that of our last epoch. All columns are text."""
     rows = []
     for label, config in paper_runs.configs().items():
         records, config = runs.get(label, []), config.at(profile)

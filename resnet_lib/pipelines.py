@@ -34,7 +34,7 @@ class Rung:
     name: str
     choice: Choice
     in_memory: bool = True  # batches from tensors; else PIL transforms image by image, in workers
-    read_once: bool = True  # metrics once an epoch; else at every step
+    read_once: bool = True  # metrics once per epoch; else at every step
     fused: bool = True
     precision: str = "bf16"
 
@@ -50,7 +50,7 @@ def ladder(choice: Choice) -> list[Rung]:
         rungs.append(replace(rungs[-1], name=name, **changes))
 
     add("images in memory, crop and flip by batch", in_memory=True)
-    add("metrics read once an epoch", read_once=True)
+    add("metrics read once per epoch", read_once=True)
     if choice.channels_last:
         add("channels_last", choice=replace(plain, channels_last=True))
     add("bf16", precision="bf16")

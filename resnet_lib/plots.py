@@ -48,7 +48,7 @@ def on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 @on_paper
 def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure:
-    """One line a config, mean over seeds, with a band from the lowest to the highest seed.
+    """One line per config, mean over seeds, with a band over their range.
 
     `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
     """
@@ -103,7 +103,7 @@ def settling(runs: Runs) -> str:
 
 @on_paper
 def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
-    """Training images of a `data.Dataset`, one row a class, with how many of them there are."""
+    """Training images of a `data.Dataset`, one row per class, with how many of them there are."""
     side, gap = dataset.train_images.shape[-1], 3
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
     canvas = np.full((len(counts) * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)

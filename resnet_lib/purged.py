@@ -15,7 +15,7 @@ COLUMNS = ["run", "all, %", "without near-duplicates, %", "on near-duplicates al
 
 
 def table(runs: Runs) -> pd.DataFrame:
-    """A row a recorded run on the whole test set, means over seeds. All columns are text."""
+    """One row per recorded run on the whole test set, means over seeds. All columns are text."""
     found = duplicates.known()
     rows = []
     for label, records in runs.items() if found is not None else ():

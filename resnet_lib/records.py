@@ -2,7 +2,7 @@
 
 <reports>/<profile>/runs/<run id>/
     config.json       the whole Config
-    history.csv       a row an epoch, written anew as it ends
+    history.csv       one row per epoch, written anew as it ends
     result.json       final metrics, data hash, environment, hashes of the others; its presence means: finished
     predictions.npz   class (uint8), confidence (float16) and label (uint8) of every evaluated image
     diverged.json     instead of the last two: where a loss became no number

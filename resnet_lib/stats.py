@@ -45,7 +45,7 @@ class Estimate:
 
 
 def accuracy_interval(correct: Sequence[np.ndarray]) -> Estimate:
-    """Accuracy of a network, from one bool array [N] a seed: which of the N images it got right.
+    """Accuracy of a network, from one bool array [N] per seed: which of the N images it got right.
 
     95 % bootstrap interval over seeds and images with MIN_SEEDS seeds or more, else over images alone. Where every
     run is right (or wrong) on every image, the interval has no width: the bootstrap cannot see what never occurred.
@@ -55,7 +55,7 @@ def accuracy_interval(correct: Sequence[np.ndarray]) -> Estimate:
 
 
 def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estimate:
-    """Accuracy of `a` less that of `b`, paired by image; one bool array [N] a seed, seeds need not match.
+    """Accuracy of `a` less that of `b`, paired by image; one bool array [N] per seed, seeds need not match.
 
     `seeds` is that of the side with fewer. Raises ValueError if the two were not evaluated on as many images.
     """
@@ -156,7 +156,7 @@ def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str) -> Estimate:
     seeds = min(len(group) for _, group in groups)
     mean = float(sum(weight * group.mean() for weight, group in groups))
     with_seeds = seeds >= MIN_SEEDS
-    if not with_seeds:  # one score an image says all
+    if not with_seeds:  # one score per image says all
         groups = [(1.0, sum(weight * group.mean(axis=0, keepdims=True) for weight, group in groups))]
     patterns, counts = _patterns(np.concatenate([group for _, group in groups]))
     shares = rng.multinomial(images, counts / images, REPLICATES) / images - counts / images  # about their mean, 0

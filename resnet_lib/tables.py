@@ -18,7 +18,7 @@ from resnet_lib.story import missing, stamp
 
 
 def results(steps: dict[str, Runs], profile: str) -> pd.DataFrame:
-    """A row a run of the story: what was told beside what was measured, at the last epoch. All columns are text."""
+    """One row per run of the story: what was told beside what was measured, at the last epoch. All columns are text."""
     rows = []
     for name, runs in steps.items():
         step = story.step(name)
@@ -79,7 +79,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def ladder(bench: dict[str, Any]) -> pd.DataFrame:
-    """A row a pipeline, each with the improvements of those above it."""
+    """One row per pipeline, each with the improvements of those above it."""
     rows, before = [], None
     for rung in bench["networks"]["resnet20"]:
         rates = np.array(rung["images_per_second"])
@@ -99,7 +99,7 @@ def ladder(bench: dict[str, Any]) -> pd.DataFrame:
 
 
 def networks(bench: dict[str, Any]) -> pd.DataFrame:
-    """A row a network: the conventional pipeline and ours, and how much of the machine's matrix rate ours reaches."""
+    """One row per network: the conventional pipeline and ours, and ours as a share of the machine's matrix rate."""
     rows = []
     for model, rungs in bench["networks"].items():
         first, last = (np.array(rungs[i]["images_per_second"]) for i in (0, -1))
@@ -120,7 +120,7 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
 
 
 def bench_facts(bench: dict[str, Any]) -> list[str]:
-    """What else was measured, a sentence each."""
+    """What else was measured, one sentence each."""
     machine, limits, last = bench["environment"], bench["ceiling"], bench["networks"]["resnet20"][-1]
     rate = float(np.median(last["images_per_second"]))
     facts = [
@@ -143,7 +143,7 @@ def bench_facts(bench: dict[str, Any]) -> list[str]:
 
 
 def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float) -> pd.DataFrame:
-    """A row a run on the benchmark's machine: when it reached `target` (%), in units of a conventional epoch there."""
+    """One row per run on the benchmark's machine: when it reached `target` (%), in conventional epochs there."""
     epoch = TRAIN_IMAGES["all"] / np.median(bench["networks"]["resnet20"][0]["images_per_second"])
     rows = []
     for record in records:
@@ -197,7 +197,7 @@ def bench_markdown(benches: list[dict[str, Any]]) -> str:
 
 
 def sweep(found: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """A row a setting that was varied, with the rate at each of its values."""
+    """One row per setting that was varied, with the rate at each of its values."""
     rows = [
         {"varied": name, "images/s": ", ".join(f"{value}: {rate:,.0f}" for value, rate in row.items())}
         for name, row in found.items()
