@@ -32,7 +32,8 @@ def ladder(bench: dict[str, Any]) -> Figure:
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     machine = bench["environment"]
-    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.3 * max(map(np.max, rates))))
+    said = f"Training images/s (ResNet-20, batch {bench['batch_size']}), median and range of {len(rates[0])} repeats"
+    axes.set(xlabel=said, xlim=(0, 1.3 * max(map(np.max, rates))))
     axes.set_title(f"{machine['device_name']}, {machine['threads']} threads", loc="left")
     return figure
 
@@ -50,7 +51,7 @@ def waterfall(cells: Cells, profile: str) -> Figure:
     names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
     level = 0.0
     for place, found in enumerate(
-        [evidence.at(STORY, cells), *(s.estimate for s in shares), evidence.at(PAPER, cells)]
+        [evidence.accuracy_in(STORY, cells), *(s.estimate for s in shares), evidence.accuracy_in(PAPER, cells)]
     ):
         mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
         is_end = place in (0, len(shares) + 1)

@@ -93,7 +93,7 @@ def gap(cells: Cells) -> Estimate:
     return weigh({PAPER: 1.0, STORY: -1.0}, cells)
 
 
-def at(levels: Levels, cells: Cells) -> Estimate:
+def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
     """The accuracy in a cell."""
     return weigh({levels: 1.0}, cells, unit="%")
 
@@ -105,7 +105,7 @@ def cells_table(cells: Cells) -> pd.DataFrame:
     """One row per cell, the most accurate first."""
     rows = []
     for levels, records in cells.records.items():
-        estimate = at(levels, cells) if records else None
+        estimate = accuracy_in(levels, cells) if records else None
         row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
         row["test accuracy, %"] = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else NOT_YET
         row["n"] = str(len(records))

@@ -18,14 +18,14 @@ class Case:
     thread: str
     saw: str
     cause: str = ""
-    at: float = 0.0  # the accuracy in % that they saw on CIFAR-10, where a run of ours is set beside it
+    reported: float = 0.0  # the accuracy in % that they saw on CIFAR-10, where a run of ours is set beside it
     config: Config | None = None  # that run
     what: str = ""  # the same in words
 
     @property
     def plateau(self) -> tuple[float, float]:
         """What counts as the same accuracy, in %."""
-        return self.at - SAME, self.at + SAME
+        return self.reported - SAME, self.reported + SAME
 
     @property
     def url(self) -> str:

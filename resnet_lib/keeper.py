@@ -61,18 +61,20 @@ class Keeper:
         signals: StopSignals,
         state: dict[str, Any] | None = None,
     ) -> None:
-        """Go on from a saved `state` where there is one: network, optimizer, totals, history, and `at`, where it is."""
+        """Go on from a saved `state` where there is one: network, optimizer, totals, history and position."""
         self.run = run
         self.update = update
         self.choice = choice
         self.progress = progress
         self.signals = signals
-        self.at = self.put_back(state) if state else Position()
-        self.at.sessions.append({"from_step": self.at.step, "commit": commit(), "torch": str(torch.__version__)})
-        self.saved_step = self.at.step
+        self.position = self.put_back(state) if state else Position()
+        self.position.sessions.append(
+            {"from_step": self.position.step, "commit": commit(), "torch": str(torch.__version__)}
+        )
+        self.saved_step = self.position.step
         self.last_try = time.monotonic()
-        run.write_history(self.at.history)  # whatever a crash left there
-        self.at.start_clock(self.at.spent)
+        run.write_history(self.position.history)  # whatever a crash left there
+        self.position.start_clock(self.position.spent)
 
     def put_back(self, state: dict[str, Any]) -> Position:
         self.update.model.load_state_dict(state["model"])
@@ -86,11 +88,11 @@ class Keeper:
         return {
             "config": self.run.config.model_dump(mode="json"),
             "choice": self.choice.as_dict(),
-            "epoch": self.at.epoch,
-            "step": self.at.step,
-            "history": self.at.history,
-            "sessions": self.at.sessions,
-            "spent": self.at.seconds,
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "history": self.position.history,
+            "sessions": self.position.sessions,
+            "spent": self.position.seconds,
             "totals": self.update.totals.tensors,
             "model": self.update.model.state_dict(),
             "optimizer": self.update.optimizer.state_dict(),
@@ -98,7 +100,7 @@ class Keeper:
 
     def save(self) -> None:
         checkpoint.save(self.run.checkpoint, self.state())
-        self.saved_step = self.at.step
+        self.saved_step = self.position.step
 
     def try_save(self) -> None:
         """A failure is told and leaves the last saved state: a full disk may be mended while training goes on."""
@@ -115,42 +117,42 @@ class Keeper:
         self.stop_if_asked()
 
     def after_epoch(self, row: Row) -> None:
-        self.at.end_epoch(row)
+        self.position.end_epoch(row)
         self.update.totals.reset()
         self.try_save()
         try:
-            self.run.write_history(self.at.history)
+            self.run.write_history(self.position.history)
         except OSError as error:  # the checkpoint has it too
             self.progress.note(f"the history of {self.run.path} could not be written ({error}): tried again next epoch")
         self.stop_if_asked()
-        self.at.start_clock()
+        self.position.start_clock()
 
     def after_end(self) -> None:
         """The last state has to be on disk: the weights are part of a result. Raises OSError if that cannot be."""
-        if self.saved_step < self.at.step:
+        if self.saved_step < self.position.step:
             self.save()
 
     def stop_if_asked(self) -> None:
         if self.signals.asked:
             raise Stopped(
-                f"stopped by {self.signals.asked} at step {self.at.step:,} of {self.run.config.total_steps():,}; "
+                f"stopped by {self.signals.asked} at step {self.position.step:,} of {self.run.config.total_steps():,}; "
                 f"the same command goes on from step {self.saved_step:,}"
             )
 
     def refuse_divergence(self, evaluation: Evaluation | None = None) -> None:
         """Raises Diverged if a training loss of this epoch, or that of its evaluation, is not finite."""
-        config, at, batches = self.run.config, self.at, self.update.batches
-        first = at.epoch * len(batches)
+        config, position, batches = self.run.config, self.position, self.update.batches
+        first = position.epoch * len(batches)
         finite = self.update.totals.finite.item()
-        if first + finite < at.step:
+        if first + finite < position.step:
             kind, step = "training", first + finite + 1
         elif evaluation and not math.isfinite(evaluation.loss):
-            kind, step = config.held_out, at.step
+            kind, step = config.held_out, position.step
         else:
             return
         lr = lr_at(step - 1, config)
         raise Diverged(
-            f"{config.run_id}: the {kind} loss is no longer a number at step {step:,} (epoch {at.epoch + 1}, batch "
-            f"{step - first} of {len(batches)}, lr {lr:g}); try a smaller lr or a warmup",
-            {"loss": kind, "step": step, "epoch": at.epoch + 1, "batch": step - first, "lr": lr},
+            f"{config.run_id}: the {kind} loss is no longer a number at step {step:,} (epoch {position.epoch + 1}, "
+            f"batch {step - first} of {len(batches)}, lr {lr:g}); try a smaller lr or a warmup",
+            {"loss": kind, "step": step, "epoch": position.epoch + 1, "batch": step - first, "lr": lr},
         )

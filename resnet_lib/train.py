@@ -26,20 +26,20 @@ from resnet_lib.update import Replay, Update, autocast
 
 
 def train_epoch(
-    update: Update, at: Position, config: Config, progress: Quiet, after_step: Callable[[], None] = lambda: None
+    update: Update, position: Position, config: Config, progress: Quiet, after_step: Callable[[], None] = lambda: None
 ) -> None:
-    """Train from `at` to the end of its epoch, or to the config's last step, moving `at` along.
+    """Train from `position` to the end of its epoch, or to the config's last step, counting its steps.
 
     `update.totals` then holds what was seen in the epoch, by the model as it was when it saw it.
     """
     update.model.train()
-    done = at.step - at.epoch * len(update.batches)
-    for plan in islice(update.batches.plans(at.epoch), done, None):
-        if at.step == config.total_steps():
+    done = position.step - position.epoch * len(update.batches)
+    for plan in islice(update.batches.plans(position.epoch), done, None):
+        if position.step == config.total_steps():
             break
-        set_lr(update.optimizer, lr_at(at.step, config))
+        set_lr(update.optimizer, lr_at(position.step, config))
         update(plan)
-        at.step += 1
+        position.step += 1
         progress.step(plan.shape[1])
         after_step()
 
@@ -83,37 +83,38 @@ def fit(
     try:
         with StopSignals() as signals:
             keeper = Keeper(run, update, choice, progress, signals, state)
-            at = keeper.at
-            seen = at.epoch * len(batches.images) + update.totals.count.item()
+            position = keeper.position
+            seen = position.epoch * len(batches.images) + update.totals.count.item()
             progress.begin(config.run_id, epochs, len(batches.images), seen, choice.why)
-            while at.epoch < epochs:
-                train_epoch(update, at, config, progress, keeper.after_step)
-                rate = update.totals.count.item() / at.seconds  # to read a total waits until the device has done it all
+            while position.epoch < epochs:
+                train_epoch(update, position, config, progress, keeper.after_step)
+                images = update.totals.count.item()  # to read it waits until the device has trained on them all
+                rate = images / position.seconds
                 evaluation = evaluate(model, held_out, config)
                 keeper.refuse_divergence(evaluation)
-                row = row_of(at, update, evaluation, config, rate)
-                keeper.after_epoch(row)  # moves `at` to the next epoch, saves, and stops if a signal asked for it
+                row = row_of(position, update, evaluation, config, rate)
+                keeper.after_epoch(row)  # counts the epoch in `position`, saves, and stops if a signal asked for it
                 progress.epoch(row)
             keeper.after_end()
     finally:
         progress.end()
     if evaluation is None:  # the run ended in an earlier session, before its result was written
         evaluation = evaluate(model, held_out, config)
-    return evaluation, at
+    return evaluation, position
 
 
-def row_of(at: Position, update: Update, evaluation: Evaluation, config: Config, rate: float) -> Row:
+def row_of(position: Position, update: Update, evaluation: Evaluation, config: Config, rate: float) -> Row:
     """An epoch's row of the history; `rate` is that of training alone, in images/s."""
     loss, accuracy = update.totals.read()
     return {
-        "epoch": at.epoch + 1,
-        "step": at.step,
-        "lr": lr_at(at.step - 1, config),
-        "drops": drops_before(at.step - 1, config),
+        "epoch": position.epoch + 1,
+        "step": position.step,
+        "lr": lr_at(position.step - 1, config),
+        "drops": drops_before(position.step - 1, config),
         "train_loss": loss,
         "train_accuracy": accuracy,
         f"{config.held_out}_loss": evaluation.loss,
         f"{config.held_out}_accuracy": evaluation.accuracy,
-        "seconds": round(at.seconds, 3),
+        "seconds": round(position.seconds, 3),
         "images_per_second": round(rate, 1),
     }

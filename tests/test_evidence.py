@@ -50,8 +50,8 @@ def test_effects_and_shares_are_those_put_in(cells):
     found = evidence.shares(cells)
     assert [share.name for share in found] == ["augmentation", "LR drops", "weight decay"]
     assert sum(share.estimate.mean for share in found) == pytest.approx(evidence.gap(cells).mean)
-    assert evidence.at(STORY, cells).mean == pytest.approx(0.7 + GAINS @ STORY, abs=1e-3)
-    assert evidence.at(PAPER, cells).mean == pytest.approx(0.7 + GAINS @ PAPER, abs=1e-3)
+    assert evidence.accuracy_in(STORY, cells).mean == pytest.approx(0.7 + GAINS @ STORY, abs=1e-3)
+    assert evidence.accuracy_in(PAPER, cells).mean == pytest.approx(0.7 + GAINS @ PAPER, abs=1e-3)
 
 
 def test_intervals_of_many_comparisons_are_wider(cells):
@@ -113,9 +113,9 @@ def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     axes = bars.waterfall(cells, "full").axes[0]
     bars_drawn = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
     assert len(bars_drawn) == 3
-    assert bars_drawn[0][0] == pytest.approx(100 * evidence.at(STORY, cells).mean)
+    assert bars_drawn[0][0] == pytest.approx(100 * evidence.accuracy_in(STORY, cells).mean)
     assert [left for left, _ in bars_drawn[1:]] == pytest.approx([right for _, right in bars_drawn[:-1]])
-    assert bars_drawn[-1][1] == pytest.approx(100 * evidence.at(PAPER, cells).mean)
+    assert bars_drawn[-1][1] == pytest.approx(100 * evidence.accuracy_in(PAPER, cells).mean)
     assert "81.0 %" in [text.get_text() for text in axes.texts]
 
 
