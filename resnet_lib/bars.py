@@ -32,9 +32,9 @@ def ladder(bench: dict[str, Any]) -> Figure:
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     machine = bench["environment"]
-    said = f"Training images/s (ResNet-20, batch {bench['batch_size']}), median and range of {len(rates[0])} repeats"
-    axes.set(xlabel=said, xlim=(0, 1.3 * max(map(np.max, rates))))
-    axes.set_title(f"{machine['device_name']}, {machine['threads']} threads", loc="left")
+    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.3 * max(map(np.max, rates))))
+    title = f"{machine['device_name']}, {machine['threads']} threads; median and range of {len(rates[0])} repeats"
+    axes.set_title(title, loc="left")
     return figure
 
 
