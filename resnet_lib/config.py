@@ -187,6 +187,10 @@ class Config(BaseModel):
     def total_steps(self) -> int:
         return self.iterations or self.epochs * self.steps_per_epoch()
 
+    def total_epochs(self) -> int:
+        """Passes over the training images; the last one may end early."""
+        return math.ceil(self.total_steps() / self.steps_per_epoch())
+
     def milestone_steps(self) -> tuple[int, ...]:
         """The steps from which each further drop applies."""
         unit = 1 if self.iterations else self.steps_per_epoch()

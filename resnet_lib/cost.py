@@ -88,7 +88,7 @@ def bf16_rungs(bench: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def seconds(config: Config, rate: float) -> float:
     """Of a whole run with its evaluations, at so many images/s."""
-    epochs = -(-config.total_steps() // config.steps_per_epoch())
+    epochs = config.total_epochs()
     images = config.total_steps() * config.batch_size
     evaluated = epochs * (config.test_images or TEST_IMAGES[config.split]) * EVALUATION
     return (min(images, epochs * (config.train_images or TRAIN_IMAGES[config.split])) + evaluated) / rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def synthetic(config: Config) -> Dataset:
 
 def _draw(first: int, count: int, stream: int) -> np.ndarray:
     """Images first to first + count of a stream, uint8 [count, 3, 32, 32]; first is a multiple of BLOCK."""
-    blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
+    blocks = range(first // BLOCK, math.ceil((first + count) / BLOCK))
     return np.concatenate([_draw_block(block, stream) for block in blocks])[:count]
 
 

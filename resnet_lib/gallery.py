@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import Any
 
@@ -24,7 +25,7 @@ def pairs(dataset: Any, found: Pairs, columns: int = 12, rows: int = 3) -> Figur
     shown = chosen[np.argsort(-chosen.correlation, kind="stable")[ranks]]
     side = dataset.test_images.shape[-1]
     width, height = side + GAP, 2 * side + LINE
-    lines = max(1, -(-len(shown) // columns))
+    lines = max(1, math.ceil(len(shown) / columns))
     canvas = np.full((lines * height, columns * width - GAP, 3), 255, np.uint8)
     figure, axes = new_figure(0.7 + lines * 1.3)
     for place in range(len(shown)):

@@ -48,8 +48,8 @@ def entry(path: Path) -> Entry:
             return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config)
         if where := read_diverged(path):
             return Entry(path, "diverged", f"at {where}", config)
-        epochs = -(-config.total_steps() // config.steps_per_epoch())
-        return Entry(path, "unfinished", f"{len(RunFolder(path, config).rows())} of {epochs} epochs", config)
+        done = len(RunFolder(path, config).rows())
+        return Entry(path, "unfinished", f"{done} of {config.total_epochs()} epochs", config)
     except (LabError, OSError, ValueError) as error:
         return Entry(path, "damaged", str(error))
 

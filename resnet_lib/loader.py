@@ -6,6 +6,7 @@ run was interrupted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -72,7 +73,7 @@ class TrainBatches:
         self.labels = torch.from_numpy(labels).to(device)
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.config.batch_size)
+        return math.ceil(len(self.images) / self.config.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, every image once; the last batch may be smaller."""

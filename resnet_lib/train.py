@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -78,7 +77,7 @@ def fit(
     optimizer = make_optimizer(model, config, choice)
     update = (Replay if choice.graph else Update)(model, optimizer, batches, config, choice)
 
-    epochs = math.ceil(config.total_steps() / len(batches))
+    epochs = config.total_epochs()
     evaluation = None
     try:
         with StopSignals() as signals:
