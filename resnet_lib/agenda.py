@@ -25,6 +25,7 @@ def parts() -> list[Part]:
     ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
     augmented = architecture["ResNet-20, 100 epochs"].replace(crop=4, flip=True)
     paper = paper_runs.configs()
+    plateaus = list(field_guide.configs().values())
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
@@ -40,7 +41,8 @@ def parts() -> list[Part]:
         Part("05, the story's settings changed one by one", seeded(suspects.one_at_a_time().values(), [first])),
         Part("05, the paper's choices left out one by one", seeded(suspects.leave_one_out().values(), [first])),
         Part("05, accounts of the whole story", seeded(suspects.accounts(), [first])),
-        Part("05, other people's plateaus", seeded(field_guide.configs().values(), [first])),
+        Part("05, other people's plateaus", seeded(plateaus, [first])),
+        Part("05, accounts and plateaus, other seeds", seeded([*suspects.accounts(), *plateaus], others)),
     ]
     seen: set[str] = set()
     return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ import torch
 from resnet_lib import train
 from resnet_lib.config import Config
 from resnet_lib.cost import flops_per_image
-from resnet_lib.device import Choice
+from resnet_lib.device import Choice, out_of_memory
 from resnet_lib.loader import EvaluationBatches
 from resnet_lib.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
 from resnet_lib.provenance import environment
@@ -177,7 +178,9 @@ def concurrent(rung: Rung, counts: list[int], say: Say) -> dict[int, float]:
         say(f"{runs} concurrent runs")
         try:
             found[runs] = side_by_side(rung, runs)
-        except (torch.OutOfMemoryError, BrokenBarrierError):
+        except (RuntimeError, BrokenProcessPool) as error:  # the system ends a process that takes too much memory, too
+            if not isinstance(error, BrokenProcessPool) and not out_of_memory(error):
+                raise
             say(f"{runs} concurrent runs are too many for the memory of {rung.choice.device}")
             break
     return found
@@ -190,7 +193,11 @@ def side_by_side(rung: Rung, runs: int, seconds: float = 5.0) -> float:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(runs, context) as pool:
         barrier = manager.Barrier(runs)
-        return sum(pool.map(_one_of_many, [rung] * runs, [barrier] * runs, [seconds] * runs))
+        all_of_them = [pool.submit(_one_of_many, rung, barrier, seconds) for _ in range(runs)]
+        for one in all_of_them:  # what went wrong in one is told, not that the others could not wait for it
+            if (error := one.exception()) and not isinstance(error, BrokenBarrierError):
+                raise error
+        return sum(one.result() for one in all_of_them)
 
 
 def _one_of_many(rung: Rung, barrier: Any, seconds: float) -> float:

@@ -165,8 +165,8 @@ def needs(a: list[Record], b: list[Record]) -> str:
     images, seeds = sample_size([record.correct for record in a], [record.correct for record in b])
     if math.isinf(images):
         return "no number of images would tell them apart"
-    runs = "" if seeds is None else f" and {seeds:,} seeds per network"
-    return f"to be found, a difference of this size needs {max(1, math.ceil(images)):,} images{runs}"
+    runs = "" if seeds is None else f" and at least {seeds:,} seeds per network"
+    return f"to be found, a difference of this size needs at least {max(1, math.ceil(images)):,} images{runs}"
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:

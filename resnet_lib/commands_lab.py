@@ -61,7 +61,7 @@ def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all
 def duplicates(
     figure: Annotated[Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file")] = None,
 ) -> None:
-    """Find the test images that are nearly training images, so that accuracy can be shown without them."""
+    """Find the test images that are near-duplicates of training images, so that accuracy can be shown without them."""
     from resnet_lib import data, duplicates
 
     with err.status("starting") as status:

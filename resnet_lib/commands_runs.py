@@ -63,7 +63,7 @@ def verify(context: typer.Context) -> None:
 
 @app.command()
 def resume(context: typer.Context, data: DataFolder = None) -> None:
-    """Finish every unfinished run, in turn, with the choices it began with; goes on after a failure, and tells."""
+    """Finish every unfinished run, with the choices it began with; continues after a failure and reports it."""
     from resnet_lib import experiment, ledger
 
     use_data(data)

@@ -56,7 +56,7 @@ class LabError(Exception):
 
 
 class ConfigError(LabError):
-    """A value that is not valid; the message names the field, the value and what is."""
+    """A value that is not valid; the message names the field, the value and what is valid."""
 
 
 class Config(BaseModel):

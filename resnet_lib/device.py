@@ -78,9 +78,7 @@ def choose(
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available)}")
     device = device or available[0]
     if config and config.precision == "tf32" and not (device == "cuda" and torch.cuda.is_tf32_supported()):
-        raise DeviceError(
-            f"precision 'tf32' needs an NVIDIA GPU that has it, which {device} here is not: use fp32 or bf16"
-        )
+        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU with TF32, which {device} is not: use fp32 or bf16")
     if deterministic and device == "mps":
         raise DeviceError("Apple's GPUs have no deterministic max-pool: leave --deterministic out, or use --device cpu")
     threads = threads or THREADS

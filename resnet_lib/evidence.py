@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -95,7 +95,8 @@ def gap(cells: Cells) -> Estimate:
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
     """The accuracy in a cell."""
-    return weigh({levels: 1.0}, cells, unit="%")
+    found = weigh({levels: 1.0}, cells, unit="%")
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 # --- as tables and sentences
@@ -145,13 +146,14 @@ def known(cells: Cells) -> str:
 
 
 def conclusion(cells: Cells, profile: str, epochs: int) -> str:
-    """Which factor explains most of the gap between the story's settings and the paper's, as Markdown."""
+    """Which factor explains the largest part of the gap between the story's settings and the paper's, as Markdown."""
     return "\n".join(f"- {claim}" for claim in verdicts(cells, profile, epochs))
 
 
 def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
-    gap_in_words = f"the gap between the story's and the paper's settings on ResNet-20 ({epochs} epochs)"
-    text = f"Which choice explains most of {gap_in_words}"
+    story = [f"{factor.name} {factor.suspect[0]}" for factor, a, b in zip(FACTORS, STORY, PAPER, strict=True) if a != b]
+    gap_in_words = f"the gap between {', '.join(story)} and the paper's settings (ResNet-20, {epochs} epochs)"
+    text = f"Which choice explains the largest part of {gap_in_words}"
     if not cells.have(WAY):
         done = sum(bool(cells.records[levels]) for levels in WAY)
         return [Claim(text, NOT_YET, f"{done} of {len(WAY)} cells are recorded")]
@@ -163,7 +165,7 @@ def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
     is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
     judged = [
         Claim(
-            f"{first.name} explains most of {gap_in_words}",
+            f"{first.name} explains the largest part of {gap_in_words}",
             "holds" if is_largest else UNDECIDED,
             f"{first.estimate}, of {gap(cells)} in all",
         )

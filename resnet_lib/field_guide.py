@@ -38,17 +38,17 @@ class Case:
 CASES = (
     Case(
         "tflearn/tflearn #126", "stuck at 83 % instead of 94", "learning rate never reduced, preprocessing",
-        83, Config(model="resnet32", epochs=100, **AUGMENTED), "ResNet-32, augmented, no drop",
+        83, Config(model="resnet32", epochs=100, **AUGMENTED), "ResNet-32, augmented, no LR drop",
     ),
     Case(
         "raghakot/keras-resnet #25", "stuck at 84 %", "no weight decay, learning rate not reduced (suspected)",
         84, Config(model="resnet18", epochs=100, weight_decay=0.0, **AUGMENTED),
-        "ResNet-18, ImageNet stem, augmented, neither drop nor weight decay",
+        "ResNet-18, ImageNet stem, augmented, neither LR drop nor weight decay",
     ),
     Case(
         "kuangliu/pytorch-cifar #2", "every model at 88 to 89 %", "learning rate had to be lowered by hand",
         88.5, Config(model="hub-resnet18", stem="cifar", epochs=100, weight_decay=5e-4, **AUGMENTED),
-        "ResNet-18, CIFAR stem, augmented, no drop, weight decay 5e-4",
+        "ResNet-18, CIFAR stem, augmented, no LR drop, weight decay 5e-4",
     ),
     Case(
         "kuangliu/pytorch-cifar #107", "near-original ResNet-50 at 83 %, the CIFAR variant 10 points higher",
@@ -59,7 +59,7 @@ CASES = (
     Case(
         "akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error", "",
         80, story.step("03_cifar_architecture").configs["ResNet-20, 100 epochs"],
-        "ResNet-20, no augmentation, two drops, weight decay 5e-4",
+        "ResNet-20, no augmentation, two LR drops, weight decay 5e-4",
     ),
     Case(
         "akamaster/pytorch_resnet_cifar10 #28", "ResNet-20 at 88.73 % instead of 91.73 with a newer PyTorch",
@@ -77,7 +77,7 @@ CASES = (
     Case(
         "htqin/IR-Net #11", "ResNet-18 at 86 %", "",
         86, causes.square()["its own stem, augmentation"],
-        "ResNet-18, ImageNet stem, augmented, two drops, weight decay 5e-4",
+        "ResNet-18, ImageNet stem, augmented, two LR drops, weight decay 5e-4",
     ),
     Case(
         "PyTorch forum 135051", "ResNet-20 by the paper's settings at 86 %", "crop without flip, among others",

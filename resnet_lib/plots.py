@@ -63,7 +63,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := sum(not records for records in runs.values()):
-        handles.append(Line2D([], [], linestyle="", label=f"{NOT_YET}: {lacking} of {len(runs)} configs"))
+        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
     if any(len(table) > 1 for table in values):

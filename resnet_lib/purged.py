@@ -1,4 +1,4 @@
-"""Accuracy without the test images that are nearly training images."""
+"""Accuracy without the test images that are near-duplicates of training images."""
 
 from __future__ import annotations
 

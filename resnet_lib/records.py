@@ -109,7 +109,7 @@ class Record:
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
-        """Arrays `predicted`, `confidence` and `label`, one entry an evaluated image."""
+        """Arrays `predicted`, `confidence` and `label`, one entry per evaluated image."""
         path = self.path / "predictions.npz"
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -128,7 +128,7 @@ class Record:
         return self.predictions["predicted"] == self.predictions["label"]
 
 
-Runs = dict[str, list[Record]]  # label -> one record a seed; an empty list: not yet run
+Runs = dict[str, list[Record]]  # label -> one record per seed; an empty list: not yet run
 
 
 def read_diverged(path: Path) -> str | None:

@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ class RunFolder:
         return (self.path / "result.json").exists()
 
     def record(self) -> Record:
-        return read_record(self.path)
+        """What is recorded, under this config: the one that trained it may have milestones that it never came to."""
+        return replace(read_record(self.path), config=self.config)
 
     def start(self) -> None:
         """Make the folder and write the config, unless both are there; remove what a killed process left.

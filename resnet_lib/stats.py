@@ -14,9 +14,10 @@ from statistics import NormalDist
 import numpy as np
 
 REPLICATES = 2_000
-MIN_SEEDS = 3  # below, the spread over seeds cannot be estimated, and the interval is over images alone
+MIN_SEEDS = 3  # below, the spread over seeds cannot be estimated from these runs
 TAIL = 0.025  # of an interval, to either side
 ROUNDING = 1e-9  # of a sum of accuracies
+MANY = 2_000  # degrees of freedom from which Student's t is a normal variable, to a thousandth
 POWER = 0.8  # how often a sample that is large enough finds a difference
 
 
@@ -28,7 +29,7 @@ class Estimate:
     low: float
     high: float
     seeds: int
-    seed_sd: float | None  # standard deviation over seeds; None: fewer than MIN_SEEDS, unknown
+    seed_sd: float | None  # standard deviation over seeds; None: unknown, and left out of the interval
     unit: str = "%"  # or "points", for a difference
 
     @property
@@ -41,6 +42,8 @@ class Estimate:
 
     def __str__(self) -> str:
         spread = "seed spread unknown" if self.seed_sd is None else f"seed sd {100 * self.seed_sd:.2f}"
+        if self.seed_sd is not None and self.seeds < MIN_SEEDS:
+            spread += " (of comparable runs)"
         return f"{self._number(self.mean)} {self.unit} {self.interval}, n = {self.seeds}, {spread}"
 
 
@@ -81,7 +84,7 @@ def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float
     if not known:
         return float(images), None
     variance = (first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1)) / scores.mean() ** 2
-    seeds = MIN_SEEDS
+    seeds = max(MIN_SEEDS, int((_normal(TAIL) + _normal(1 - POWER)) ** 2 * variance))
     while seeds < (_student(2 * seeds - 2, TAIL) + _student(2 * seeds - 2, 1 - POWER)) ** 2 * variance:
         seeds += max(1, seeds // 20)
     return float(images), seeds
@@ -208,6 +211,8 @@ def _normal(tail: float) -> float:
 
 def _student(freedom: float, tail: float) -> float:
     """The same of Student's t. With t = sqrt(freedom) tan(angle), its density is a power of the angle's cosine."""
+    if freedom > MANY:
+        return _normal(tail)
     angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
     share = np.cumsum(np.cos(angle).clip(0) ** (freedom - 1))
     return float(freedom**0.5 * np.tan(np.interp(1 - tail, share / share[-1], angle)))

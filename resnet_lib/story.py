@@ -39,7 +39,7 @@ class Step:
         return label == self.headline and all(record.config.fingerprint == told for record in records)
 
     def label(self, label: str) -> str:
-        """A label that is unique in the whole story: `02 one drop`."""
+        """A label that is unique in the whole story: `02 one LR drop`."""
         return f"{self.notebook[:2]} {label}"
 
 

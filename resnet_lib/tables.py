@@ -61,9 +61,9 @@ def story_markdown(profile: str) -> str:
     table = pd.concat([results(steps, profile), paper_results(profile)])
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
-        f"{MIN_SEEDS} runs on, over seeds; with fewer it leaves out how much seeds differ, and nothing is decided. `n` "
-        "is the number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum 0.9, batch 128, no augmentation. "
-        "Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
+        f"{MIN_SEEDS} runs on, over seeds. Accuracies and differences are judged where the spread of seeds is known, "
+        "curves as they were recorded. `n` is the number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum "
+        "0.9, batch 128, no augmentation. Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
     )
     recorded = {name: runs for name, runs in steps.items() if any(runs.values())}
     body = [markdown(table), note, verdicts(recorded, profile)]

@@ -15,7 +15,7 @@ SHOWN = ("text/html", "text/markdown", "text/plain")  # the first of these that 
 
 
 def report(profile: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
-    """What does not agree with the records of a profile, a line each; hopefully nothing.
+    """What does not agree with the records of a profile, one line each; hopefully nothing.
 
     The notebooks that were executed are executed again, training nothing.
     """

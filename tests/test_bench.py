@@ -2,14 +2,15 @@
 
 import itertools
 import json
-from threading import Barrier, BrokenBarrierError
+from concurrent.futures.process import BrokenProcessPool
+from threading import Barrier
 
 import pytest
 import torch
 
 from resnet_lib import bars, bench, cost, pipelines, plots, tables
 from resnet_lib.config import Config
-from resnet_lib.device import Choice
+from resnet_lib.device import Choice, DeviceError
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 
@@ -102,16 +103,23 @@ def test_runs_side_by_side_add_up():
     assert bench.side_by_side(rung, 2, seconds=0.01) > 0
 
 
-def test_runs_that_do_not_fit_side_by_side_end_the_row_and_keep_what_was_found(monkeypatch):
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), BrokenProcessPool(), RuntimeError("MPS: out of memory")])
+def test_runs_that_do_not_fit_side_by_side_end_the_row_and_keep_what_was_found(monkeypatch, error):
     def fits(rung, runs):
         if runs > 2:
-            raise BrokenBarrierError
+            raise error
         return 100.0 * runs
 
     monkeypatch.setattr(bench, "side_by_side", fits)
     lines = []
     assert bench.concurrent(bench.ladder(CPU)[0], [1, 2, 4, 8], lines.append) == {1: 100, 2: 200}
     assert lines[-1] == "4 concurrent runs are too many for the memory of cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_what_went_wrong_in_one_of_many_is_told():
+    with pytest.raises(DeviceError, match="this run began on cuda"):
+        bench.side_by_side(bench.ladder(Choice("cuda", 1, True))[0], 2)
 
 
 def test_one_of_many_that_fails_leaves_no_other_waiting(monkeypatch):

@@ -99,7 +99,7 @@ def test_a_page_reads_offline_and_says_its_profile(reports):
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert "smoke profile" in page
     assert page.count("data:image/png;base64,") == 3
-    assert "not decidable at this scale" in page
+    assert "(± 5 points): undecided" in page
     assert "Warning" not in page
     assert "Traceback (most recent" not in page
     assert {path.name for path in (reports / "img").iterdir()} >= {"03_train_loss.png", "test_acc.png"}

@@ -12,6 +12,7 @@ from test_records import RESULT
 
 from resnet_lib import claims, data, experiment, paper, paper_runs, plots, story, tables
 from resnet_lib.claims import Claim
+from resnet_lib.notebook import Page
 from resnet_lib.progress import Quiet
 from resnet_lib.records import find_runs
 from resnet_lib.run_folder import RunFolder
@@ -121,6 +122,13 @@ def test_a_run_that_ends_before_any_drop_belongs_to_every_schedule_of_such(train
     at_ten, at_hundred = trained["01_ten_epochs"]["ResNet-50"], trained["02_hundred_epochs"]["no LR drop"]
     assert [record.path for record in at_ten] == [record.path for record in at_hundred]
     assert (len(at_ten[0].config.milestones), at_hundred[0].config.milestones) == (2, ())
+
+
+def test_a_page_shows_a_run_as_it_asks_for_it_whoever_trained_it(trained):
+    hundred = story.step("02_hundred_epochs").configs["no LR drop"]
+    ((record,),) = Page("02_hundred_epochs", "smoke", train=False).run({"no LR drop": hundred}).values()
+    assert record.config.milestones == ()
+    assert record.path == trained["01_ten_epochs"]["ResNet-50"][0].path
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):
@@ -265,7 +273,7 @@ def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [list(line.get_xdata()) for line in ticks] == [[50, 75]]
     assert "story: 82 %" in texts(figure)
-    assert "not yet run: 4 of 5 configs" in texts(figure)
+    assert "no record: 4 of 5" in texts(figure)
     assert "profile" not in texts(figure)
     loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
@@ -284,7 +292,7 @@ def test_one_epoch_and_nothing_at_all_can_be_drawn(tmp_path):
     assert figure.axes[0].lines[0].get_marker() == "o"
     plots.save(figure, tmp_path / "one.png")
     empty = plots.curves({"none": []}, "test_acc", "full")
-    assert "not yet run: 1 of 1 configs" in texts(empty)
+    assert "no record: 1 of 1" in texts(empty)
     plots.save(empty, tmp_path / "none.png")
 
 

@@ -88,6 +88,13 @@ def test_as_many_seeds_as_needed_find_the_difference_four_times_out_of_five(diff
     assert 0.78 <= found.mean() <= 0.9
 
 
+def test_nearly_equal_networks_need_very_many_seeds():
+    images = np.arange(10_000)
+    a, b = ([images < 10_000 * (mean + luck) for luck in (-0.01, 0, 0.01)] for mean in (0.80005, 0.80015))
+    _, seeds = sample_size(a, b)
+    assert seeds == pytest.approx((1.96 + 0.8416) ** 2 * (2 * 0.01**2) / 0.0001**2, rel=0.06)
+
+
 def test_the_seeds_of_each_kind_widen_a_sum_by_their_own_spread():
     """Cells of two kinds that spread by very different amounts, each known from three seeds elsewhere."""
     rng, trials, missed = np.random.default_rng(0), 400, 0
