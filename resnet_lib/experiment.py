@@ -67,8 +67,8 @@ def run(
             if not device.out_of_memory(error):
                 raise
             reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
-            said = str(error).partition("\n")[0]
-            raise DeviceError(f"{reason} ({said}): set a smaller batch_size, or precision bf16") from None
+            said = str(error).partition("\n")[0] or type(error).__name__
+            raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16 ({said})") from None
         result = {
             "fingerprint": config.fingerprint,
             "evaluated_on": config.held_out,

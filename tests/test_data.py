@@ -541,9 +541,9 @@ def pack(folder: Path) -> bytes:
         ({"test_batch.png": "small"}, "test_batch.png is RGB"),
         ({"test_lables.json": b"[1, 2"}, "not as expected"),
         ({"test_lables.json": b'{"a": 1}'}, "not as expected"),
-        ({"test_lables.json": b"[1, 2]"}, "one small integer an image"),
+        ({"test_lables.json": b"[1, 2]"}, "one small integer per image"),
         ({"test_lables.json": b"[" * 100_000}, "not as expected"),
-        ({"train_lables.json": json.dumps([True] * 5 * RECORDS).encode()}, "one small integer an image"),
+        ({"train_lables.json": json.dumps([True] * 5 * RECORDS).encode()}, "one small integer per image"),
         ({"train_lables.json": json.dumps([9] * 5 * RECORDS).encode()}, "not the published file"),
     ],
 )
