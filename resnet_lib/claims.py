@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
 from resnet_lib import story
+from resnet_lib.judgement import (
+    UNDECIDED,
+    Claim,
+    Verdict,
+    accuracy,
+    between,
+    came_down,
+    compare,
+    decide,
+    mean_curve,
+    runs_in_words,
+)
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, Runs, find_seeds
-from resnet_lib.stats import (
-    MIN_SEEDS,
-    Estimate,
-    accuracy_interval,
-    paired_difference,
-    sample_size,
-    spread,
-    weighted_sum,
-)
+from resnet_lib.stats import sample_size
 from resnet_lib.story import NOT_YET
 
-Verdict = Literal["holds", "does not hold", "undecided", "not yet run"]
-
-UNDECIDED = "undecided"
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
 GAP = 0.03  # training accuracy no more than this above the test's: the network does not even fit its images
 LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence of the story and what the records say of it."""
-
-    text: str
-    verdict: Verdict
-    evidence: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.text}: {self.verdict}{f' ({self.evidence})' if self.evidence else ''}."
 
 
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
@@ -191,34 +178,6 @@ def hub_agrees(hub: list[Record], profile: str) -> Claim:
     return decide(text, profile, judge, *needed)
 
 
-def accuracy(records: list[Record]) -> Estimate:
-    return accuracy_interval([record.correct for record in records])
-
-
-def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
-    """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
-
-    Seeds of a side with too few are taken to differ as those of the other, where the learning rate came down on both
-    sides or on neither. Raises ValueError if they were not evaluated on the same images.
-    """
-    labels = [record.predictions["label"] for record in a + b]
-    if any(not np.array_equal(labels[0], other) for other in labels):
-        raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
-    first, second = ([record.correct for record in records] for records in (a, b))
-    if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1:
-        return paired_difference(first, second)
-    spreads = [spread(first), spread(second)]
-    if came_down(a[0]) == came_down(b[0]):
-        spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
-    return weighted_sum([(1.0, first, spreads[0]), (-1.0, second, spreads[1])], comparisons)
-
-
-def came_down(record: Record) -> bool:
-    """Whether the learning rate ended well below its peak: while it is high, the last epoch is a matter of luck."""
-    rates = [row["lr"] for row in record.history]
-    return rates[-1] < max(rates) / 2
-
-
 def best_epoch(runs: Runs, profile: str) -> str:
     """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
     text = "Reporting the best epoch on the test images, instead of the last, would add"
@@ -237,29 +196,3 @@ def best_epoch(runs: Runs, profile: str) -> str:
         if found
     ]
     return f"{text} {' and '.join(parts)}."
-
-
-def runs_in_words(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
-
-
-def mean_curve(records: list[Record], column: str) -> np.ndarray:
-    """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
-    name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
-    return np.mean([[row[name] for row in record.history] for record in records], axis=0)
-
-
-def decide(text: str, profile: str, judge: Callable[..., tuple[Verdict, str]], *needed: list[Record]) -> Claim:
-    """Only a full run settles anything; below, no measured number enters the sentence."""
-    if not all(needed):
-        return Claim(text, NOT_YET)
-    return Claim(text, *judge(*needed)) if profile == "full" else Claim(text, UNDECIDED)
-
-
-def between(estimate: Estimate, low: float, high: float) -> Verdict:
-    """Whether the true value lies between: undecided while the interval reaches across an edge, or leaves out seeds."""
-    if estimate.seed_sd is None:
-        return UNDECIDED
-    if low < estimate.low and estimate.high < high:
-        return "holds"
-    return "does not hold" if estimate.high < low or estimate.low > high else UNDECIDED

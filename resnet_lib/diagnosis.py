@@ -6,22 +6,10 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib import causes, field_guide, suspects
-from resnet_lib.claims import (
-    GAP,
-    LOSS_TREND,
-    UNDECIDED,
-    Claim,
-    Verdict,
-    accuracy,
-    between,
-    compare,
-    loss_falls,
-    loss_never_rose,
-    mean_curve,
-    near,
-)
+from resnet_lib.claims import GAP, LOSS_TREND, loss_falls, loss_never_rose, near
 from resnet_lib.config import Config
 from resnet_lib.field_guide import Case
+from resnet_lib.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare, mean_curve
 from resnet_lib.records import Record, Runs, find_runs
 from resnet_lib.story import NOT_YET, STEPS, missing
 from resnet_lib.suspects import HYPOTHESES, Hypothesis

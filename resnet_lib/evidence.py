@@ -12,8 +12,8 @@ import pandas as pd
 
 from resnet_lib import causes, factorial
 from resnet_lib.causes import CELLS, DROPS, FACTORS, HALF, PAPER, STORY, WAY, label
-from resnet_lib.claims import UNDECIDED, Claim, between
 from resnet_lib.factorial import Levels
+from resnet_lib.judgement import UNDECIDED, Claim, between
 from resnet_lib.records import Record, find_runs
 from resnet_lib.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.story import NOT_YET

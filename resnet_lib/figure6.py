@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.claims import mean_curve
+from resnet_lib.judgement import mean_curve
 from resnet_lib.plots import GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
 from resnet_lib.records import Record, Runs
 from resnet_lib.story import NOT_YET

@@ -12,8 +12,8 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from resnet_lib import data, experiment, plots, sources
-from resnet_lib.claims import runs_in_words
 from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.judgement import runs_in_words
 from resnet_lib.records import Diverged, Record
 from resnet_lib.story import stamp
 

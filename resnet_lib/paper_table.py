@@ -10,8 +10,9 @@ import pandas as pd
 
 from resnet_lib import paper_runs
 from resnet_lib.architecture import Architecture
-from resnet_lib.claims import UNDECIDED, Claim, Verdict, accuracy, best_epoch, better, between, decide
+from resnet_lib.claims import best_epoch, better
 from resnet_lib.config import TRAIN_IMAGES
+from resnet_lib.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide
 from resnet_lib.paper import TABLE_6, Published
 from resnet_lib.records import Record, Runs
 from resnet_lib.stats import MIN_SEEDS, Estimate, mean_interval

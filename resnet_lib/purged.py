@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib import duplicates
-from resnet_lib.claims import runs_in_words
 from resnet_lib.config import TEST_IMAGES
+from resnet_lib.judgement import runs_in_words
 from resnet_lib.records import Record, Runs
 from resnet_lib.story import NOT_YET
 

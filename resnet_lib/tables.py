@@ -9,8 +9,9 @@ import pandas as pd
 
 from resnet_lib import paper_runs, story
 from resnet_lib.architecture import Architecture
-from resnet_lib.claims import accuracy, verdicts
+from resnet_lib.claims import verdicts
 from resnet_lib.config import RECIPES, TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.judgement import accuracy
 from resnet_lib.paper import TABLE_6
 from resnet_lib.records import Record, Runs, find_runs, find_seeds
 from resnet_lib.stats import MIN_SEEDS

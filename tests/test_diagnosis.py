@@ -17,8 +17,8 @@ from resnet_lib import (
     purged,
     suspects,
 )
-from resnet_lib.claims import UNDECIDED, compare
 from resnet_lib.config import Config
+from resnet_lib.judgement import UNDECIDED, compare
 from resnet_lib.story import NOT_YET
 from resnet_lib.suspects import ADDED, HYPOTHESES, LEFT_OUT, UNCHANGED
 

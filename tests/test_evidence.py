@@ -8,10 +8,10 @@ from test_records import RESULT, ROWS
 
 from resnet_lib import agenda, bars, causes, cost, evidence, paper_runs, story
 from resnet_lib.causes import CELLS, FACTORS, PAPER, STORY
-from resnet_lib.claims import UNDECIDED
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.device import Choice
 from resnet_lib.experiment import build_model
+from resnet_lib.judgement import UNDECIDED
 from resnet_lib.run_folder import RunFolder
 from resnet_lib.story import NOT_YET
 

@@ -4,7 +4,7 @@ import pytest
 from test_plots_tables import craft
 
 from resnet_lib import data, figure6, outstanding, paper_runs, paper_table
-from resnet_lib.claims import UNDECIDED
+from resnet_lib.judgement import UNDECIDED
 from resnet_lib.records import find_runs
 from resnet_lib.run_folder import RunFolder
 from resnet_lib.story import NOT_YET

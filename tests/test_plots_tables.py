@@ -11,7 +11,7 @@ import pytest
 from test_records import RESULT
 
 from resnet_lib import claims, data, experiment, paper, paper_runs, plots, story, tables
-from resnet_lib.claims import Claim
+from resnet_lib.judgement import Claim
 from resnet_lib.notebook import Page
 from resnet_lib.progress import Quiet
 from resnet_lib.records import find_runs

@@ -69,6 +69,7 @@ FLOORS = {
     "bench": 8,
     "pipelines": 7,
     "weights": 7,
+    "judgement": 6,
     "claims": 7,
     "evidence": 8,
     "diagnosis": 8,
@@ -94,7 +95,18 @@ MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py")
 
 # Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
 NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
-WITHOUT_TORCH = ("claims", "plots", "tables", "evidence", "bars", "gallery", "paper_table", "figure6", "diagnosis")
+WITHOUT_TORCH = (
+    "judgement",
+    "claims",
+    "plots",
+    "tables",
+    "evidence",
+    "bars",
+    "gallery",
+    "paper_table",
+    "figure6",
+    "diagnosis",
+)
 WITHOUT_TORCH += ("purged", "published")
 KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(WITHOUT_TORCH, "torch")
 
