@@ -8,10 +8,10 @@ from pathlib import Path
 
 import typer
 
-from resnet_lib import commands_lab, commands_runs, commands_train
+from resnet_lib.cli import lab, runs, training
+from resnet_lib.cli.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err
 from resnet_lib.config import ConfigError, LabError
-from resnet_lib.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err
-from resnet_lib.stop import Stopped
+from resnet_lib.machine.stop import Stopped
 
 FOLDERS = ("RESNET_LAB_REPORTS", "RESNET_LAB_DATA", "RESNET_LAB_CACHE")
 
@@ -21,9 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(commands_lab.app)
-app.add_typer(commands_train.app)
-app.add_typer(commands_runs.app, name="runs")
+app.add_typer(lab.app)
+app.add_typer(training.app)
+app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:

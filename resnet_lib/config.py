@@ -1,7 +1,7 @@
 """What a run is: one frozen, validated `Config` holds every setting of the experiment.
 
 Its fingerprint names the run. What changes its speed, and its result by rounding alone (device, memory layout, threads,
-compilation), is not here but in `resnet_lib.device`.
+compilation), is not here but in `resnet_lib.machine.device`.
 """
 
 from __future__ import annotations

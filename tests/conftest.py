@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from resnet_lib.data import Dataset
+from resnet_lib.data.cifar10 import Dataset
 
 os.environ["RESNET_LAB_OFFLINE"] = "1"  # before any test, and inherited by every process a test starts
 os.environ.setdefault("OMP_NUM_THREADS", "1")

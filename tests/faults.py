@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
-from resnet_lib import checkpoint, experiment, keeper
 from resnet_lib.config import Config, LabError
-from resnet_lib.device import Choice
-from resnet_lib.progress import Quiet
-from resnet_lib.run_folder import RunFolder
-from resnet_lib.stop import Stopped
+from resnet_lib.machine.device import Choice
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.stop import Stopped
+from resnet_lib.records import checkpoint
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import experiment
+from resnet_lib.training import keeper
 
 FAULTS = (
     "SIGKILL at every line of a save",
@@ -63,7 +65,8 @@ def survived(fault: str):
 def forking():
     """Processes that begin, in hundredths of a second, as copies of one that has torch loaded and runs nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["resnet_lib.experiment", "torch._dynamo"])  # the latter is two seconds of imports
+    # The second is two seconds of imports.
+    context.set_forkserver_preload(["resnet_lib.runs.experiment", "torch._dynamo"])
     return context
 
 

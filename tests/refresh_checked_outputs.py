@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from resnet_lib import lab
+from resnet_lib.report import lab
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
 

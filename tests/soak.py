@@ -23,8 +23,8 @@ from pathlib import Path
 import faults
 from tqdm import tqdm
 
-from resnet_lib import checkpoint
-from resnet_lib.run_folder import RunFolder
+from resnet_lib.records import checkpoint
+from resnet_lib.records.run_folder import RunFolder
 
 KILLS = 20  # in a row, before anything else
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,7 +152,8 @@ def main() -> None:
     missed = [fault for fault, row in table.items() if row["survived"] < row["tried"] or not row["tried"]]
     if missed or soak.lost or not passed:
         sys.exit(f"lost: {', '.join(missed) or 'see above'}")
-    from resnet_lib import device, provenance, published  # not above: every process of the soak would load it
+    from resnet_lib.machine import device, provenance  # not above: every process of the soak would load it
+    from resnet_lib.report import published
 
     found = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

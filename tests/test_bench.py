@@ -8,9 +8,10 @@ from threading import Barrier
 import pytest
 import torch
 
-from resnet_lib import bars, bench, cost, pipelines, plots, tables
 from resnet_lib.config import Config
-from resnet_lib.device import Choice, DeviceError
+from resnet_lib.machine.device import Choice, DeviceError
+from resnet_lib.report import bars, plots, tables
+from resnet_lib.speed import bench, cost, pipelines
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 

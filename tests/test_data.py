@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_lib import data, npm, parts, sources
 from resnet_lib.config import Config
-from resnet_lib.formats import CIFAR10, PIXELS, RECORD_BYTES, Manifest
-from resnet_lib.sources import DataError, fetch
+from resnet_lib.data import cifar10, npm, parts, sources
+from resnet_lib.data.formats import CIFAR10, PIXELS, RECORD_BYTES, Manifest
+from resnet_lib.data.sources import DataError, fetch
 
 RECORDS = 20  # images in each of the six tiny files
 NAMES = tuple(CIFAR10.files)
@@ -351,7 +351,7 @@ class Host(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def host(monkeypatch):
     """A handler class to adjust, and the manifest that points to its server."""
-    monkeypatch.setattr("resnet_lib.host.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("resnet_lib.data.host.SILENCE_SECONDS", 0.3)
     handler = type("Handler", (Host,), {"body": binary_archive(), "released": threading.Event()})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -634,7 +634,7 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
 
 def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
-    dataset = data.load(Config(), TINY)
+    dataset = cifar10.load(Config(), TINY)
     assert dataset.train_images.shape == (5 * RECORDS, 3, 32, 32)
     assert dataset.test_images.shape == (RECORDS, 3, 32, 32)
     assert dataset.train_images.dtype == np.uint8
@@ -651,9 +651,9 @@ def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
 
 def test_load_splits_then_takes_a_subset(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
-    every = data.load(Config(), TINY)
-    split = data.load(Config(split="train45k"), TINY)
-    subset = data.load(Config(split="train45k", train_images=30, test_images=10), TINY)
+    every = cifar10.load(Config(), TINY)
+    split = cifar10.load(Config(split="train45k"), TINY)
+    subset = cifar10.load(Config(split="train45k", train_images=30, test_images=10), TINY)
     assert np.bincount(split.test_labels).tolist() == [1] * 10
     assert np.bincount(split.train_labels).tolist() == [9] * 10
     assert np.bincount(subset.train_labels).tolist() == [3] * 10
@@ -668,38 +668,38 @@ LABELS = np.arange(50_000) * 7 % 10  # 5,000 of each class
 
 @pytest.mark.parametrize(("count", "most"), [(10, 1), (1003, 101), (5000, 500), (49_999, 5000)])
 def test_stratified_subsets_are_even_and_nested(count, most):
-    chosen = data.stratified(LABELS, count, 1)
+    chosen = cifar10.stratified(LABELS, count, 1)
     assert len(chosen) == count
     assert (np.diff(chosen) > 0).all()
     sizes = np.bincount(LABELS[chosen], minlength=10)
     assert sizes.max() == most
     assert sizes.max() - sizes.min() <= 1
-    assert np.isin(chosen[:-1], data.stratified(LABELS, count + 1, 1)).all()
+    assert np.isin(chosen[:-1], cifar10.stratified(LABELS, count + 1, 1)).all()
 
 
 def test_stratified_takes_what_a_small_class_has():
     labels = np.array([0] * 3 + [1] * 50)
-    assert np.bincount(labels[data.stratified(labels, 20, 1)]).tolist() == [3, 17]
+    assert np.bincount(labels[cifar10.stratified(labels, 20, 1)]).tolist() == [3, 17]
 
 
 @pytest.mark.parametrize(
     ("count", "stream", "golden"),
     [
-        (5000, data.SPLIT_STREAM, "ec3c69006fcb21e7"),
-        (1000, data.TRAIN_STREAM, "997fd60b43da480b"),
-        (1000, data.TEST_STREAM, "61f702baf2dddd15"),
+        (5000, cifar10.SPLIT_STREAM, "ec3c69006fcb21e7"),
+        (1000, cifar10.TRAIN_STREAM, "997fd60b43da480b"),
+        (1000, cifar10.TEST_STREAM, "61f702baf2dddd15"),
     ],
 )
 def test_fixed_choices_have_not_changed(count, stream, golden):
-    chosen = data.stratified(LABELS, count, stream)
+    chosen = cifar10.stratified(LABELS, count, stream)
     assert hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()[:16] == golden
 
 
 # --- the synthetic set
 
 
-def synthetic(train: int | None = 200, test: int | None = 100, **fields: object) -> data.Dataset:
-    return data.load(Config(dataset="synthetic", train_images=train, test_images=test, **fields))
+def synthetic(train: int | None = 200, test: int | None = 100, **fields: object) -> cifar10.Dataset:
+    return cifar10.load(Config(dataset="synthetic", train_images=train, test_images=test, **fields))
 
 
 def test_synthetic_is_the_same_everywhere():
@@ -731,7 +731,7 @@ def test_synthetic_contacts_nobody_and_needs_no_cache(cache):
 
 def test_synthetic_sizes_are_those_that_the_config_counts_with(monkeypatch):
     """`Config.steps_per_epoch` counts 50,000 images where none are asked for."""
-    monkeypatch.setattr(data, "_draw", lambda first, count, stream: np.zeros((count, 3, 1, 1), np.uint8))
+    monkeypatch.setattr(cifar10, "_draw", lambda first, count, stream: np.zeros((count, 3, 1, 1), np.uint8))
     dataset = synthetic(None, None)
     assert (len(dataset.train_images), len(dataset.test_images)) == (50_000, 10_000)
     held_out = synthetic(None, None, split="train45k")
@@ -742,10 +742,10 @@ def test_synthetic_glyph_is_there_wherever_it_lies():
     """Correlation with every outline, at every place and both ways round, mostly finds the class."""
     dataset = synthetic(100, 10)
     grey = dataset.train_images.sum(axis=1, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(grey, (data.SIDE, data.SIDE), (1, 2)).reshape(
-        100, -1, data.SIDE**2
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (cifar10.SIDE, cifar10.SIDE), (1, 2)).reshape(
+        100, -1, cifar10.SIDE**2
     )
-    glyphs = data._glyphs()
+    glyphs = cifar10._glyphs()
     both = np.stack([glyphs, glyphs[:, :, ::-1]]).reshape(20, -1).astype(float)
     both -= both.mean(axis=1, keepdims=True)
     both /= np.linalg.norm(both, axis=1, keepdims=True)

@@ -5,22 +5,15 @@ import pytest
 import test_plots_tables
 from test_plots_tables import craft, thrice
 
-from resnet_lib import (
-    agenda,
-    causes,
-    cost,
-    diagnosis,
-    duplicates,
-    field_guide,
-    outstanding,
-    published,
-    purged,
-    suspects,
-)
 from resnet_lib.config import Config
-from resnet_lib.judgement import UNDECIDED, compare
-from resnet_lib.story import NOT_YET
-from resnet_lib.suspects import ADDED, HYPOTHESES, LEFT_OUT, UNCHANGED
+from resnet_lib.data import duplicates
+from resnet_lib.findings import diagnosis, purged
+from resnet_lib.findings.judgement import UNDECIDED, compare
+from resnet_lib.questions import agenda, causes, field_guide, suspects
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, UNCHANGED
+from resnet_lib.report import outstanding, published
+from resnet_lib.speed import cost
 
 # --- suspects
 

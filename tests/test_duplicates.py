@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from resnet_lib import data, duplicates, gallery
 from resnet_lib.__main__ import app
 from resnet_lib.config import Config, LabError
-from resnet_lib.data import Dataset
-from resnet_lib.duplicates import Pairs, near, nearest, read, write
+from resnet_lib.data import cifar10, duplicates
+from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.duplicates import Pairs, near, nearest, read, write
+from resnet_lib.report import gallery
 
 
 @pytest.fixture(scope="module")
 def planted() -> Dataset:
     """40 test and 60 training images of glyphs; the test images 0 to 5 are versions of training images 50 to 55."""
-    glyphs = data.synthetic(Config(dataset="synthetic", train_images=60, test_images=40))
+    glyphs = cifar10.synthetic(Config(dataset="synthetic", train_images=60, test_images=40))
     test = glyphs.test_images.astype(float)
     source = glyphs.train_images[50:56].astype(float)
     test[0] = source[0]
@@ -127,7 +128,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 
 
 def test_the_command_writes_counts_and_draws(planted, monkeypatch, reports, tmp_path):
-    monkeypatch.setattr(data, "load", lambda config: planted)
+    monkeypatch.setattr(cifar10, "load", lambda config: planted)
     figure = tmp_path / "img" / "pairs.png"
     ended = CliRunner().invoke(app, ["data", "duplicates", "--figure", str(figure)])
     assert ended.exit_code == 0, ended.output

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from test_records import RESULT, ROWS
 
-from resnet_lib import agenda, bars, causes, cost, evidence, paper_runs, story
-from resnet_lib.causes import CELLS, FACTORS, PAPER, STORY
 from resnet_lib.config import Config, ConfigError
-from resnet_lib.device import Choice
-from resnet_lib.experiment import build_model
-from resnet_lib.judgement import UNDECIDED
-from resnet_lib.run_folder import RunFolder
-from resnet_lib.story import NOT_YET
+from resnet_lib.findings import evidence
+from resnet_lib.findings.judgement import UNDECIDED
+from resnet_lib.machine.device import Choice
+from resnet_lib.questions import agenda, causes, paper_runs, story
+from resnet_lib.questions.causes import CELLS, FACTORS, PAPER, STORY
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import bars
+from resnet_lib.runs.experiment import build_model
+from resnet_lib.speed import cost
 
 IMAGES = 4_000
 GAINS = np.array([0.02, 0.05, 0.03, 0.01, 0.0])  # half of what each factor is worth; no interactions

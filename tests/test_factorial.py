@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from resnet_lib.factorial import between, effect, half_fraction, shapley
+from resnet_lib.questions.factorial import between, effect, half_fraction, shapley
 
 CELLS = half_fraction(5)
 EVERY = list(product((-1, 1), repeat=5))

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_records import RESULT, ROWS
 
-from resnet_lib import lab, ledger
+from resnet_lib.cli.options import assignments, read_configs
 from resnet_lib.config import Config, ConfigError, LabError
-from resnet_lib.lab import OUTCOME, outcome_of
-from resnet_lib.options import assignments, read_configs
-from resnet_lib.records import read_record
-from resnet_lib.run_folder import RunFolder
+from resnet_lib.records.record import read_record
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import lab
+from resnet_lib.report.lab import OUTCOME, outcome_of
+from resnet_lib.runs import ledger
 
 FUZZ = "random configs, CSVs, JSONs, notebooks and npz files"
 NAMES = "hostile names and parameters"

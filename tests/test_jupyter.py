@@ -20,8 +20,9 @@ from faults import TINY
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
-from resnet_lib import checkpoint, lab
-from resnet_lib.run_folder import RunFolder
+from resnet_lib.records import checkpoint
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import lab
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "03_cifar_architecture.ipynb"
@@ -121,9 +122,9 @@ def test_another_address_has_to_be_asked_for_and_is_warned_of(tmp_path):
 
 
 LONG = """
-from resnet_lib import experiment
+from resnet_lib.runs import experiment
 from resnet_lib.config import Config
-from resnet_lib.device import Choice
+from resnet_lib.machine.device import Choice
 record = experiment.run(Config.model_validate_json('''{}'''), choice=Choice("cpu", 1, True))
 """
 

@@ -9,8 +9,9 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from resnet_lib import lab, published, story, tables
 from resnet_lib.config import LabError
+from resnet_lib.questions import story
+from resnet_lib.report import lab, published, tables
 
 
 @pytest.fixture

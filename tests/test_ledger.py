@@ -8,11 +8,11 @@ import pytest
 from faults import TINY, in_process
 from typer.testing import CliRunner
 
-from resnet_lib import experiment, ledger
 from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
-from resnet_lib.progress import Quiet
-from resnet_lib.run_folder import RunFolder
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import experiment, ledger
 
 
 def runs(*arguments, answer=None):

@@ -3,10 +3,17 @@ import pytest
 import torch
 from torchvision.transforms import functional as reference
 
-from resnet_lib import data
 from resnet_lib.config import Config
-from resnet_lib.loader import EvaluationBatches, Normalizer, TrainBatches, channel_statistics, crop_and_flip, draw
-from resnet_lib.sources import DataError
+from resnet_lib.data import cifar10
+from resnet_lib.data.sources import DataError
+from resnet_lib.training.loader import (
+    EvaluationBatches,
+    Normalizer,
+    TrainBatches,
+    channel_statistics,
+    crop_and_flip,
+    draw,
+)
 
 CPU = torch.device("cpu")
 
@@ -18,7 +25,7 @@ def batches(dataset, **fields):
 
 @pytest.fixture(scope="module")
 def synthetic():
-    return data.load(Config(dataset="synthetic", train_images=300, test_images=100))
+    return cifar10.load(Config(dataset="synthetic", train_images=300, test_images=100))
 
 
 @pytest.mark.parametrize("padding", [0, 1, 4, 16])
@@ -125,7 +132,7 @@ def test_the_memory_format_changes_nothing_else(tiny_dataset, memory_format):
 
 
 def test_evaluation_is_plain_whole_and_in_order(tiny_dataset, monkeypatch):
-    monkeypatch.setattr("resnet_lib.loader.EVALUATION_BATCH", 15)
+    monkeypatch.setattr("resnet_lib.training.loader.EVALUATION_BATCH", 15)
     normalize = batches(tiny_dataset).normalize
     test = EvaluationBatches(tiny_dataset.test_images, tiny_dataset.test_labels, normalize, CPU)
     assert [len(images) for images in test] == [15, 15, 10]
@@ -134,7 +141,7 @@ def test_evaluation_is_plain_whole_and_in_order(tiny_dataset, monkeypatch):
 
 def test_channel_statistics_of_cifar10_are_the_published_ones():
     try:
-        dataset = data.load(Config())
+        dataset = cifar10.load(Config())
     except DataError as error:
         pytest.skip(f"CIFAR-10 is not in the cache: {str(error).splitlines()[0]}")
     mean, std = channel_statistics(dataset.train_images)

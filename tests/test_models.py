@@ -6,16 +6,16 @@ import torch
 import torchvision
 from torch import nn
 
-from resnet_lib import hub, models
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, ConfigError
-from resnet_lib.experiment import build_model
-from resnet_lib.models import PadShortcut
+from resnet_lib.models import hub, resnet
+from resnet_lib.models.resnet import PadShortcut
+from resnet_lib.runs.experiment import build_model
 
 
 def build(name, num_classes=10, **fields):
     torch.manual_seed(0)
-    return models.build(Config(model=name, **fields), num_classes)
+    return resnet.build(Config(model=name, **fields), num_classes)
 
 
 def from_torchvision(state):
@@ -70,17 +70,17 @@ TABLE_6 = {
 
 @pytest.mark.parametrize("name", TABLE_6)
 def test_parameter_counts_of_the_papers_networks(name):
-    counts = tuple(models.count_parameters(build(name, shortcut=option)) for option in "AB")
+    counts = tuple(resnet.count_parameters(build(name, shortcut=option)) for option in "AB")
     assert counts == TABLE_6[name]
-    assert models.count_parameters(build(name)) == counts[0]  # the paper's option is the default
-    assert models.count_parameters(build(name.replace("resnet", "plain"))) == counts[0]
+    assert resnet.count_parameters(build(name)) == counts[0]  # the paper's option is the default
+    assert resnet.count_parameters(build(name.replace("resnet", "plain"))) == counts[0]
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 def test_names_and_shapes_of_the_imagenet_shape_are_torchvisions(depth):
     with torch.device("meta"):
         theirs = from_torchvision(getattr(torchvision.models, f"resnet{depth}")(num_classes=10).state_dict())
-        ours = models.build(Config(model=f"resnet{depth}")).state_dict()
+        ours = resnet.build(Config(model=f"resnet{depth}")).state_dict()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
 
 
@@ -107,7 +107,7 @@ def test_a_residual_network_is_the_plain_one_plus_its_shortcuts():
     images = torch.randn(4, 3, 32, 32)
     assert not torch.allclose(plain(images), residual(images))
     for block in residual.modules():
-        if isinstance(block, models.BasicBlock):
+        if isinstance(block, resnet.BasicBlock):
             block.shortcut = None
     assert torch.equal(plain(images), residual(images))
 
@@ -238,5 +238,5 @@ def test_unknown_names_are_refused_with_what_is_allowed(name):
 
 
 def test_hub_models_are_not_built_here():
-    with pytest.raises(ValueError, match=r"resnet_lib\.hub"):
+    with pytest.raises(ValueError, match=r"resnet_lib\.models\.hub"):
         build("hub-resnet18")

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.device import Choice
-from resnet_lib.experiment import build_model
-from resnet_lib.optimizer import make_optimizer, orthogonalize, set_lr
+from resnet_lib.machine.device import Choice
+from resnet_lib.runs.experiment import build_model
+from resnet_lib.training.optimizer import make_optimizer, orthogonalize, set_lr
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 CONFIG = Config(model="resnet8", width=8, weight_decay=0.5)

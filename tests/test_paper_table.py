@@ -3,11 +3,14 @@
 import pytest
 from test_plots_tables import craft
 
-from resnet_lib import data, figure6, outstanding, paper_runs, paper_table
-from resnet_lib.judgement import UNDECIDED
-from resnet_lib.records import find_runs
-from resnet_lib.run_folder import RunFolder
-from resnet_lib.story import NOT_YET
+from resnet_lib.data import cifar10
+from resnet_lib.findings import paper_table
+from resnet_lib.findings.judgement import UNDECIDED
+from resnet_lib.questions import paper_runs
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.record import find_runs
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import figure6, outstanding
 
 CONFIGS = paper_runs.configs()
 
@@ -29,7 +32,7 @@ def test_table_6_is_run_by_the_papers_protocol_and_twice_where_it_can_be_read_tw
 
 def test_the_other_reading_leaves_images_out_and_keeps_the_test_set():
     held_out, left_out, whole = (
-        data.load(CONFIGS["ResNet-20"].replace(split=split, dataset="synthetic", train_images=100, test_images=100))
+        cifar10.load(CONFIGS["ResNet-20"].replace(split=split, dataset="synthetic", train_images=100, test_images=100))
         for split in ("train45k", "train45k-test", "all")
     )
     assert (left_out.test_images == whole.test_images).all()

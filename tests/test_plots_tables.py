@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from test_records import RESULT
 
-from resnet_lib import claims, data, experiment, paper, paper_runs, plots, story, tables
-from resnet_lib.judgement import Claim
-from resnet_lib.notebook import Page
-from resnet_lib.progress import Quiet
-from resnet_lib.records import find_runs
-from resnet_lib.run_folder import RunFolder
-from resnet_lib.schedule import drops_before
+from resnet_lib.data import cifar10
+from resnet_lib.findings import claims
+from resnet_lib.findings.judgement import Claim
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.questions import paper, paper_runs, story
+from resnet_lib.records.record import find_runs
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import plots, tables
+from resnet_lib.report.notebook import Page
+from resnet_lib.runs import experiment
+from resnet_lib.training.schedule import drops_before
 
 IMAGES = 2_000
 BETTER = {"no LR drop": 0.70, "more weight decay": 0.74, "one LR drop": 0.76, "two LR drops": 0.78}
@@ -71,7 +75,7 @@ def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5):
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (labels, predicted), 1)
     result = RESULT | {"images": IMAGES, "accuracy": right, "confusion": confusion.tolist()}
-    result["classes"] = list(data.CLASSES)
+    result["classes"] = list(cifar10.CLASSES)
     result["per_class_accuracy"] = (confusion.diagonal() / confusion.sum(axis=1)).tolist()
     predictions = {"predicted": predicted, "label": labels, "confidence": np.ones(IMAGES, np.float16)}
     return folder.finish(rows, result, predictions)
@@ -99,11 +103,11 @@ def test_story_is_told_with_its_numbers():
 
 
 def test_paper_agrees_with_the_networks():
-    from resnet_lib import models
+    from resnet_lib.models import resnet
 
     for label, model in (("ResNet-20", "resnet20"), ("ResNet-110", "resnet110")):
         config = paper_runs.table_6()[label]
-        millions = models.count_parameters(models.build(config, 10)) / 1e6
+        millions = resnet.count_parameters(resnet.build(config, 10)) / 1e6
         assert millions == pytest.approx(paper.TABLE_6[model].parameters, abs=0.05)
     assert paper.TABLE_6["resnet20"].accuracy == 91.25
 
@@ -142,14 +146,17 @@ def test_results_show_the_record_or_say_not_yet_run(trained):
     assert table.loc["hub ResNet-18", "network"] == "ResNet-18 (torch.hub)"
 
 
-def test_markdown_has_a_row_a_run_and_the_paper():
+def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
     craft(story.BASELINE, 0.503)
+    craft(paper_runs.configs()["ResNet-20"], 0.912)
     text = tables.story_markdown("full")
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 10 + 5
+    assert len(rows) == 2 + 2
     assert len({row.count("|") for row in rows}) == 1
     assert "| 50 | 50.3 | [4" in rows[2]
-    assert "| 91.25 | not yet run |" in rows[12]
+    assert "| 91.25 | 91.2 | [" in rows[3]
+    assert "Not yet run: 02 (no LR drop; more weight decay; one LR drop; " in text
+    assert "04 (hub ResNet-50; hub ResNet-18), Table 6 (ResNet-32; ResNet-44; ResNet-56; ResNet-110)." in text
     assert "profile" not in text
     assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
 

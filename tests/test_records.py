@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_lib import checkpoint, records, weights
-from resnet_lib.checkpoint import CheckpointError
 from resnet_lib.config import Config, ConfigError
-from resnet_lib.files import write_atomic
-from resnet_lib.records import RecordError, find_seeds, read_history, read_record
-from resnet_lib.run_folder import RunFolder
+from resnet_lib.machine.files import write_atomic
+from resnet_lib.records import checkpoint, record
+from resnet_lib.records.checkpoint import CheckpointError
+from resnet_lib.records.record import RecordError, find_seeds, read_history, read_record
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import weights
 
 ROWS = [
     {
@@ -90,7 +91,7 @@ def test_start_may_be_called_again(folder):
     before = (folder.path / "config.json").read_bytes()
     folder.start()
     assert (folder.path / "config.json").read_bytes() == before
-    assert records.read_config(folder.path / "config.json") == folder.config
+    assert record.read_config(folder.path / "config.json") == folder.config
 
 
 @pytest.mark.fault("other config or network on resume")
@@ -98,7 +99,7 @@ def test_a_folder_with_another_config_is_refused(folder):
     other = RunFolder(folder.path, Config(lr=0.2))
     with pytest.raises(RecordError, match=r"config\.json belongs to another run, with lr 0\.1, not 0\.2: "):
         other.start()
-    assert records.read_config(folder.path / "config.json") == Config()
+    assert record.read_config(folder.path / "config.json") == Config()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"epochs": 0}', '{"colour": 1}', '"é'])

@@ -15,11 +15,13 @@ import pytest
 import torch
 from faults import TINY, in_process, survived
 
-from resnet_lib import checkpoint, experiment, keeper, ledger
-from resnet_lib.checkpoint import CheckpointError
-from resnet_lib.progress import Quiet
-from resnet_lib.records import Diverged, RecordError
-from resnet_lib.run_folder import RunFolder
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.records import checkpoint
+from resnet_lib.records.checkpoint import CheckpointError
+from resnet_lib.records.record import Diverged, RecordError
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import experiment, ledger
+from resnet_lib.training import keeper
 
 pytestmark = [
     pytest.mark.fault,

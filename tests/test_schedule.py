@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_lib.config import Config
-from resnet_lib.schedule import FINAL_SHARE, drops_before, lr_at
+from resnet_lib.training.schedule import FINAL_SHARE, drops_before, lr_at
 
 STEPS = 60
 BASE = {"iterations": STEPS, "lr": 0.3}

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
@@ -25,90 +26,33 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = ("lab", "dev")  # what `make` and environment.yml install besides the dependencies
 
-# Imports point strictly down: a module imports only from lower floors.
-FLOORS = {
-    "__init__": -1,
-    "architecture": -1,
-    "config": 0,
-    "files": 0,
-    "formats": 0,
-    "paper": 0,
-    "device": 1,
-    "hub": 1,
-    "loader": 1,
-    "metrics": 1,
-    "models": 1,
-    "progress": 1,
-    "records": 1,
-    "schedule": 1,
-    "stats": 1,
-    "checkpoint": 2,
-    "duplicates": 2,
-    "npm": 2,
-    "host": 2,
-    "run_folder": 2,
-    "optimizer": 2,
-    "provenance": 2,
-    "factorial": 0,
-    "causes": 3,
-    "suspects": 4,
-    "field_guide": 5,
-    "agenda": 6,
-    "cost": 7,
-    "parts": 2,
-    "story": 2,
-    "paper_runs": 2,
-    "keeper": 4,
-    "ledger": 3,
-    "sources": 3,
-    "stop": 0,
-    "update": 3,
-    "data": 4,
-    "train": 5,
-    "experiment": 6,
-    "bench": 8,
-    "pipelines": 7,
-    "weights": 7,
-    "judgement": 6,
-    "claims": 7,
-    "evidence": 8,
-    "diagnosis": 8,
-    "paper_table": 8,
-    "figure6": 8,
-    "bars": 9,
-    "gallery": 8,
-    "plots": 7,
-    "tables": 8,
-    "outstanding": 9,
-    "purged": 8,
-    "published": 10,
-    "lab": 11,
-    "notebook": 10,
-    "verify": 12,
-    "options": 10,
-    "commands_lab": 13,
-    "commands_runs": 13,
-    "commands_train": 13,
-    "__main__": 14,
-}
-MODULES = {path.stem: path for path in sorted((ROOT / "resnet_lib").glob("*.py"))}
+# From the ground up: a module imports from folders below its own, and from its own without going round in a circle.
+FOLDERS = (
+    "machine",
+    "records",
+    "data",
+    "models",
+    "training",
+    "runs",
+    "speed",
+    "questions",
+    "findings",
+    "report",
+    "cli",
+)
+ABOVE_ALL = "resnet_lib.__main__"  # the other modules outside folders, `config` above all, are below all folders
+LIBRARY = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / "resnet_lib").rglob("*.py")}
+MODULES = {name: path for name, path in sorted(LIBRARY.items()) if path.stem != "__init__"}
 
 # Training runs where there is no Jupyter, no plotting and no torchvision; figures and tables where there is no torch.
 NOT_FOR_TRAINING = r"torchvision|pandas|matplotlib|seaborn|jupyter\w*|IPython|ipykernel|papermill|nb\w+|typer|rich"
-WITHOUT_TORCH = (
-    "judgement",
-    "claims",
-    "plots",
-    "tables",
-    "evidence",
-    "bars",
-    "gallery",
-    "paper_table",
-    "figure6",
-    "diagnosis",
-)
-WITHOUT_TORCH += ("purged", "published")
-KEPT_OUT = {"experiment": NOT_FOR_TRAINING} | dict.fromkeys(WITHOUT_TORCH, "torch")
+NEEDS_TORCH = ("notebook", "outstanding", "verify")  # of `report`
+WITHOUT_TORCH = [
+    name
+    for name in MODULES
+    if name.split(".")[1] in ("questions", "findings", "report") and name.split(".")[-1] not in NEEDS_TORCH
+]
+KEPT_OUT = {"resnet_lib.runs.experiment": NOT_FOR_TRAINING} | dict.fromkeys(WITHOUT_TORCH, "torch")
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -252,37 +196,51 @@ def test_make_without_a_suitable_python_says_what_to_do(checkout: Path) -> None:
     assert not (checkout / ".venv").exists()
 
 
-# --- the floors
+# --- which way imports point
 
 
 def imported(path: Path) -> set[str]:
     """The modules of the package that a file imports, at any depth in the file."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(), path)):
+        assert not getattr(node, "level", 0), f"{path} imports relatively"
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, ["resnet_lib" if node.level else "", node.module]))
-            names |= {f"{base}.{alias.name}" for alias in node.names}
-    parts = [name.split(".") for name in names if name.split(".")[0] == "resnet_lib"]
-    return {part[1] if len(part) > 1 and part[1] in MODULES.keys() | FLOORS.keys() else "__init__" for part in parts}
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= whole & MODULES.keys() or {node.module}
+    return {name for name in names if name.split(".")[0] == "resnet_lib"}
 
 
-def test_every_module_has_its_floor() -> None:
-    assert MODULES.keys() - FLOORS.keys() == set(), "add these modules, each with its floor, to FLOORS in this file"
-    assert FLOORS.keys() - MODULES.keys() == set(), "FLOORS in this file names modules that do not exist"
+def height(module: str) -> int:
+    parts = module.split(".")
+    if len(parts) == 2:
+        return len(FOLDERS) if module == ABOVE_ALL else -1
+    return FOLDERS.index(parts[1])
+
+
+def test_the_folders_are_known_and_the_readme_lists_them_in_their_order() -> None:
+    assert {name.split(".")[1] for name in MODULES if name.count(".") == 2} == set(FOLDERS)
+    assert tuple(re.findall(r"^\| `(\w+)/` \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)) == FOLDERS
+    for folder in FOLDERS:
+        assert ast.get_docstring(ast.parse((ROOT / "resnet_lib" / folder / "__init__.py").read_text())), folder
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_point_strictly_down(module: str) -> None:
-    own = FLOORS[module]
-    wrong = {name: FLOORS.get(name) for name in imported(MODULES[module]) if FLOORS.get(name, own) >= own}
-    assert not wrong, f"{module} is on floor {own} and imports {wrong}"
+def test_imports_point_down(module: str) -> None:
+    found = imported(MODULES[module])
+    assert found <= MODULES.keys(), f"{module} imports what is no module: {found - MODULES.keys()}"
+    wrong = [name for name in found if height(name) > height(module)]
+    assert not wrong, f"{module} imports {wrong} from above"
+
+
+def test_imports_do_not_go_round_in_a_circle() -> None:
+    list(TopologicalSorter({name: imported(path) for name, path in MODULES.items()}).static_order())
 
 
 @pytest.mark.parametrize("module", KEPT_OUT)
 def test_an_import_stays_light(module: str) -> None:
-    code = f"import json, sys, resnet_lib.{module}; json.dump(sorted(sys.modules), sys.stdout)"
+    code = f"import json, sys, {module}; json.dump(sorted(sys.modules), sys.stdout)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     packages = {name.split(".")[0] for name in json.loads(done.stdout)}

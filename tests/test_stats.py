@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from resnet_lib.stats import (
+from resnet_lib.findings.stats import (
     Estimate,
     Spread,
     _student,

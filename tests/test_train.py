@@ -13,16 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_lib import checkpoint, data, experiment, train, weights
 from resnet_lib.config import Config
-from resnet_lib.device import Choice, DeviceError, choose
-from resnet_lib.keeper import Position
-from resnet_lib.loader import EvaluationBatches, Normalizer
-from resnet_lib.optimizer import make_optimizer
-from resnet_lib.progress import Quiet
-from resnet_lib.records import Diverged
-from resnet_lib.run_folder import RunFolder
-from resnet_lib.update import Update
+from resnet_lib.data import cifar10
+from resnet_lib.machine.device import Choice, DeviceError, choose
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.records import checkpoint
+from resnet_lib.records.record import Diverged
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import experiment, weights
+from resnet_lib.training import train
+from resnet_lib.training.keeper import Position
+from resnet_lib.training.loader import EvaluationBatches, Normalizer
+from resnet_lib.training.optimizer import make_optimizer
+from resnet_lib.training.update import Update
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 TINY = Config(
@@ -259,7 +262,7 @@ def test_evaluation_leaves_everything_as_it_was(evaluable, training):
 def test_evaluation_depends_on_neither_mode_nor_batches(evaluable, monkeypatch, uninterrupted):
     model, batches = evaluable
     whole = train.evaluate(model.train(), batches, TINY)
-    monkeypatch.setattr("resnet_lib.loader.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("resnet_lib.training.loader.EVALUATION_BATCH", 7)
     parts = train.evaluate(model.eval(), batches, TINY)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     assert whole.loss == pytest.approx(uninterrupted.evaluation.loss, rel=1e-5)
@@ -273,7 +276,7 @@ def test_a_small_net_learns_the_synthetic_set_and_in_bf16_no_worse(tmp_path):
         dataset="synthetic", train_images=600, test_images=200, model="resnet8", width=8, epochs=6, batch_size=25,
         schedule="onecycle", lr=0.2,
     )  # fmt: skip
-    dataset, accuracies = data.load(config), {"fp32": [], "bf16": []}
+    dataset, accuracies = cifar10.load(config), {"fp32": [], "bf16": []}
     for precision, found in accuracies.items():
         for seed in range(2 if precision == "fp32" else 1):  # without its instructions bf16 takes ten times as long
             one = config.replace(precision=precision, seed=seed)
@@ -343,7 +346,7 @@ def trained(reports):
 
 def test_a_finished_run_is_loaded_not_trained_again(trained, monkeypatch):
     monkeypatch.setattr(train, "fit", None)
-    monkeypatch.setattr(data, "load", None)
+    monkeypatch.setattr(cifar10, "load", None)
     again = experiment.run(SYNTHETIC)
     assert (again.config, again.history, again.result) == (trained.config, trained.history, trained.result)
     assert experiment.is_finished(SYNTHETIC)
@@ -362,7 +365,7 @@ def test_the_result_agrees_with_history_and_predictions(trained):
     )
     assert result["fingerprint"] == SYNTHETIC.fingerprint
     assert result["parameters"] == sum(p.numel() for p in experiment.build_model(SYNTHETIC)[0].parameters())
-    assert result["data_sha256"] == data.load(SYNTHETIC).sha256
+    assert result["data_sha256"] == cifar10.load(SYNTHETIC).sha256
     assert "synthetic" in result["data_source"]
     assert result["environment"].items() >= {k: v for k, v in CPU.as_dict().items() if k != "why"}.items()
 
@@ -385,10 +388,10 @@ def test_held_out_training_images_are_never_called_test(reports):
 
 KILLED = """
 import os, signal, sys
-from resnet_lib import experiment
+from resnet_lib.runs import experiment
 from resnet_lib.config import Config
-from resnet_lib.device import Choice
-from resnet_lib.progress import Quiet
+from resnet_lib.machine.device import Choice
+from resnet_lib.machine.progress import Quiet
 
 class Killing(Quiet):
     def epoch(self, row):

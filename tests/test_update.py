@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
-from resnet_lib.device import Choice, DeviceError, choose
-from resnet_lib.experiment import build_model
-from resnet_lib.loader import TrainBatches, draw
-from resnet_lib.optimizer import make_optimizer, set_lr
-from resnet_lib.schedule import lr_at
-from resnet_lib.update import Replay, Update, autocast, put_back
+from resnet_lib.machine.device import Choice, DeviceError, choose
+from resnet_lib.runs.experiment import build_model
+from resnet_lib.training.loader import TrainBatches, draw
+from resnet_lib.training.optimizer import make_optimizer, set_lr
+from resnet_lib.training.schedule import lr_at
+from resnet_lib.training.update import Replay, Update, autocast, put_back
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 # Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
@@ -163,7 +163,7 @@ def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypa
 
 
 def test_a_machine_without_bf16_says_so(monkeypatch):
-    monkeypatch.setattr("resnet_lib.device._has_bf16", lambda device: False)
+    monkeypatch.setattr("resnet_lib.machine.device._has_bf16", lambda device: False)
     assert "no bf16 instructions" in choose(Config(precision="bf16"), "cpu").why
     assert "bf16" not in choose(Config(), "cpu").why
 

@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from resnet_lib import lab, verify
+from resnet_lib.report import lab, verify
 
 NAME = "03_cifar_architecture"
 

@@ -1,0 +1,191 @@
+"""The commands around training: `resnet-lab data | report | verify-report | bench | figures`."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from resnet_lib.cli.options import (
+    FAILED,
+    DataFolder,
+    Device,
+    Threads,
+    as_table,
+    checked_profile,
+    err,
+    out,
+    teller,
+    use_data,
+)
+from resnet_lib.config import Config
+
+app = typer.Typer()
+data_app = typer.Typer()
+app.add_typer(data_app, name="data")
+
+
+@data_app.callback(invoke_without_command=True)
+def data(context: typer.Context, folder: DataFolder = None) -> None:
+    """Get CIFAR-10 into the cache, once, and verify it; or carry it to another machine."""
+    use_data(folder)
+    if context.invoked_subcommand is None:
+        _fetch()
+
+
+@data_app.command()
+def pack(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the parts are written")],
+    max_mib: Annotated[float, typer.Option(help="Size of the largest part", min=0.1)] = 30,
+) -> None:
+    """Write CIFAR-10 in parts, for a machine without network."""
+    from resnet_lib.data import formats, parts, sources
+
+    for path in parts.pack(sources.fetch(), target, int(max_mib * 2**20), formats.CIFAR10):
+        out.print(str(path))
+    out.print(f"there: resnet-lab data unpack {target}")
+
+
+@data_app.command()
+def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are")]) -> None:
+    """Join the parts in the cache, and verify them."""
+    use_data(folder)
+    _fetch()
+
+
+@data_app.command()
+def duplicates(
+    figure: Annotated[Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file")] = None,
+) -> None:
+    """Find the test images that are near-duplicates of training images, so that accuracy can be shown without them."""
+    from resnet_lib.data import cifar10, duplicates
+
+    with err.status("starting") as status:
+        say = teller(status)
+        say("reading CIFAR-10")
+        dataset = cifar10.load(Config())
+        found = duplicates.nearest(dataset.test_images, dataset.train_images, say)
+    duplicates.write(found, duplicates.path())
+    near = duplicates.near(found)
+    differ = (dataset.test_labels[near.test] != dataset.train_labels[near.train]).sum()
+    out.print(
+        f"{len(near):,} of {len(found):,} test images have a near-duplicate among the training images, "
+        f"{differ:,} of them with another label: {duplicates.path()}"
+    )
+    if figure:
+        from resnet_lib.report import gallery, plots
+
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(gallery.pairs(dataset, found), figure)
+        out.print(str(figure))
+
+
+def _fetch() -> None:
+    from resnet_lib.data import sources
+
+    out.print(f"CIFAR-10 is in {sources.fetch()}: six files, all SHA-256 as published")
+
+
+@app.command()
+def report(
+    profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "quick",
+    only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated")] = None,
+    no_train: Annotated[bool, typer.Option("--no-train", help="Show what is recorded, train nothing")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Execute the notebooks and render the lab report; continues after a failure and reports it."""
+    from resnet_lib.data import sources
+    from resnet_lib.records.record import reports_folder
+    from resnet_lib.report import lab
+
+    checked_profile(profile)
+    use_data(data)
+    names = tuple(only) if only else lab.STEPS
+    if profile != "smoke" and not no_train:
+        sources.fetch()  # here, where its progress can be seen and its failure stops everything
+    with err.status("starting") as status:
+
+        def done(outcome: lab.Outcome) -> None:
+            line = f"{outcome.name:<24} {'failed' if outcome.error else 'ok':<6} {outcome.seconds:7.1f} s"
+            out.print(line, style="red" if outcome.error else None)
+
+        outcomes = lab.report(profile, names, not no_train, teller(status), done)
+    out.print(f"report: {reports_folder() / profile / 'index.html'}")
+    if failed := [outcome for outcome in outcomes if outcome.error]:
+        table = Table("notebook", "cell", "what happened", title="failed")
+        for outcome in failed:
+            table.add_row(outcome.name, str(outcome.cell or "–"), outcome.error)
+        err.print(table)
+        raise typer.Exit(FAILED)
+
+
+@app.command("verify-report")
+def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
+    """Recompute every number of the README and of the executed notebooks from the records; fail if any differs."""
+    from resnet_lib.report import verify
+
+    with err.status("starting") as status:
+        wrong = verify.report(checked_profile(profile), teller(status))
+    for line in wrong:
+        err.print(line, style="red")
+    if wrong:
+        raise typer.Exit(FAILED)
+    out.print("the records are whole, and what is shown is what they say")
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs")] = False,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Write what was measured to this file, a sweep into it")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
+    from resnet_lib.machine.device import choose
+    from resnet_lib.machine.files import read_json, write_atomic
+    from resnet_lib.report import bars, plots, tables
+    from resnet_lib.speed import bench
+
+    for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
+        path.parent.mkdir(parents=True, exist_ok=True)
+    choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
+    with err.status("starting") as status, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
+        say = teller(status)
+        result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
+    if json_:
+        if sweep and json_.exists():  # beside what was measured before
+            result = read_json(json_) | result
+        write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
+    if sweep:
+        out.print(as_table(tables.sweep(result["sweep"])))
+        return
+    out.print(as_table(tables.ladder(result)), as_table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
+    if figure:
+        plots.save(bars.ladder(result), figure)
+
+
+@app.command()
+def figures(
+    profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full",
+) -> None:
+    """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
+    from resnet_lib.records.record import reports_folder
+    from resnet_lib.report import published
+
+    is_published = checked_profile(profile) == "full" and reports_folder() == published.CHECKOUT / "reports"
+    folder = published.CHECKOUT / "img" if is_published else reports_folder() / profile / "img"
+    for path in published.figures(profile, folder):
+        out.print(str(path))
+    if is_published:
+        for path in published.bench_figures(folder):
+            out.print(str(path))
+        out.print("README.md: results " + ("rewritten" if published.update_readme() else "up to date"))

@@ -1,0 +1,106 @@
+"""What the commands share: the options that several have, how they are read, and where output goes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
+from resnet_lib.machine.files import read_json
+
+# Exit codes: it went wrong; the request was not allowed; stopped as asked, all saved (EX_TEMPFAIL: call again); Ctrl-C
+FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 75, 130
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder or archive with CIFAR-10, instead of a download", envvar="RESNET_LAB_DATA"),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps (default: the best available)")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads (default: all)", min=1)]
+
+
+def field(name: str, text: str) -> Any:
+    """An option for a field of `Config`, whose default its help tells."""
+    default = Config.model_fields[name].default
+    return typer.Option(help=text if default is None else f"{text} (default: {default})")
+
+
+def checked_profile(name: str) -> Profile:
+    if name not in ("smoke", "quick", "full"):
+        raise ConfigError(f"profile = {name!r} is not valid: choose smoke, quick or full")
+    return name
+
+
+def recipe_fields(name: str | None) -> dict[str, Any]:
+    if name is not None and name not in RECIPES:
+        raise ConfigError(f"recipe = {name!r} is not valid: choose {' or '.join(RECIPES)}")
+    return RECIPES[name] if name else {}
+
+
+def integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"milestones = {text!r} is not valid: give whole numbers, as in 50,75") from None
+
+
+def read_configs(file: Path) -> list[Config]:
+    try:
+        items = read_json(file)
+    except OSError as error:
+        raise LabError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise LabError(f"{file} is not JSON: {error}") from None
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+        raise ConfigError(f"{file} must hold a JSON list of configs, each {{field: value}}")
+    configs = []
+    for number, item in enumerate(items, 1):
+        try:
+            configs.append(Config(**item))
+        except ConfigError as error:
+            raise ConfigError(f"{file}, config {number}: {error}") from None
+    return configs
+
+
+def assignments(items: list[str]) -> dict[str, Any]:
+    """`["stem=imagenet", "width=8"]` -> {"stem": "imagenet", "width": 8}."""
+    fields = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item!r} is not valid: give name=value")
+        try:
+            fields[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            fields[name] = value
+    return fields
+
+
+def teller(status: Status) -> Callable[[str], None]:
+    """What hears how far something is: a line that changes on a terminal, one after the other in a log."""
+    return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
+
+
+def as_table(frame: Any) -> Table:
+    """A DataFrame of text, for the terminal."""
+    table = Table(*frame.columns)
+    for row in frame.to_numpy():
+        table.add_row(*row)
+    return table
+
+
+def use_data(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ["RESNET_LAB_DATA"] = str(folder.absolute())  # the notebooks' kernels are to see it too

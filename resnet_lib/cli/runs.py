@@ -1,0 +1,99 @@
+"""The commands on runs that are there: `resnet-lab runs [show | verify | resume | prune]`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from resnet_lib.cli.options import FAILED, DataFolder, checked_profile, err, out, use_data
+from resnet_lib.config import LabError
+from resnet_lib.records.record import read_record
+
+app = typer.Typer(help="List, show, verify, resume or prune the runs that are there.")
+
+
+@app.callback(invoke_without_command=True)
+def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
+    """List every run: finished, unfinished, diverged or damaged."""
+    from resnet_lib.runs import ledger
+
+    context.obj = checked_profile(profile)
+    if context.invoked_subcommand is None:
+        table = Table("run", "state", "detail")
+        for entry in ledger.entries(context.obj):
+            table.add_row(entry.path.name, entry.state, entry.detail)
+        out.print(table)
+
+
+@app.command()
+def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its name, as the list has it")]) -> None:
+    """Print one run's config, as far as it is not the default, and the last row of its history."""
+    from resnet_lib.records.run_folder import RunFolder
+    from resnet_lib.runs import ledger
+
+    found = {entry.path.name: entry for entry in ledger.entries(context.obj)}
+    if run not in found:
+        raise LabError(f"there is no run {run!r} at profile {context.obj}: `resnet-lab runs` lists them")
+    entry = found[run]
+    out.print(f"{entry.path}: {entry.state}, {entry.detail}")
+    if entry.config:
+        fields = entry.config.model_dump(mode="json", exclude_defaults=True) | {"seed": entry.config.seed}
+        rows = RunFolder(entry.path, entry.config).rows()
+        for title, values in (("config", fields), ("last epoch", rows[-1] if rows else {})):
+            out.print(f"\n{title}", *(f"  {name:<20} {value}" for name, value in values.items()), sep="\n")
+
+
+@app.command()
+def verify(context: typer.Context) -> None:
+    """Check files against their checksums, and the numbers of every record against what they come from."""
+    from resnet_lib.runs import ledger
+
+    entries = ledger.entries(context.obj)
+    wrong = {entry.path: ledger.problems(entry.path) for entry in entries}
+    for path, lines in wrong.items():
+        for line in lines:
+            err.print(f"{path.name}: {line}", style="red")
+    bad = sum(map(bool, wrong.values()))
+    out.print(f"{len(entries) - bad} of {len(entries)} runs are whole and agree with themselves")
+    if bad:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def resume(context: typer.Context, data: DataFolder = None) -> None:
+    """Finish every unfinished run, with the choices it began with; continues after a failure and reports it."""
+    from resnet_lib.runs import experiment, ledger
+
+    use_data(data)
+    waiting = [e.config for e in ledger.entries(context.obj) if e.state == "unfinished" and e.config]
+    failed = 0
+    for config, outcome in experiment.run_many(waiting, context.obj):
+        if isinstance(outcome, Exception):
+            failed += 1
+            err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
+    out.print(f"{len(waiting) - failed} of {len(waiting)} unfinished runs are finished now")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+) -> None:
+    """Delete the checkpoints of finished runs; their records stay, and their weights as safetensors."""
+    from resnet_lib.runs import ledger, weights
+
+    finished = [entry for entry in ledger.entries(context.obj) if entry.spare]
+    spare = [path for entry in finished for path in entry.spare]
+    size = sum(path.stat().st_size for path in spare) / 2**20
+    if not spare:
+        out.print("no finished run has a checkpoint left")
+    elif yes or typer.confirm(f"Delete {len(spare)} checkpoints of finished runs ({size:,.1f} MiB)?"):
+        for entry in finished:
+            weights.export(read_record(entry.path))
+            for path in entry.spare:
+                path.unlink(missing_ok=True)
+        out.print(f"deleted {len(spare)} checkpoints, {size:,.1f} MiB")

@@ -1,0 +1,194 @@
+"""The commands that train: `resnet-lab run | run-many | full | eval`."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from resnet_lib.cli.options import (
+    FAILED,
+    DataFolder,
+    Device,
+    Threads,
+    as_table,
+    assignments,
+    checked_profile,
+    err,
+    field,
+    integers,
+    out,
+    read_configs,
+    recipe_fields,
+    teller,
+    use_data,
+)
+from resnet_lib.config import Config, LabError
+from resnet_lib.machine.stop import Stopped, StopSignals
+from resnet_lib.records.record import runs_folder
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    model: Annotated[str | None, field("model", "resnet20, plain56, resnet50, hub-resnet18, ...")] = None,
+    recipe: Annotated[str | None, typer.Option(help="paper or fast: a preset; other options override it")] = None,
+    epochs: Annotated[int | None, field("epochs", "Passes over the training images")] = None,
+    iterations: Annotated[int | None, field("iterations", "Length in steps, instead of epochs")] = None,
+    lr: Annotated[float | None, field("lr", "Peak learning rate")] = None,
+    milestones: Annotated[str | None, typer.Option(help="Epochs (or iterations) of the drops: 50,75")] = None,
+    schedule: Annotated[str | None, field("schedule", "multistep, cosine or onecycle")] = None,
+    batch_size: Annotated[int | None, field("batch_size", "Images per step")] = None,
+    weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty")] = None,
+    momentum: Annotated[float | None, field("momentum", "Momentum of SGD")] = None,
+    nesterov: Annotated[bool | None, typer.Option("--nesterov", help="Nesterov's form of momentum")] = None,
+    crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip", help="Mirror half of the images")] = None,
+    precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs")] = None,
+    split: Annotated[
+        str | None,
+        field(
+            "split",
+            "all: train on 50,000, evaluate on the test images; train45k: on 45,000 and the 5,000 held out; "
+            "train45k-test: on 45,000 and the test images",
+        ),
+    ] = None,
+    seed: Annotated[int | None, field("seed", "Seed of initialisation, order and augmentation")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of the experiment")] = "full",
+    device: Device = None,
+    threads: Threads = None,
+    compile: Annotated[bool | None, typer.Option(help="Use torch.compile (default: in long runs)")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits every time, on GPUs too")
+    ] = False,
+    data: DataFolder = None,
+) -> None:
+    """Train one network, or resume where it stopped, and print its metrics."""
+    from resnet_lib.machine.device import choose
+    from resnet_lib.runs import experiment, weights
+
+    given = dict(
+        model=model, epochs=epochs, iterations=iterations, lr=lr, schedule=schedule, batch_size=batch_size,
+        weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, crop=crop, flip=flip, precision=precision,
+        split=split, seed=seed, milestones=None if milestones is None else integers(milestones),
+    )  # fmt: skip
+    fields = recipe_fields(recipe) | {name: value for name, value in given.items() if value is not None}
+    config = Config(**(fields | assignments(set_ or []))).at(checked_profile(profile))
+    use_data(data)
+    record = experiment.run(config, profile, choose(config, device, threads, compile, deterministic))
+    _print_metrics(record.result, record.config)
+    out.print(f"record   {record.path}")
+    if path := weights.export(record):
+        out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
+
+
+@app.command("run-many")
+def run_many(
+    file: Annotated[Path, typer.Argument(help='A JSON list of configs: [{"model": "resnet20", "seed": 1}, ...]')],
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of each run")] = "full",
+    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1)] = 1,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Run every config of a list that has no record yet; continues after a failure and reports it."""
+    configs = [config.at(checked_profile(profile)) for config in read_configs(file)]
+    use_data(data)
+    _run_all(configs, profile, jobs, device, threads)
+
+
+@app.command()
+def full(
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what is missing and how long it will take")] = False,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1)] = 1,
+    device: Device = None,
+    threads: Threads = None,
+    data: DataFolder = None,
+) -> None:
+    """Run what the published report still lacks, the most informative first; can be interrupted at any time."""
+    from resnet_lib.machine.device import choose
+    from resnet_lib.report import outstanding
+    from resnet_lib.speed import cost
+
+    use_data(data)
+    configs = outstanding.missing()
+    with err.status("measuring") as status:
+        rates = cost.rates(configs, choose(None, device, threads), teller(status))
+    out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))
+    if not plan:
+        _run_all(configs, "full", jobs, device, threads)
+
+
+def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None, threads: int | None) -> None:
+    """Run configs, several at a time, and print what came out; exits with FAILED if any failed."""
+    from resnet_lib.machine.device import THREADS, choose
+    from resnet_lib.runs import experiment
+
+    threads = threads or max(1, THREADS // jobs)
+    choices = [choose(config, device, threads) for config in configs]
+    failed, asked = 0, []
+
+    def hand_on(number: int, frame: Any) -> None:
+        asked.append(signal.Signals(number).name)
+        for process in active_children():
+            process.terminate()
+
+    if jobs > 1:  # each process saves what it trains; alone, this one does so by itself
+        for number in StopSignals.SIGNALS:
+            signal.signal(number, hand_on)
+    with ProcessPoolExecutor(jobs, get_context("spawn")) if jobs > 1 else nullcontext() as pool:
+        for config, outcome in experiment.run_many(configs, profile, choices, pool):
+            if asked:
+                raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
+            if isinstance(outcome, Exception):
+                failed += 1
+                err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
+            else:
+                out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+    out.print(f"{len(configs) - failed} of {len(configs)} runs have their record in {runs_folder(profile)}")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command("eval")
+def evaluate(
+    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or a run's checkpoint.pt")],
+    model: Annotated[str | None, typer.Option(help="The network of weights that do not tell it themselves")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the config: --set test_images=500")
+    ] = None,
+    device: Device = None,
+    data: DataFolder = None,
+) -> None:
+    """Print the metrics of saved weights on the images held out from their training."""
+    from resnet_lib.machine.device import choose
+    from resnet_lib.runs import weights
+
+    if not path.is_file():
+        raise LabError(f"{path} is not a file: give a .safetensors file or a checkpoint.pt")
+    config = weights.config_of(path)
+    if not config and not model:
+        raise LabError(f"{path} does not tell which network it belongs to: add --model")
+    config = (config or Config()).replace(**({"model": model} if model else {}), **assignments(set_ or []))
+    use_data(data)
+    _print_metrics(weights.evaluate(config, path, choose(config, device, compile=False)), config)
+
+
+def _print_metrics(result: dict[str, Any], config: Config) -> None:
+    table = Table(title=f"{config.model}, {result['images']:,} {config.held_out} images", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_row("accuracy", f"{100 * result['accuracy']:.2f} %")
+    table.add_row("loss", f"{result['loss']:.4f} nats")
+    table.add_row("expected calibration error", f"{100 * result['ece']:.2f} %")
+    for name, accuracy in zip(result["classes"], result["per_class_accuracy"], strict=True):
+        table.add_row(f"  {name}", f"{100 * accuracy:.1f} %")
+    out.print(table)

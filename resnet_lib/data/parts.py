@@ -1,0 +1,44 @@
+"""CIFAR-10 in parts small enough for a slow or narrow way to a machine without network.
+
+A part is called `data_batch_1.bin.2of3`, so that a missing one is known by its name; what they join to is verified
+like any other copy.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from resnet_lib.data.formats import Files, Manifest, Unusable
+from resnet_lib.machine.files import write_atomic
+
+
+def pack(cache: Path, folder: Path, max_bytes: int, manifest: Manifest) -> list[Path]:
+    """Write the files of a filled cache to `folder`, none larger than `max_bytes`; the paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in manifest.files:
+        content = (cache / name).read_bytes()
+        pieces = [content[start : start + max_bytes] for start in range(0, len(content), max_bytes)]
+        for number, piece in enumerate(pieces, 1):
+            paths.append(folder / f"{name}.{number}of{len(pieces)}")
+            write_atomic(paths[-1], piece)
+    return paths
+
+
+def are_in(folder: Path) -> bool:
+    return folder.is_dir() and any(re.fullmatch(r".+\.bin\.\d+of\d+", path.name) for path in folder.iterdir())
+
+
+def read_parts(folder: Path, manifest: Manifest) -> Files:
+    """The files that the parts in `folder` join to. Raises Unusable with the names of missing parts."""
+    for name in manifest.files:
+        totals = {int(path.name.rpartition("of")[2]) for path in folder.glob(f"{name}.*of*")}
+        if len(totals) != 1:
+            raise Unusable(f"has parts of {name} from different packings" if totals else f"has no part of {name}")
+        paths = [folder / f"{name}.{number}of{max(totals)}" for number in range(1, max(totals) + 1)]
+        if missing := [path.name for path in paths if not path.exists()]:
+            raise Unusable(f"lacks {', '.join(missing)}")
+        if sum(path.stat().st_size for path in paths) > manifest.file_limit:
+            raise Unusable(f"the parts of {name} are too large")
+        yield name, b"".join(path.read_bytes() for path in paths)

@@ -1,0 +1,198 @@
+"""Sentences of the story whose numbers and verdicts are computed from the records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from resnet_lib.findings.judgement import (
+    UNDECIDED,
+    Claim,
+    Verdict,
+    accuracy,
+    between,
+    came_down,
+    compare,
+    decide,
+    mean_curve,
+    runs_in_words,
+)
+from resnet_lib.findings.stats import sample_size
+from resnet_lib.questions import story
+from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.record import Record, Runs, find_seeds
+
+NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
+SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
+GAP = 0.03  # training accuracy no more than this above the test's: the network does not even fit its images
+LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
+
+
+def verdicts(steps: dict[str, Runs], profile: str) -> str:
+    """Every claim of every step, as a Markdown list."""
+    parts = []
+    for name, runs in steps.items():
+        step = story.step(name)
+        parts.append(f"**{step.title}**\n\n" + "\n".join(f"- {claim}" for claim in claims(name, runs, profile)))
+    return "\n\n".join(parts)
+
+
+def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
+    """What the story says in a notebook, judged by its runs; the same sentences in the same order at every profile."""
+    step = story.step(notebook)
+    fingerprints = {label: config.at(profile).fingerprint for label, config in step.configs.items()}
+    told = {k: [r for r in runs.get(k, []) if r.config.fingerprint == name] for k, name in fingerprints.items()}
+    if notebook == "01_ten_epochs":
+        shown = next((records for records in runs.values() if records), [])
+        judged = [near(step, told, profile), no_drop_reached(shown), *loss_never_rose(told, profile)]
+        judged.append(underfits(told, profile))
+    elif notebook == "02_hundred_epochs":
+        pairs = [
+            ("more weight decay", "no LR drop"),
+            ("two LR drops, more weight decay", "two LR drops"),
+            ("one LR drop", "no LR drop"),
+            ("two LR drops", "one LR drop"),
+        ]
+        judged = [loss_falls(told, profile), *(better(*pair, told, profile) for pair in pairs)]
+        judged.append(near(step, told, profile))
+    elif notebook == "03_cifar_architecture":
+        judged = [near(step, told, profile), below_paper(told[step.headline], profile)]
+    else:
+        judged = [near(step, told, profile), hub_agrees(told[step.headline], profile)]
+    if told == {label: runs.get(label, []) for label in told}:
+        return judged
+    other = "the runs shown have other parameters than the story's"
+    return [replace(claim, evidence=other) if claim.verdict == NOT_YET else claim for claim in judged]
+
+
+def near(step: story.Step, runs: Runs, profile: str) -> Claim:
+    """The story's accuracy, give or take NEAR."""
+    text = f"“{step.headline}” reaches about {step.claimed:g} % test accuracy (± {100 * NEAR:g} points)"
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        estimate = accuracy(records)
+        return between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
+
+    return decide(text, profile, judge, runs[step.headline])
+
+
+def no_drop_reached(records: list[Record]) -> Claim:
+    """A fact about the runs shown, whatever their parameters: decidable at every profile."""
+    text = "The run ends before its learning rate drops"
+    if not records:
+        return Claim(text, NOT_YET)
+    config, happened = records[0].config, max(record.history[-1]["drops"] for record in records)
+    if not config.milestones:
+        return Claim(text, "does not hold", "none was scheduled")
+    where = " and ".join(map(str, config.milestones))
+    unit = "iterations" if config.iterations else "epochs"
+    evidence = f"drops after {where} {unit}, the run has {config.iterations or config.epochs}"
+    return Claim(text, "does not hold" if happened else "holds", evidence)
+
+
+def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
+    """Taken at its word (no epoch of any run above the one before), and as it was meant (no trend: no overfitting)."""
+
+    def word(records: list[Record]) -> tuple[Verdict, str]:
+        rises = [np.diff(mean_curve([record], "loss")) for record in records]
+        falling = sum(bool((steps <= 0).all()) for steps in rises)
+        worst = max(steps.max() for steps in rises)
+        evidence = f"in {falling} of {runs_in_words(len(records))}"
+        evidence += f"; it rose by up to {worst:.3f}" if worst > 0 else ""
+        return "holds" if falling == len(records) else "does not hold", evidence
+
+    def trend(records: list[Record]) -> tuple[Verdict, str]:
+        loss = mean_curve(records, "loss")
+        evidence = f"ended at {loss[-1]:.3f}, minimum {loss.min():.3f} in epoch {loss.argmin() + 1}"
+        return "holds" if loss[-1] <= (1 + LOSS_TREND) * loss.min() else "does not hold", evidence
+
+    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
+    judges = {"Test loss never rose from one epoch to the next": word, meant: trend}
+    return [decide(text, profile, judge, *runs.values()) for text, judge in judges.items()]
+
+
+def underfits(runs: Runs, profile: str) -> Claim:
+    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        train, test = (mean_curve(records, column)[-1] for column in ("train_accuracy", "accuracy"))
+        return "holds" if train - test <= GAP else "does not hold", f"{100 * train:.1f} and {100 * test:.1f} %"
+
+    text = f"Training accuracy ended no more than {100 * GAP:g} points above test accuracy (underfitting)"
+    return decide(text, profile, judge, *runs.values())
+
+
+def loss_falls(runs: Runs, profile: str) -> Claim:
+    """Of every run: training loss over the last tenth of the epochs against the tenth before."""
+
+    def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
+        tenths = [np.array_split(mean_curve(records, "train_loss"), 10)[-2:] for records in all_records]
+        falling = sum(bool(last.mean() < before.mean()) for before, last in tenths)
+        return "holds" if falling == len(tenths) else "does not hold", f"in {falling} of {len(tenths)} configurations"
+
+    text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
+    return decide(text, profile, judge, *runs.values())
+
+
+def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
+    """Whether `a` is more accurate than `b`."""
+
+    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
+        difference = compare(first, second)
+        return between(difference, 0, 1), f"{difference}; {needs(first, second)}"
+
+    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
+
+
+def needs(a: list[Record], b: list[Record]) -> str:
+    """How much it takes to find a difference as large as that of two networks, in words."""
+    images, seeds = sample_size([record.correct for record in a], [record.correct for record in b])
+    if math.isinf(images):
+        return "no number of images would tell them apart"
+    runs = "" if seeds is None else f" and at least {seeds:,} seeds per network"
+    return f"to be found, a difference of this size needs at least {max(1, math.ceil(images)):,} images{runs}"
+
+
+def below_paper(records: list[Record], profile: str) -> Claim:
+    paper = TABLE_6["resnet20"].accuracy
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        return between(accuracy(records), 0, paper / 100), str(accuracy(records))
+
+    return decide(f"ResNet-20 stays below the paper's {paper:g} %", profile, judge, records)
+
+
+def hub_agrees(hub: list[Record], profile: str) -> Claim:
+    """torch.hub's network against ours with the same training, the headline of step 02."""
+    ours = story.step("02_hundred_epochs")
+
+    def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
+        difference = compare(hub, own)
+        return between(difference, -SAME, SAME), f"theirs less ours: {difference}"
+
+    text = f"torch.hub's ResNet-50 agrees with ours within {100 * SAME:g} points"
+    needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
+    return decide(text, profile, judge, *needed)
+
+
+def best_epoch(runs: Runs, profile: str) -> str:
+    """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
+    text = "Reporting the best epoch on the test images, instead of the last, would add"
+    gains: dict[bool, list[float]] = {True: [], False: []}
+    for record in (record for records in runs.values() for record in records):
+        curve = mean_curve([record], "accuracy")
+        gains[came_down(record)].append(100 * (curve.max() - curve[-1]))
+    if not any(gains.values()):
+        return f"{text}: {NOT_YET}."
+    if profile != "full":
+        return f"{text}: {UNDECIDED}."
+    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate stayed high"}
+    parts = [
+        f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
+        for which, found in gains.items()
+        if found
+    ]
+    return f"{text} {' and '.join(parts)}."

@@ -1,0 +1,153 @@
+"""What the curves tell: the symptoms of each suspect, which account of the story fits, what others' plateaus may be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from resnet_lib.config import Config
+from resnet_lib.findings.claims import GAP, LOSS_TREND, loss_falls, loss_never_rose, near
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare, mean_curve
+from resnet_lib.questions import causes, field_guide, suspects
+from resnet_lib.questions.field_guide import Case
+from resnet_lib.questions.story import NOT_YET, STEPS, missing
+from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
+from resnet_lib.records.record import Record, Runs, find_runs
+
+FITTED = 0.97  # training accuracy from which a network knows its images
+FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
+EPOCHS = 5  # fewest over which falls are looked for
+
+SYMPTOMS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
+
+
+def symptoms(records: list[Record]) -> dict[str, str]:
+    """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the last epoch.
+
+    A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains; looked for over the
+    last fifth of the epochs.
+    """
+    train, test, rise, fall = np.mean([_signs(record) for record in records], axis=0)
+    signs = {
+        "training accuracy near 100 %, test loss rising: overfitting": train >= FITTED and rise > 1 + LOSS_TREND,
+        "test accuracy keeps falling back: learning rate still high": fall > FALL,
+        "training accuracy close to test accuracy: underfitting": train < FITTED and train - test < GAP,
+    }
+    reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
+    return dict(zip(SYMPTOMS, [f"{100 * train:.1f}", f"{rise:.2f}", f"{100 * fall:.1f}", reading], strict=True))
+
+
+def _signs(record: Record) -> tuple[float, float, float, float]:
+    """Training and test accuracy, the loss's end over its minimum, the mean fall."""
+    train, test, loss = (mean_curve([record], column) for column in ("train_accuracy", "accuracy", "loss"))
+    steps = np.diff(test)[-max(EPOCHS, len(test) // 5) :]
+    fall = np.maximum(0, -steps).mean() if len(steps) >= EPOCHS else 0.0
+    return train[-1], test[-1], loss[-1] / loss.min(), fall
+
+
+def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
+    """One row per change: its accuracy, against that of the first row, and its symptoms. All columns are text.
+
+    Intervals hold for all rows together. A change that a small profile cannot tell from the first row has none.
+    """
+    base, *_ = configs.values()
+    told = {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
+    rows, runs = [], find_runs(told, profile)
+    first, *_ = runs.values()
+    for name, records in runs.items():
+        difference = ""
+        if records and first and records is not first:
+            difference = str(compare(records, first, len(runs) - 1))
+        row = {
+            "change": name,
+            "test accuracy, %": f"{100 * accuracy(records).mean:.1f}" if records else missing(told[name], profile),
+            "against the first row": difference.replace(" points", ""),
+        }
+        rows.append(row | (symptoms(records) if records else dict.fromkeys(SYMPTOMS, "")))
+    return pd.DataFrame(rows)
+
+
+def symptoms_table(runs: Runs) -> pd.DataFrame:
+    """One row per recorded run, the most accurate first: what its curves show."""
+    found = {name: records for name, records in runs.items() if records}
+    order = sorted(found, key=lambda name: -accuracy(found[name]).mean)
+    rows = [
+        {"run": name, "test accuracy, %": f"{100 * accuracy(found[name]).mean:.1f}", **symptoms(found[name])}
+        for name in order
+    ]
+    return pd.DataFrame(rows, columns=["run", "test accuracy, %", *SYMPTOMS])
+
+
+# --- which account fits the story
+
+
+def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
+    """The story's four numbers and what it says of two curves, judged by the runs of a hypothesis."""
+    runs = find_runs(hypothesis.configs(), profile)
+    numbers = [near(step, {step.headline: runs[step.notebook]}, profile) for step in STEPS]
+    _, flat = loss_never_rose({"": runs["01_ten_epochs"]}, profile)
+    return [*numbers, flat, loss_falls({"": runs["02_hundred_epochs"]}, profile)]
+
+
+def hypotheses_table(profile: str) -> pd.DataFrame:
+    """One row per hypothesis: whether each of the story's observations holds there, and how many do."""
+    heads = [f"{step.notebook[:2]}: {step.claimed:g} %" for step in STEPS]
+    heads += ["01: test loss does not rise", "02: training loss still falls"]
+    rows = []
+    for hypothesis in HYPOTHESES:
+        claims = observations(hypothesis, profile)
+        cells = [_shown(claim) for claim in claims]
+        rows.append({"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
+    return pd.DataFrame(rows)
+
+
+def score(claims: list[Claim]) -> str:
+    """How many of the observations hold, and how many nobody can judge yet."""
+    open_ = sum(claim.verdict in (NOT_YET, UNDECIDED) for claim in claims)
+    held = sum(claim.verdict == "holds" for claim in claims)
+    return f"{held} of {len(claims)}" + (f", {open_} open" if open_ else "")
+
+
+def _shown(claim: Claim) -> str:
+    """Its verdict, and the number that it was judged by."""
+    return f"{claim.verdict} ({claim.evidence.partition(', n = ')[0]})" if claim.evidence else claim.verdict
+
+
+def shown(profile: str) -> Runs:
+    """Every recorded run that these tables show."""
+    changed = [suspects.one_at_a_time(), suspects.leave_one_out(), causes.square(), field_guide.configs()]
+    configs = [*(config for group in changed for config in group.values()), *suspects.accounts()]
+    return find_runs({config.run_id: config for config in configs}, profile)
+
+
+# --- the field guide
+
+
+def field_guide_table(profile: str) -> pd.DataFrame:
+    """One row per public case: what was seen, what the thread found, and whether a run of ours stops there, too.
+
+    Threads are links in Markdown.
+    """
+    found = find_runs(field_guide.configs(), profile)
+    rows = []
+    for case in field_guide.CASES:
+        records = found.get(case.thread, [])
+        ours = f"{100 * accuracy(records).mean:.1f}" if records else case.config and missing(case.config, profile)
+        rows.append(
+            {
+                "thread": f"[{case.thread}]({case.url})",
+                "they saw": case.saw,
+                "cause, where shown": case.cause,
+                "our run": case.what or "none tried",
+                "ours %": ours or "",
+                "the same plateau": same_plateau(records, case, profile) if case.config else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def same_plateau(records: list[Record], case: Case, profile: str) -> Verdict:
+    if not records:
+        return NOT_YET
+    low, high = case.plateau
+    return between(accuracy(records), low / 100, high / 100) if profile == "full" else UNDECIDED

@@ -1,0 +1,176 @@
+"""What the factorial says: what each factor is worth, and its share of the way from the story to the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from resnet_lib.findings.judgement import UNDECIDED, Claim, between
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
+from resnet_lib.questions import causes, factorial
+from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, STORY, WAY, label
+from resnet_lib.questions.factorial import Levels
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.record import Record, find_runs
+
+BY_DROPS = [factor.name for factor in FACTORS].index(DROPS)
+SHARES = factorial.shapley(STORY, PAPER)  # weights of the cells of WAY
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The runs of the factorial at a budget."""
+
+    records: dict[Levels, list[Record]]
+
+    def have(self, levels: Iterable[Levels]) -> bool:
+        return all(self.records[one] for one in levels)
+
+    @cached_property
+    def spreads(self) -> dict[int, Spread | None]:
+        """How much seeds differ, from the cells that have several: by the level of DROPS, without which it is more."""
+        kinds: dict[int, list[list[np.ndarray]]] = {-1: [], 1: []}
+        for levels, records in self.records.items():
+            kinds[levels[BY_DROPS]].append([record.correct for record in records])
+        return {level: spread(*configs) for level, configs in kinds.items()}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What changing a factor, or two together beyond each alone, does to the accuracy."""
+
+    name: str
+    change: str
+    estimate: Estimate
+
+
+def find_cells(epochs: int, profile: str) -> Cells:
+    """What is recorded of the factorial at a budget."""
+    runs = find_runs(causes.labelled(epochs), profile)
+    return Cells({levels: runs[label(levels)] for levels in CELLS})
+
+
+def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
+    """The sum of weight times accuracy over cells, paired by image."""
+    parts = [
+        (weight, [record.correct for record in cells.records[levels]], cells.spreads[levels[BY_DROPS]])
+        for levels, weight in weights.items()
+        if weight
+    ]
+    return weighted_sum(parts, comparisons, unit)
+
+
+def effects(cells: Cells) -> list[Effect]:
+    """Main effects, then interactions of two, the largest first; intervals hold for all of them together."""
+    pairs = list(combinations(range(len(FACTORS)), 2))
+    count = len(FACTORS) + len(pairs)
+    found = []
+    for group in ([(f,) for f in range(len(FACTORS))], pairs):
+        rows = []
+        for which in group:
+            name = " and ".join(FACTORS[f].name for f in which)
+            change = "both, beyond each alone" if len(which) > 1 else FACTORS[which[0]].change
+            rows.append(Effect(name, change, weigh(factorial.effect(which, HALF), cells, count)))
+        found += sorted(rows, key=lambda row: -abs(row.estimate.mean))
+    return found
+
+
+def shares(cells: Cells) -> list[Effect]:
+    """Each factor's Shapley share of the way from STORY to PAPER, the largest first; they add up to `gap`."""
+    found = [
+        Effect(FACTORS[f].name, FACTORS[f].change, weigh(weights, cells, len(SHARES))) for f, weights in SHARES.items()
+    ]
+    return sorted(found, key=lambda share: -share.estimate.mean)
+
+
+def gap(cells: Cells) -> Estimate:
+    """The whole way from STORY to PAPER."""
+    return weigh({PAPER: 1.0, STORY: -1.0}, cells)
+
+
+def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
+    """The accuracy in a cell."""
+    found = weigh({levels: 1.0}, cells, unit="%")
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+
+
+# --- as tables and sentences
+
+
+def cells_table(cells: Cells) -> pd.DataFrame:
+    """One row per cell, the most accurate first."""
+    rows = []
+    for levels, records in cells.records.items():
+        estimate = accuracy_in(levels, cells) if records else None
+        row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
+        row["test accuracy, %"] = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else NOT_YET
+        row["n"] = str(len(records))
+        rows.append((-estimate.mean if estimate else 1, row))
+    return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
+
+
+def effects_table(cells: Cells) -> pd.DataFrame:
+    """One row per effect, once all of HALF is recorded."""
+    return pd.DataFrame(
+        [
+            {
+                "factor": effect.name,
+                "change": effect.change,
+                "points": f"{100 * effect.estimate.mean:+.1f}",
+                "95 % interval": effect.estimate.interval,
+            }
+            for effect in (effects(cells) if cells.have(HALF) else [])
+        ],
+        columns=["factor", "change", "points", "95 % interval"],
+    )
+
+
+def known(cells: Cells) -> str:
+    """What the intervals know of seeds, as a sentence."""
+    words = {-1: "without LR drops", 1: "with LR drops"}
+    parts = [
+        f"{100 * spread.sd:.2f} points {words[level]} ({spread.freedom} degrees of freedom)"
+        if spread
+        else f"unknown {words[level]}"
+        for level, spread in cells.spreads.items()
+    ]
+    return (
+        f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}. Where it is unknown, "
+        "intervals are over the test images alone, and nothing is decided."
+    )
+
+
+def conclusion(cells: Cells, profile: str, epochs: int) -> str:
+    """Which factor explains the largest part of the gap between the story's settings and the paper's, as Markdown."""
+    return "\n".join(f"- {claim}" for claim in verdicts(cells, profile, epochs))
+
+
+def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
+    story = [f"{factor.name} {factor.suspect[0]}" for factor, a, b in zip(FACTORS, STORY, PAPER, strict=True) if a != b]
+    gap_in_words = f"the gap between {', '.join(story)} and the paper's settings (ResNet-20, {epochs} epochs)"
+    text = f"Which choice explains the largest part of {gap_in_words}"
+    if not cells.have(WAY):
+        done = sum(bool(cells.records[levels]) for levels in WAY)
+        return [Claim(text, NOT_YET, f"{done} of {len(WAY)} cells are recorded")]
+    if profile != "full":
+        return [Claim(text, UNDECIDED)]
+    first, second, *_ = found = shares(cells)
+    by_name = {FACTORS[f].name: weights for f, weights in SHARES.items()}
+    lead = weigh({levels: by_name[first.name][levels] - by_name[second.name][levels] for levels in WAY}, cells)
+    is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
+    judged = [
+        Claim(
+            f"{first.name} explains the largest part of {gap_in_words}",
+            "holds" if is_largest else UNDECIDED,
+            f"{first.estimate}, of {gap(cells)} in all",
+        )
+    ]
+    for share in found:
+        text = f"Changing {share.name} ({share.change}) raises the accuracy"
+        judged.append(Claim(text, between(share.estimate, 0, 1), str(share.estimate)))
+    return judged

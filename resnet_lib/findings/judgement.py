@@ -1,0 +1,83 @@
+"""How a sentence is judged: accuracies and their differences with intervals, and the verdict that they allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, spread, weighted_sum
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.record import Record
+
+Verdict = Literal["holds", "does not hold", "undecided", "not yet run"]
+
+UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the story and what the records say of it."""
+
+    text: str
+    verdict: Verdict
+    evidence: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.verdict}{f' ({self.evidence})' if self.evidence else ''}."
+
+
+def decide(text: str, profile: str, judge: Callable[..., tuple[Verdict, str]], *needed: list[Record]) -> Claim:
+    """Only a full run settles anything; below, no measured number enters the sentence."""
+    if not all(needed):
+        return Claim(text, NOT_YET)
+    return Claim(text, *judge(*needed)) if profile == "full" else Claim(text, UNDECIDED)
+
+
+def between(estimate: Estimate, low: float, high: float) -> Verdict:
+    """Whether the true value lies between: undecided while the interval reaches across an edge, or leaves out seeds."""
+    if estimate.seed_sd is None:
+        return UNDECIDED
+    if low < estimate.low and estimate.high < high:
+        return "holds"
+    return "does not hold" if estimate.high < low or estimate.low > high else UNDECIDED
+
+
+def accuracy(records: list[Record]) -> Estimate:
+    return accuracy_interval([record.correct for record in records])
+
+
+def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
+    """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
+
+    Seeds of a side with too few are taken to differ as those of the other, where the learning rate came down on both
+    sides or on neither. Raises ValueError if they were not evaluated on the same images.
+    """
+    labels = [record.predictions["label"] for record in a + b]
+    if any(not np.array_equal(labels[0], other) for other in labels):
+        raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
+    first, second = ([record.correct for record in records] for records in (a, b))
+    if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1:
+        return paired_difference(first, second)
+    spreads = [spread(first), spread(second)]
+    if came_down(a[0]) == came_down(b[0]):
+        spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
+    return weighted_sum([(1.0, first, spreads[0]), (-1.0, second, spreads[1])], comparisons)
+
+
+def came_down(record: Record) -> bool:
+    """Whether the learning rate ended well below its peak: while it is high, the last epoch is a matter of luck."""
+    rates = [row["lr"] for row in record.history]
+    return rates[-1] < max(rates) / 2
+
+
+def mean_curve(records: list[Record], column: str) -> np.ndarray:
+    """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
+    name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
+    return np.mean([[row[name] for row in record.history] for record in records], axis=0)
+
+
+def runs_in_words(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

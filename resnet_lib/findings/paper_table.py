@@ -1,0 +1,113 @@
+"""What the lab's runs say of the paper: the errors of its Table 6, the plain nets of its Figure 6."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import TRAIN_IMAGES
+from resnet_lib.findings.claims import best_epoch, better
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
+from resnet_lib.questions import paper_runs
+from resnet_lib.questions.paper import TABLE_6, Published
+from resnet_lib.questions.story import missing
+from resnet_lib.records.record import Record, Runs
+
+CLOSE = 0.005  # an error so near (share of the images) is the paper's: its own seeds differ, by 0.16 sd for ResNet-110
+ENOUGH = 40  # ways of dealing runs to two networks, from which on their complete separation is rarer than 1 in 20
+
+
+def table(runs: Runs, profile: str) -> pd.DataFrame:
+    """One row per network: the error that the paper prints beside that of our last epoch. All columns are text."""
+    rows = []
+    for label, config in paper_runs.configs().items():
+        records, config = runs.get(label, []), config.at(profile)
+        published = TABLE_6.get(config.model)
+        found = error(records) if records else None
+        rows.append(
+            {
+                "network": Architecture(config.model).title,
+                "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
+                "iterations": f"{config.iterations:,}",
+                "error %, paper": printed(published) if published and profile != "smoke" else "",
+                "error %, ours": f"{100 * found.mean:.2f}" if found else missing(config, profile),
+                "95 % interval": found.interval if found else "",
+                "training error %": f"{100 * training_error(records):.2f}" if found else "",
+                "n": str(len(records)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def printed(published: Published) -> str:
+    return f"{published.error:.2f}" + (f" (best; mean {published.mean:.2f})" if published.mean else "")
+
+
+def error(records: list[Record]) -> Estimate:
+    """Error on the held-out images at the last epoch, 0 to 1."""
+    found = accuracy(records)
+    return replace(found, mean=1 - found.mean, low=1 - found.high, high=1 - found.low)
+
+
+def training_error(records: list[Record]) -> float:
+    """Error on the training images over the last epoch, as they were trained on; mean over seeds."""
+    return 1 - sum(record.history[-1]["train_accuracy"] for record in records) / len(records)
+
+
+def conclusion(runs: Runs, profile: str) -> str:
+    """Whether the paper's table comes out again, as Markdown."""
+    return "\n".join(f"- {line}" for line in [*verdicts(runs, profile), best_epoch(runs, profile)])
+
+
+def verdicts(runs: Runs, profile: str) -> list[Claim]:
+    """Whether errors are the paper's, its split matters, depth helps residual nets, and costs plain ones their fit."""
+    runs = {label: runs.get(label, []) for label in paper_runs.configs()}
+    return [
+        *(same_error(label, runs, profile) for label in [*paper_runs.table_6(), paper_runs.READING]),
+        better("ResNet-20", paper_runs.READING, runs, profile),
+        better("ResNet-56", "ResNet-20", runs, profile),
+        better("ResNet-110", "ResNet-56", runs, profile),
+        fits_better("plain-20", "plain-56", runs, profile),
+        fits_better("ResNet-56", "ResNet-20", runs, profile),
+    ]
+
+
+def same_error(label: str, runs: Runs, profile: str) -> Claim:
+    """Judged over seeds alone: the paper's errors are of the same test images. A best of several is none of these."""
+    published = TABLE_6[paper_runs.configs()[label].model]
+    theirs = published.mean or published.error
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        errors = [1 - record.accuracy for record in records]
+        if len(errors) < MIN_SEEDS:
+            return UNDECIDED, f"{100 * np.mean(errors):.2f} %, n = {len(errors)}, seed spread unknown"
+        low, high = mean_interval(errors)
+        found = Estimate(float(np.mean(errors)), low, high, len(errors), float(np.std(errors, ddof=1)))
+        shown = f"{100 * found.mean:.2f} %, over seeds [{100 * low:.2f}, {100 * high:.2f}], n = {found.seeds}"
+        return between(found, theirs / 100 - CLOSE, theirs / 100 + CLOSE), shown
+
+    of_runs = "mean of five runs, " if published.mean else ""
+    text = f"{label} has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
+    return decide(text, profile, judge, runs[label])
+
+
+def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:
+    """Whether `a` ends with less training error than `b`: every run of it than every run of `b`, if they are ENOUGH."""
+
+    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
+        ends = [[training_error([record]) for record in records] for records in (first, second)]
+        verdict: Verdict = UNDECIDED
+        if math.comb(len(first) + len(second), len(first)) >= ENOUGH:
+            if max(ends[0]) < min(ends[1]):
+                verdict = "holds"
+            elif max(ends[1]) < min(ends[0]):
+                verdict = "does not hold"
+        shown = [f"{100 * training_error(records):.2f} %, n = {len(records)}" for records in (first, second)]
+        return verdict, " against ".join(shown)
+
+    return decide(f"“{a}” ends with less training error than “{b}”", profile, judge, runs[a], runs[b])

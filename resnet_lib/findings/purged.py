@@ -1,0 +1,53 @@
+"""Accuracy without the test images that are near-duplicates of training images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from resnet_lib.config import TEST_IMAGES
+from resnet_lib.data import duplicates
+from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.record import Record, Runs
+
+COLUMNS = ["run", "all, %", "without near-duplicates, %", "on near-duplicates alone, %", "n"]
+
+
+def table(runs: Runs) -> pd.DataFrame:
+    """One row per recorded run on the whole test set, means over seeds. All columns are text."""
+    found = duplicates.known()
+    rows = []
+    for label, records in runs.items() if found is not None else ():
+        if whole := _whole(records):
+            shares = np.mean([accuracies(record, found.test) for record in whole], axis=0)
+            rows.append([label, *(f"{100 * share:.1f}" for share in shares), str(len(whole))])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def sentence(runs: Runs) -> str:
+    """How many there are, and what leaving them out changes."""
+    found = duplicates.known()
+    whole = [record for records in runs.values() for record in _whole(records)]
+    if found is None or not whole:
+        return f"Accuracy without near-duplicates of training images: {NOT_YET}."
+    parts = [accuracies(record, found.test) for record in whole]
+    changes = [100 * (without - with_them) for with_them, without, _ in parts]
+    return (
+        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images are near-duplicates of a training image, by the "
+        f"correlation of their detail; leaving them out changes the accuracy by {np.mean(changes):+.2f} points (mean "
+        f"of {runs_in_words(len(changes))}, {min(changes):+.2f} to {max(changes):+.2f})."
+    )
+
+
+def accuracies(record: Record, known: np.ndarray) -> tuple[float, float, float]:
+    """Accuracy on all test images, on those that are not in `known` (indices [N]), and on those that are (or NaN)."""
+    right = record.correct
+    is_known = np.zeros(len(right), bool)
+    is_known[known] = True
+    return right.mean(), right[~is_known].mean(), right[is_known].mean() if is_known.any() else np.nan
+
+
+def _whole(records: list[Record]) -> list[Record]:
+    """Those that were measured on all of CIFAR-10's test images."""
+    return [r for r in records if r.config.dataset == "cifar10" and r.result["images"] == TEST_IMAGES["all"]]

@@ -1,0 +1,55 @@
+"""What a result came from: versions, hardware, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+from resnet_lib.machine.device import Choice
+
+
+def environment(choice: Choice) -> dict[str, Any]:
+    """Versions and hardware, for a run's record."""
+    return {
+        "device": choice.device,
+        "device_name": torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": choice.threads,
+        "channels_last": choice.channels_last,
+        "compile": choice.compile,
+        "graph": choice.graph,
+        "deterministic": choice.deterministic,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The checkout's commit, marked if the library was changed since; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        folder = Path(__file__).parents[1]  # the whole library
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

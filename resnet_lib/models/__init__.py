@@ -1,0 +1,1 @@
+"""The networks: ours, and torch.hub's behind the same interface."""

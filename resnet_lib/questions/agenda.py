@@ -1,0 +1,68 @@
+"""Everything that the published report is made of, in the order in which it is run: the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from resnet_lib.config import Config
+from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
+
+SEEDS = range(3)
+PAPER_SEEDS = range(5)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs that belong together."""
+
+    name: str
+    configs: tuple[Config, ...]
+
+
+def parts() -> list[Part]:
+    """All of them; a run that belongs to several is in the first."""
+    ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
+    augmented = architecture["ResNet-20, 100 epochs"].replace(crop=4, flip=True)
+    paper = paper_runs.configs()
+    plateaus = list(field_guide.configs().values())
+    first, *others = SEEDS
+    found = [
+        Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
+        Part("05, factorial, ten epochs", factorial(10)),
+        Part("03, a hundred epochs", seeded([architecture["ResNet-20, 100 epochs"], augmented], SEEDS)),
+        Part("02, first seed", seeded(hundred.values(), [first])),
+        Part("02, other seeds", seeded(hundred.values(), others)),
+        Part("04, first seed", seeded([*hub.values(), *causes.square().values()], [first])),
+        Part("04, other seeds", seeded([*hub.values(), *causes.square().values()], others)),
+        Part("06, first seed", seeded(paper.values(), [first])),
+        Part("06, other seeds", seeded(paper.values(), PAPER_SEEDS[1:])),
+        Part("05, factorial, a hundred epochs", factorial(100)),
+        Part("05, the story's settings changed one by one", seeded(suspects.one_at_a_time().values(), [first])),
+        Part("05, the paper's choices left out one by one", seeded(suspects.leave_one_out().values(), [first])),
+        Part("05, accounts of the whole story", seeded(suspects.accounts(), [first])),
+        Part("05, other people's plateaus", seeded(plateaus, [first])),
+        Part("05, accounts and plateaus, other seeds", seeded([*suspects.accounts(), *plateaus], others)),
+    ]
+    seen: set[str] = set()
+    return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]
+
+
+def factorial(epochs: int) -> tuple[Config, ...]:
+    """Every cell once, then its two ends with the other seeds."""
+    first, *others = SEEDS
+    ends = [causes.cell(levels, epochs) for levels in causes.ENDS]
+    return seeded(causes.factorial(epochs).values(), [first]) + seeded(ends, others)
+
+
+def unseen(configs: Iterable[Config], seen: set[str]) -> Iterable[Config]:
+    """Those whose run is not in `seen`, to which they are added."""
+    for config in configs:
+        if config.run_id not in seen:
+            seen.add(config.run_id)
+            yield config
+
+
+def seeded(configs: Iterable[Config], seeds: Iterable[int]) -> tuple[Config, ...]:
+    configs = list(configs)
+    return tuple(config.replace(seed=seed) for seed in seeds for config in configs)

@@ -1,0 +1,81 @@
+"""What could explain the story, as experiments on ResNet-20's body: all factors together, or one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_lib.config import Config
+from resnet_lib.questions.factorial import Levels, between, half_fraction
+from resnet_lib.questions.story import TUNED
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A choice that a from-scratch ResNet gets wrong (-1) or makes as the paper does (+1)."""
+
+    name: str
+    suspect: tuple[str, dict[str, Any]]  # what it is called, and the fields of `Config` that it sets
+    paper: tuple[str, dict[str, Any]]
+
+    @property
+    def change(self) -> str:
+        return f"{self.suspect[0]} → {self.paper[0]}"
+
+    def at(self, level: int) -> tuple[str, dict[str, Any]]:
+        return self.paper if level > 0 else self.suspect
+
+
+DROPS = "LR drops"  # its milestones depend on the run's length: after a half and three quarters, as the paper's
+FACTORS = (
+    Factor("stem", ("7×7, stride 2, and max-pool", {"stem": "imagenet"}), ("3×3", {})),
+    Factor("augmentation", ("none", {}), ("crop and flip", {"crop": 4, "flip": True})),
+    Factor(DROPS, ("none", {}), ("two", {})),
+    Factor("weight decay", ("5e-4", {"weight_decay": 5e-4}), ("1e-4", {"weight_decay": 1e-4})),
+    Factor("learning rate", ("0.01", {"lr": 0.01}), ("0.1", {"lr": 0.1})),
+)
+PAPER: Levels = (1, 1, 1, 1, 1)
+STORY: Levels = (1, -1, -1, -1, 1)  # 03's network as the story leaves it: no augmentation, drops that never came
+HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
+WAY = between(STORY, PAPER)  # every way from the one to the other: the shares assume nothing of interactions
+CELLS = [*WAY, *(levels for levels in HALF if levels not in WAY)]
+ENDS = (STORY, PAPER)  # run with several seeds: the gap between them, and how much seeds differ with and without drops
+
+
+def cell(levels: Levels, epochs: int) -> Config:
+    """The run of one cell of the factorial."""
+    fields: dict[str, Any] = {}
+    for factor, level in zip(FACTORS, levels, strict=True):
+        fields |= factor.at(level)[1]
+        if factor.name == DROPS and level > 0:
+            fields["milestones"] = (round(epochs / 2), round(3 * epochs / 4))
+    return Config(model="resnet20", epochs=epochs, **fields)
+
+
+def factorial(epochs: int) -> dict[Levels, Config]:
+    """All cells, by their levels."""
+    return {levels: cell(levels, epochs) for levels in CELLS}
+
+
+def labelled(epochs: int) -> dict[str, Config]:
+    """The same, by what is chosen."""
+    return {label(levels): config for levels, config in factorial(epochs).items()}
+
+
+def label(levels: Levels) -> str:
+    """A cell's name: what is chosen for each factor."""
+    return ", ".join(f"{factor.name} {factor.at(level)[0]}" for factor, level in zip(FACTORS, levels, strict=True))
+
+
+def square() -> dict[str, Config]:
+    """torch.hub's ResNet-18, as the story's sanity check trains it, and with the CIFAR stem, augmentation, or both.
+
+    Its own stem and max-pool leave maps of 1x1 of a CIFAR image.
+    """
+    tuned, augmented = TUNED.replace(model="hub-resnet18"), {"crop": 4, "flip": True}
+    return {
+        "its own stem": tuned,
+        "its own stem, augmentation": tuned.replace(**augmented),
+        "CIFAR stem": tuned.replace(stem="cifar"),
+        "CIFAR stem, augmentation": tuned.replace(stem="cifar", **augmented),
+    }

@@ -1,0 +1,96 @@
+"""The same trouble in public: what people reported, and a run of ours that may show the same plateau."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_lib.config import Config
+from resnet_lib.questions import causes, story, suspects
+
+AUGMENTED = {"crop": 4, "flip": True}
+SAME = 2.0  # points to either side of what somebody saw
+
+
+@dataclass(frozen=True)
+class Case:
+    """A thread read on 2026-11-23; `cause` only where the thread shows one."""
+
+    thread: str
+    saw: str
+    cause: str = ""
+    reported: float = 0.0  # the accuracy in % that they saw on CIFAR-10, where a run of ours is set beside it
+    config: Config | None = None  # that run
+    what: str = ""  # the same in words
+
+    @property
+    def plateau(self) -> tuple[float, float]:
+        """What counts as the same accuracy, in %."""
+        return self.reported - SAME, self.reported + SAME
+
+    @property
+    def url(self) -> str:
+        if self.thread.startswith("PyTorch forum "):
+            return f"https://discuss.pytorch.org/t/{self.thread.rpartition(' ')[2]}"
+        repository, _, number = self.thread.partition(" #")
+        return f"https://github.com/{repository}/issues/{number}"  # which leads to a pull request, too
+
+
+CASES = (
+    Case(
+        "tflearn/tflearn #126", "stuck at 83 % instead of 94", "learning rate never reduced, preprocessing",
+        83, Config(model="resnet32", epochs=100, **AUGMENTED), "ResNet-32, augmented, no LR drop",
+    ),
+    Case(
+        "raghakot/keras-resnet #25", "stuck at 84 %", "no weight decay, learning rate not reduced (suspected)",
+        84, Config(model="resnet18", epochs=100, weight_decay=0.0, **AUGMENTED),
+        "ResNet-18, ImageNet stem, augmented, neither LR drop nor weight decay",
+    ),
+    Case(
+        "kuangliu/pytorch-cifar #2", "every model at 88 to 89 %", "learning rate had to be lowered by hand",
+        88.5, Config(model="hub-resnet18", stem="cifar", epochs=100, weight_decay=5e-4, **AUGMENTED),
+        "ResNet-18, CIFAR stem, augmented, no LR drop, weight decay 5e-4",
+    ),
+    Case(
+        "kuangliu/pytorch-cifar #107", "near-original ResNet-50 at 83 %, the CIFAR variant 10 points higher",
+        "ImageNet stem",
+        83, Config(model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **AUGMENTED),
+        "ResNet-50, ImageNet stem, augmented, cosine, weight decay 5e-4",
+    ),
+    Case(
+        "akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error", "",
+        80, story.step("03_cifar_architecture").configs["ResNet-20, 100 epochs"],
+        "ResNet-20, no augmentation, two LR drops, weight decay 5e-4",
+    ),
+    Case(
+        "akamaster/pytorch_resnet_cifar10 #28", "ResNet-20 at 88.73 % instead of 91.73 with a newer PyTorch",
+        "said to be a change in PyTorch",
+    ),
+    Case("akamaster/pytorch_resnet_cifar10 #31", "10 % for 100 epochs at learning rate 0.1"),
+    Case(
+        "weiaicunzai/pytorch-cifar100 #17", "torchvision's ResNets at 60 % on CIFAR-100, the repository's own at 79",
+        "ImageNet stem (guessed)",
+    ),
+    Case(
+        "weiaicunzai/pytorch-cifar100 #27", "deep nets below shallow ones on CIFAR-100",
+        "scheduler.step(epoch) under a newer PyTorch",
+    ),
+    Case(
+        "htqin/IR-Net #11", "ResNet-18 at 86 %", "",
+        86, causes.square()["its own stem, augmentation"],
+        "ResNet-18, ImageNet stem, augmented, two LR drops, weight decay 5e-4",
+    ),
+    Case(
+        "PyTorch forum 135051", "ResNet-20 by the paper's settings at 86 %", "crop without flip, among others",
+        86, suspects.leave_one_out()["no flip"], "the paper's ResNet-20 without flip",
+    ),
+    Case(
+        "pytorch/xla #683", "ResNet-18, 18 epochs: learning rate 0.05 gives 68 %, 0.20 gives 80 %", "learning rate",
+        68, Config(model="hub-resnet18", epochs=18, lr=0.05), "ResNet-18, ImageNet stem, learning rate 0.05",
+    ),
+    Case("keras-team/keras #10632", "ResNet-110 v2 at 92 %", "batch size"),
+)  # fmt: skip
+
+
+def configs() -> dict[str, Config]:
+    """The runs of ours, by thread."""
+    return {case.thread: case.config for case in CASES if case.config}

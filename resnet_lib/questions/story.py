@@ -1,0 +1,119 @@
+"""The story that the lab retells, as experiments: each step's configs and what was said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resnet_lib.config import SIZES, Config
+from resnet_lib.questions.paper import STORY
+from resnet_lib.records.record import Record, Runs, find_diverged, find_runs
+
+NOT_YET = "not yet run"  # what stands in place of a missing record
+
+# SGD 0.1, momentum 0.9, batch 128, no augmentation: the defaults. Both milestones lie past the end, as in the story.
+BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
+
+PLAIN = BASELINE.replace(epochs=100, milestones=())
+TUNED = BASELINE.replace(epochs=100, weight_decay=5e-4)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of the story."""
+
+    notebook: str
+    title: str
+    question: str
+    configs: dict[str, Config]  # by label, at full size
+    headline: str  # label of the run that the claimed accuracy is about
+
+    @property
+    def claimed(self) -> float:
+        """Test accuracy (%) that the story tells of the headline run."""
+        return STORY[self.notebook]
+
+    def tells_of(self, label: str, records: Sequence[Record], profile: str) -> bool:
+        """Whether the claimed accuracy is about these runs: the headline's, with the story's own parameters."""
+        told = self.configs[self.headline].at(profile).fingerprint
+        return label == self.headline and all(record.config.fingerprint == told for record in records)
+
+    def label(self, label: str) -> str:
+        """A label that is unique in the whole story: `02 one LR drop`."""
+        return f"{self.notebook[:2]} {label}"
+
+
+STEPS = (
+    Step(
+        "01_ten_epochs",
+        "Ten epochs",
+        "Why does a ResNet coded from scratch stop near 50 % after 10 epochs?",
+        {"ResNet-50": BASELINE},
+        "ResNet-50",
+    ),
+    Step(
+        "02_hundred_epochs",
+        "A hundred epochs",
+        "What do 100 epochs, more weight decay and several learning-rate drops buy?",
+        {
+            "no LR drop": PLAIN,
+            "more weight decay": PLAIN.replace(weight_decay=5e-4),
+            "one LR drop": PLAIN.replace(milestones=(50,)),
+            "two LR drops": PLAIN.replace(milestones=(50, 75)),
+            "two LR drops, more weight decay": TUNED,
+        },
+        "two LR drops, more weight decay",
+    ),
+    Step(
+        "03_cifar_architecture",
+        "The architecture",
+        "What changes with the paper's own CIFAR-10 architecture?",
+        {
+            "ResNet-20, 10 epochs": BASELINE.replace(model="resnet20"),
+            "ResNet-20, 100 epochs": TUNED.replace(model="resnet20"),
+        },
+        "ResNet-20, 100 epochs",
+    ),
+    Step(
+        "04_torch_hub_check",
+        "The sanity check",
+        "Does PyTorch's own ResNet, trained by the same code, do any better?",
+        {
+            "hub ResNet-50": TUNED.replace(model="hub-resnet50"),
+            "hub ResNet-18": TUNED.replace(model="hub-resnet18"),
+        },
+        "hub ResNet-50",
+    ),
+)
+
+
+def step(notebook: str) -> Step:
+    """The step that a notebook retells. Raises KeyError for a notebook that is none."""
+    return {one.notebook: one for one in STEPS}[notebook]
+
+
+def runs(profile: str) -> dict[str, Runs]:
+    """The recorded runs of every step, by notebook."""
+    return {one.notebook: find_runs(one.configs, profile) for one in STEPS}
+
+
+def missing(config: Config, profile: str) -> str:
+    """What is said in place of the record of a config at a profile's size: that it diverged, or was not yet run."""
+    return "; ".join(f"diverged at {where}" for where in find_diverged(config.at(profile), profile)) or NOT_YET
+
+
+def overlay(steps: dict[str, Runs]) -> Runs:
+    """All runs of several steps, under labels that name the step."""
+    return {step(name).label(label): seeds for name, recorded in steps.items() for label, seeds in recorded.items()}
+
+
+def stamp(profile: str) -> str:
+    """What a page, figure or table made at a small profile says on its face; empty for `full`."""
+    if profile == "full":
+        return ""
+    size = SIZES[profile]
+    images = "synthetic images" if profile == "smoke" else "images"
+    return (
+        f"{profile} profile: {size['train_images']:,} {images}, at most {size['epochs']} epochs; "
+        "not the published experiment"
+    )

@@ -1,0 +1,86 @@
+"""Suspects one by one: added to the story's settings, left out of the paper's, or assumed in all of the story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_lib.config import Config
+from resnet_lib.questions import paper_runs, story
+from resnet_lib.questions.causes import STORY, cell
+
+EPOCHS = 100
+UNCHANGED = "nothing changed"
+
+ADDED: dict[str, dict[str, Any]] = {
+    "crop and flip": {"crop": 4, "flip": True},
+    "two LR drops": {"milestones": (50, 75)},
+    "weight decay 1e-4": {"weight_decay": 1e-4},
+    "learning rate 0.01": {"lr": 0.01},
+    "PyTorch's initialisation": {"init": "torch"},
+    "mean of each pixel subtracted": {"normalize": "pixel"},
+    "shortcuts of option B": {"shortcut": "B"},
+    "batch size 512": {"batch_size": 512},
+    "164 epochs": {"epochs": 164},
+}
+LEFT_OUT: dict[str, dict[str, Any]] = {
+    "no crop": {"crop": 0},
+    "no flip": {"flip": False},
+    "neither crop nor flip": {"crop": 0, "flip": False},
+    "no LR drop": {"milestones": ()},
+    "one LR drop": {"milestones": (32_000,)},
+    "weight decay 5e-4": {"weight_decay": 5e-4},
+    "no weight decay": {"weight_decay": 0.0},
+    "learning rate 0.01": {"lr": 0.01},
+    "PyTorch's initialisation": {"init": "torch"},
+    "channels normalised, not pixels": {"normalize": "channel"},
+    "shortcuts of option B": {"shortcut": "B"},
+    "batch size 512, as many images": {"batch_size": 512, "iterations": 16_000, "milestones": (8_000, 12_000)},
+    "a tenth of the iterations": {"iterations": 6_400, "milestones": (3_200, 4_800)},
+}
+
+
+def one_at_a_time() -> dict[str, Config]:
+    """The story's settings on ResNet-20, and each change of them alone; the first is unchanged."""
+    return _changed(cell(STORY, EPOCHS), ADDED)
+
+
+def leave_one_out() -> dict[str, Config]:
+    """The paper's ResNet-20, and each of its choices left out or made otherwise; the first is unchanged."""
+    return _changed(paper_runs.table_6()["ResNet-20"], LEFT_OUT)
+
+
+def _changed(base: Config, changes: dict[str, dict[str, Any]]) -> dict[str, Config]:
+    return {UNCHANGED: base} | {name: base.replace(**fields) for name, fields in changes.items()}
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Something the story does not tell, assumed of every run that it reports."""
+
+    name: str
+    fields: dict[str, Any]
+    models: tuple[str, ...] = ()  # the networks that it is about; none: all
+
+    def configs(self) -> dict[str, Config]:
+        """The run that the story reports of each step, by notebook, if this were so."""
+        told = {step.notebook: step.configs[step.headline] for step in story.STEPS}
+        return {
+            name: config.replace(**self.fields) if not self.models or config.model in self.models else config
+            for name, config in told.items()
+        }
+
+
+HYPOTHESES = (
+    Hypothesis("as it is told: no augmentation", {}),
+    Hypothesis("the drops never came", {"milestones": ()}),
+    Hypothesis("augmented after all", {"crop": 4, "flip": True}),
+    Hypothesis("augmented, and the drops never came", {"crop": 4, "flip": True, "milestones": ()}),
+    Hypothesis("learning rate 0.01", {"lr": 0.01}),
+    Hypothesis("the CIFAR network kept the ImageNet stem", {"stem": "imagenet"}, ("resnet20",)),
+)
+
+
+def accounts() -> list[Config]:
+    """The runs of all hypotheses."""
+    return [config for hypothesis in HYPOTHESES for config in hypothesis.configs().values()]

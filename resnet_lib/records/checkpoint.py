@@ -1,0 +1,82 @@
+"""The state of a run: saved atomically, the one before kept too, verified before it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnet_lib.config import LabError
+from resnet_lib.machine.files import write_atomic
+
+MAGIC = b"resnet-lab checkpoint 2\n"
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class CheckpointError(LabError):
+    """A checkpoint is damaged or of another kind; the message names the file and what to do."""
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Put `state` (tensors and plain values), preceded by its SHA-256, at `path`; what was there is kept beside it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    write_atomic(path, MAGIC + hashlib.sha256(payload).digest() + payload, keep=before(path))
+
+
+def save_last(path: Path, state: dict[str, Any]) -> None:
+    """Save what is of use after the end, and nothing else."""
+    save(path, state)
+    before(path).unlink(missing_ok=True)
+
+
+def before(path: Path) -> Path:
+    """Where the state before the one at `path` is kept."""
+    return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+def newest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """The last whole state of those kept at `path`; None if none was ever saved.
+
+    `tell` hears of a damaged one, which is removed where the one before it is whole. Raises CheckpointError if all that
+    are there are damaged.
+    """
+    damaged = ""
+    for kept in (path, before(path)):
+        try:
+            state = load(kept)
+        except FileNotFoundError:
+            continue
+        except CheckpointError as error:
+            damaged = damaged or str(error)
+            continue
+        if damaged:
+            tell(f"{damaged}: going on from the state before it")
+            path.unlink()  # or the next save would put it in the place of the whole one
+        return state
+    if damaged:
+        raise CheckpointError(f"{damaged}, and there is no whole one before it: delete both to train from the start")
+    return None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state saved at `path`, on the CPU. Nothing in it is executed: tensors and plain values only.
+
+    Raises CheckpointError if it is not a checkpoint of this lab or differs from what was saved.
+    """
+    content = path.read_bytes()
+    digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
+    if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
+        raise CheckpointError(f"{path} is not a whole checkpoint of this lab")
+    try:
+        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} holds more than tensors and plain values: do not trust it") from error
+    except Exception as error:  # whole, but written by something else: torch can raise almost anything
+        raise CheckpointError(f"{path} is not a checkpoint of this lab ({error})") from error

@@ -1,0 +1,209 @@
+"""A run on disk: the only truth about what was measured.
+
+<reports>/<profile>/runs/<run id>/
+    config.json       the whole Config
+    history.csv       one row per epoch, written anew as it ends
+    result.json       final metrics, data hash, environment, hashes of the others; its presence means: finished
+    predictions.npz   class (uint8), confidence (float16) and label (uint8) of every evaluated image
+    diverged.json     instead of the last two: where a loss became no number
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.machine.files import read_json
+
+Row = dict[str, float]
+
+DIVERGED = "diverged.json"
+HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
+
+
+class RecordError(LabError):
+    """A run's folder cannot be used; the message names the file and what to do."""
+
+
+class Diverged(LabError):
+    """A loss is no longer a number; the message says where and what to do, `details` the same for the record."""
+
+    def __init__(self, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.details = details or {}
+
+
+def reports_folder() -> Path:
+    """Where records and reports live: `RESNET_LAB_REPORTS`, else `reports/` of the checkout, else of this folder."""
+    if chosen := os.environ.get("RESNET_LAB_REPORTS"):
+        return Path(chosen).expanduser().resolve()
+    checkout = Path(__file__).resolve().parents[2]
+    return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "reports"
+
+
+def runs_folder(profile: str) -> Path:
+    return reports_folder() / profile / "runs"
+
+
+COLUMNS = ("epoch", "step", "lr", "drops", "train_loss", "train_accuracy", "seconds", "images_per_second")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Environment(TypedDict):
+    """Of `result.json`: what else it says is kept and not checked."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    device_name: str
+    threads: int
+    torch: str
+
+
+class Result(TypedDict):
+    """What figures, tables and claims read of `result.json`; more may stand there."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    fingerprint: str
+    images: Annotated[int, Field(gt=0)]
+    accuracy: Share
+    loss: Finite
+    ece: Share
+    classes: Annotated[list[str], Field(max_length=256)]
+    per_class_accuracy: list[Share]
+    confusion: list[list[int]]
+    model_source: str
+    data_sha256: str
+    training_seconds: Finite
+    commit: str
+    environment: Environment
+    files: NotRequired[dict[str, str]]  # records made before there were any have none
+
+
+RESULT = TypeAdapter(Result)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run, read."""
+
+    path: Path
+    config: Config
+    history: list[Row]
+    result: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """Held-out accuracy (0 to 1) at the last epoch."""
+        return self.result["accuracy"]
+
+    @cached_property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Arrays `predicted`, `confidence` and `label`, one entry per evaluated image."""
+        path = self.path / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in ("predicted", "confidence", "label")}
+        except Exception as error:  # a damaged archive can make NumPy raise almost anything
+            raise RecordError(f"{path} cannot be read ({error}): restore it, or delete its folder") from error
+        kinds = {name: array.dtype.kind for name, array in found.items()}
+        shapes = {array.shape for array in found.values()}
+        if shapes != {(self.result["images"],)} or kinds != {"predicted": "u", "confidence": "f", "label": "u"}:
+            raise RecordError(f"{path} does not match the result's number of images: restore it, or delete its folder")
+        return found
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool [N]: which evaluated images were classified correctly."""
+        return self.predictions["predicted"] == self.predictions["label"]
+
+
+Runs = dict[str, list[Record]]  # label -> one record per seed; an empty list: not yet run
+
+
+def read_diverged(path: Path) -> str | None:
+    """Where the run in `path` diverged, in words; None if it did not, as far as anything tells."""
+    try:
+        details = read_json(path / DIVERGED)
+        return f"step {details['step']:,} (lr {details['lr']:g})"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path / DIVERGED} cannot be read ({error}): delete the folder to try again") from error
+
+
+def find_runs(configs: dict[str, Config], profile: str) -> Runs:
+    """The finished runs of full-size `configs` at a profile's size, by label."""
+    return {label: find_seeds(config.at(profile), profile) for label, config in configs.items()}
+
+
+def find_seeds(config: Config, profile: str) -> list[Record]:
+    """Every finished run of `config`, whatever its seed, in the order of the seeds.
+
+    They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
+    otherwise.
+    """
+    found = runs_folder(profile).glob(f"*-{config.fingerprint}/result.json")
+    records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
+    return [replace(record, config=config.replace(seed=record.config.seed)) for record in records]
+
+
+def find_diverged(config: Config, profile: str) -> list[str]:
+    """Where runs of `config` diverged, in words, whatever their seeds."""
+    found = sorted(runs_folder(profile).glob(f"*-{config.fingerprint}/{DIVERGED}"))
+    return [where for path in found if (where := read_diverged(path.parent)) is not None]
+
+
+def read_record(path: Path) -> Record:
+    """Read a finished run. Raises RecordError if a file of it is missing or does not hold what it should."""
+    try:
+        result = RESULT.validate_json((path / "result.json").read_bytes())
+        config = read_config(path / "config.json")
+        history = read_history(path / "history.csv")
+        columns = {*COLUMNS, f"{config.held_out}_loss", f"{config.held_out}_accuracy"}
+        if not history or any(row.keys() != columns for row in history):
+            raise ValueError(f"history.csv must have the columns {', '.join(sorted(columns))} in every row")
+        return Record(path, config, history, result)
+    except (OSError, ValueError, LabError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"result.json: {'.'.join(map(str, first['loc']))} {first['msg']}" if first else error
+        raise RecordError(f"the record in {path} cannot be read ({reason}): restore it, or delete the folder") from None
+
+
+def read_config(path: Path) -> Config:
+    """Raises ConfigError for a file that does not hold a valid config."""
+    try:
+        return Config(**read_json(path))
+    except (TypeError, ValueError, ConfigError) as error:
+        raise ConfigError(f"{path} does not hold a config: {error}") from None
+
+
+def read_history(path: Path) -> list[Row]:
+    """The rows of a history; a last line torn by a crash (short, or without its end) is left out.
+
+    Raises ValueError for a file that is no history.
+    """
+    lines = path.read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    rows = []
+    try:
+        for row in csv.DictReader(whole):
+            values = {name: float(value) for name, value in row.items() if value}
+            rows.append({name: int(v) if name in ("epoch", "step", "drops") else v for name, v in values.items()})
+    except (TypeError, OverflowError, csv.Error) as error:
+        raise ValueError(f"{path.name}, row {len(rows) + 1}: {error}") from None
+    return rows
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

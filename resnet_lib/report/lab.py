@@ -1,0 +1,191 @@
+"""The lab: execute the notebooks with papermill, and render them as pages that read offline."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from jinja2 import Environment, PackageLoader
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+from pydantic import TypeAdapter
+from traitlets.config import Config as Traits
+
+from resnet_lib.config import LabError
+from resnet_lib.findings import claims
+from resnet_lib.machine.files import write_atomic
+from resnet_lib.questions import story
+from resnet_lib.records.record import reports_folder
+from resnet_lib.report import tables
+from resnet_lib.report.published import CHECKOUT, QUANTITIES, figures
+
+NOTEBOOKS = CHECKOUT / "notebooks"
+STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")
+OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one notebook."""
+
+    name: str
+    title: str
+    seconds: float
+    error: str | None  # the last line of what went wrong; None: executed to its end
+    cell: int | None  # the failed cell, counted from 1
+
+
+OUTCOMES = TypeAdapter(Outcome | None)
+
+
+def report(
+    profile: str,
+    names: tuple[str, ...] = STEPS,
+    train: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+    done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Execute notebooks at a profile and render them below `reports/<profile>/`, with an index of all that are there.
+
+    A notebook that fails keeps its output, with the error in it, and does not stop the others. `say` hears every
+    line that a notebook prints while it runs, `done` the outcome of each. Raises LabError for an unknown notebook,
+    before any is executed.
+    """
+    sources = [source(name) for name in names]
+    folder = reports_folder() / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for path in sources:
+        say(f"{path.stem} starts")
+        outcomes.append(execute(path, {"profile": profile, "train": train}, folder / path.name, say))
+        render(folder / path.name, outcomes[-1].title, profile)
+        done(outcomes[-1])
+    write_index(profile)
+    return outcomes
+
+
+def source(name: str) -> Path:
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    if name not in known:  # a path into another folder is no name either
+        raise LabError(f"there is no notebook {name!r}: use one of {', '.join(known) or f'none in {NOTEBOOKS}'}")
+    return known[name]
+
+
+def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[str], None]) -> Outcome:
+    """Run one notebook into `target`, with those of `settings` that it declares as parameters.
+
+    Whatever happens, the output so far is kept there, and the outcome with it.
+    """
+    declared = papermill.inspect_notebook(str(path))
+    error = cell = None
+    began = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="lab") as sockets, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
+            papermill.execute_notebook(
+                str(path),
+                str(target),
+                {name: value for name, value in settings.items() if name in declared},
+                cwd=str(NOTEBOOKS),
+                progress_bar=False,
+                log_output=False,
+                stdout_file=Listener(say),
+                config=client_settings(sockets),
+            )
+    except PapermillExecutionError as failure:
+        error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
+    except CellTimeoutError:
+        error = "the kernel did not hand over its output; run the same command to go on"
+    except DeadKernelError:
+        error = "the kernel died: out of memory, or killed; run the same command to go on"
+    outcome = Outcome(path.stem, title(path), time.monotonic() - began, error, cell)
+    notebook = nbformat.read(target, as_version=4)
+    notebook.metadata[OUTCOME] = asdict(outcome)
+    write_atomic(target, nbformat.writes(notebook).encode())
+    return outcome
+
+
+def client_settings(sockets: str) -> Traits:
+    """For nbclient: how it speaks with its kernel, and how long it waits.
+
+    Sockets in a folder of their own instead of TCP ports: nothing listens on a network, and runs in parallel cannot
+    collide. A busy machine may take long over a picture: nbclient's own limit on that is four seconds.
+    """
+    manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+    return Traits({"KernelManager": manager, "NotebookClient": {"iopub_timeout": 300}})
+
+
+class Listener:
+    """A text file of papermill's that hands every line on."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def write(self, text: str) -> None:
+        for line in filter(str.strip, text.splitlines()):
+            self.say(line.strip())
+
+    def flush(self) -> None:
+        """papermill flushes after each write; there is nothing to flush."""
+
+
+def title(path: Path) -> str:
+    """The first heading of a notebook."""
+    return nbformat.read(path, as_version=4).cells[0].source.partition("\n")[0].lstrip("# ")
+
+
+@cache
+def templates() -> Environment:
+    return Environment(loader=PackageLoader("resnet_lib.report", ""), autoescape=True)
+
+
+def render(notebook: Path, title: str, profile: str) -> Path:
+    """The notebook as one HTML page, pictures and style inside, no address outside it."""
+    exporter = HTMLExporter(template_name="basic", embed_images=True)
+    body, resources = exporter.from_filename(str(notebook))
+    styles = "\n".join(resources["inlining"]["css"][:1])  # the colours of code; the rest is the page's own
+    path = notebook.with_suffix(".html")
+    return write_page("page.html", path, title=title, profile=profile, body=body, styles=styles)
+
+
+def write_index(profile: str) -> Path:
+    """`index.html`: what was run, now or before, what came out, the figures of the whole story."""
+    folder = reports_folder() / profile
+    found = [outcome_of(path) for path in sorted(folder.glob("*.ipynb"))]
+    runs = story.runs(profile)
+    return write_page(
+        "index.html",
+        folder / "index.html",
+        title="Why does a ResNet on CIFAR-10 stop at 80 %?",
+        profile=profile,
+        outcomes=[outcome for outcome in found if outcome],
+        table=tables.results(runs, profile).to_html(index=False, border=0),
+        claims={step.title: claims.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
+        pictures=[f"img/{path.name}" for path in figures(profile, folder / "img") if path.stem in QUANTITIES],
+    )
+
+
+def outcome_of(path: Path) -> Outcome | None:
+    """What became of an executed notebook; None for one that `execute` did not write.
+
+    Raises LabError for a file that is no notebook.
+    """
+    try:
+        found = OUTCOMES.validate_python(nbformat.read(path, as_version=4).metadata.get(OUTCOME))
+        return found and replace(found, name=path.stem)  # it becomes a link
+    except Exception as error:  # nbformat can raise almost anything
+        raise LabError(f"{path} is not a notebook of this lab ({error}): delete it") from None
+
+
+def write_page(template: str, path: Path, **content: Any) -> Path:
+    write_atomic(path, templates().get_template(template).render(**content).encode())
+    return path

@@ -1,0 +1,154 @@
+"""What the notebooks call: a page knows its profile, runs configs, shows figures and says where they come from."""
+
+from __future__ import annotations
+
+import ast
+import os
+from typing import Any, get_args
+
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.data import cifar10, sources
+from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.questions.story import stamp
+from resnet_lib.records.record import Diverged, Record
+from resnet_lib.report import plots
+from resnet_lib.runs import experiment
+
+MAX_SEEDS = 100
+INJECTED = "# Parameters"  # first line of the cell in which papermill puts the values it was given
+
+
+class Page:
+    """One notebook at one profile.
+
+    `profile` empty: `RESNET_LAB_PROFILE`, else quick. `train` False: show what is recorded, train nothing.
+    Raises ConfigError for a value that is not allowed, or a parameter that the notebook does not have.
+    """
+
+    def __init__(self, name: str, profile: str = "", seeds: int = 1, train: bool = True) -> None:
+        refuse_unknown_parameters()
+        self.name = name
+        self.profile: Profile = resolve_profile(profile)
+        if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
+            raise ConfigError(f"seeds = {seeds!r} is not valid: give a whole number from 1 to {MAX_SEEDS}")
+        if type(train) is not bool:
+            raise ConfigError(f"train = {train!r} is not valid: give True or False")
+        self.seeds = range(seeds)
+        self.train = train
+        self._say_profile()
+
+    def images(self, config: Config, caption: str) -> None:
+        """Show images that `config` trains on at this page's profile.
+
+        A page that trains nothing does without them where CIFAR-10 is not on this machine.
+        """
+        config = config.at(self.profile)
+        if not self.train and config.dataset == "cifar10" and not sources.is_cached():
+            display(Markdown("*The images are not on this machine: `resnet-lab data` gets them.*"))
+        else:
+            self.figure(plots.images(cifar10.load(config), self.profile), caption)
+
+    def run(self, configs: dict[str, Config]) -> dict[str, list[Record]]:
+        """The records of every config at this page's profile, one per seed; trained where missing, if this page may.
+
+        A run that diverges has none, and the page says so.
+        """
+        runs: dict[str, list[Record]] = {}
+        for label, config in configs.items():
+            sized = [config.replace(seed=seed).at(self.profile) for seed in self.seeds]
+            found = [one for one in sized if self.train or experiment.is_finished(one, self.profile)]
+            runs[label] = [record for one in found if (record := self._run(one))]
+        return runs
+
+    def _run(self, config: Config) -> Record | None:
+        try:
+            return experiment.run(config, self.profile)
+        except Diverged as error:
+            display(Markdown(f"**{error}**"))
+            return None
+
+    def figure(self, figure: Figure, caption: str) -> None:
+        """Show a figure with its caption."""
+        display(figure, metadata={"image/png": {"alt": caption}})
+        display(Markdown(f"*{caption}*"))
+
+    def text(self, text: str) -> None:
+        """Show Markdown, and of what size the experiment was."""
+        display(Markdown(text))
+        self._say_profile()
+
+    def table(self, table: pd.DataFrame) -> None:
+        """Show a table, and of what size the experiment was."""
+        display(HTML(table.to_html(index=False, border=0)))
+        self._say_profile()
+
+    def provenance(self, runs: dict[str, list[Record]]) -> None:
+        """Show where each number of the page comes from, one row per run."""
+        rows = [
+            {
+                "run": record.path.name,
+                "device": device(record.result["environment"]),
+                "precision": record.config.precision,
+                "torch": record.result["environment"]["torch"],
+                "network from": record.result["model_source"],
+                "data (SHA-256)": record.result["data_sha256"][:12],
+                "commit": record.result["commit"][:12],
+                "training time": f"{record.result['training_seconds']:,.0f} s",
+            }
+            for records in runs.values()
+            for record in records
+        ]
+        self.table(pd.DataFrame(rows).drop_duplicates())
+        unique = {record.path: record.result["training_seconds"] for records in runs.values() for record in records}
+        hours = sum(unique.values()) / 3600
+        display(Markdown(f"{runs_in_words(len(unique))}, {hours:,.1f} hours of training in all."))
+
+    def _say_profile(self) -> None:
+        if text := stamp(self.profile):
+            display(Markdown(f"**{text}**"))
+
+
+def device(environment: dict[str, Any]) -> str:
+    """`AMD EPYC, AVX2, 2 threads`, as far as it was noted."""
+    instructions = f", {environment['instructions']}" if "instructions" in environment else ""
+    return f"{environment['device_name']}{instructions}, {environment['threads']} threads"
+
+
+def resolve_profile(profile: str) -> Profile:
+    chosen = profile or os.environ.get("RESNET_LAB_PROFILE") or "quick"
+    if chosen not in get_args(Profile):
+        raise ConfigError(f"profile = {chosen!r} is not valid: choose {' or '.join(get_args(Profile))}")
+    return chosen
+
+
+def refuse_unknown_parameters() -> None:
+    """papermill only warns of a parameter that the notebook lacks; here it is an error, before anything is trained."""
+    shell = get_ipython()
+    cells = shell.user_ns.get("In", []) if shell else []
+    declared = {name for cell in cells for name in declared_names(cell)}
+    for cell in cells:
+        if cell.startswith(INJECTED):
+            for name in assigned_names(cell):
+                if name not in declared:
+                    raise ConfigError(f"unknown parameter '{name}': this notebook has {', '.join(sorted(declared))}")
+
+
+def declared_names(cell: str) -> list[str]:
+    """Names that a cell declares with a type: `epochs: int = 10`."""
+    return [node.target.id for node in _statements(cell) if isinstance(node, ast.AnnAssign)]
+
+
+def assigned_names(cell: str) -> list[str]:
+    return [node.targets[0].id for node in _statements(cell) if isinstance(node, ast.Assign)]
+
+
+def _statements(cell: str) -> list[Any]:
+    try:
+        return ast.parse(cell).body
+    except SyntaxError:  # a cell of magics or of a person's experiments
+        return []

@@ -1,0 +1,51 @@
+"""What the published report still lacks, and what it would cost."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from resnet_lib.config import Config
+from resnet_lib.questions import agenda
+from resnet_lib.records.record import read_diverged
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report.tables import markdown
+from resnet_lib.speed import cost
+
+
+def missing() -> list[Config]:
+    """Every run of the agenda that has no record, in its order."""
+    return [config for part in agenda.parts() for config in part.configs if _is_missing(config)]
+
+
+def table(rate: Callable[[Config], float]) -> pd.DataFrame:
+    """One row per part of the agenda, with the hours of its missing runs, one at a time; `rate` is in images/s."""
+    rows, total = [], 0.0
+    for part in agenda.parts():
+        lacking = [config for config in part.configs if _is_missing(config)]
+        hours = sum(cost.seconds(config, rate(config)) for config in lacking) / 3600
+        rows.append((part.name, len(part.configs), len(lacking), hours))
+        total += hours
+    rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows), total))
+    texts = [(name, str(runs), str(lacking), f"{hours:,.1f}") for name, runs, lacking, hours in rows]
+    return pd.DataFrame(texts, columns=["part", "runs", "not yet run", "hours, one at a time"])
+
+
+def outstanding_markdown(bench: dict[str, Any]) -> str:
+    """The table at the rates of a machine that was measured, as Markdown."""
+    expected = functools.cache(lambda kind: cost.expected(kind, bench))
+    machine = bench["environment"]
+    said = (
+        f"Estimated for {machine['device_name']}, {machine['threads']} threads and nothing else running, from the "
+        "FLOP/s of the most similar network in the benchmark below. `resnet-lab full --plan` measures your machine."
+    )
+    return f"{markdown(table(lambda config: expected(cost.kind(config))))}\n\n{said}"
+
+
+def _is_missing(config: Config) -> bool:
+    """Neither finished nor diverged, for which `run` refuses to train it again."""
+    run = RunFolder.of(config, "full")
+    return not run.finished and read_diverged(run.path) is None

@@ -1,0 +1,242 @@
+"""Records → figures, for screen and paper: told apart by colour and by line style, readable in grey print."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from resnet_lib.machine.files import write_atomic
+from resnet_lib.questions import story
+from resnet_lib.questions.story import NOT_YET, stamp
+from resnet_lib.records.record import Record, Runs
+
+Quantity = Literal["train_loss", "test_acc", "test_loss"]
+
+WIDTH = 7.2  # inches: the text width of a page
+STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
+LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
+COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
+GREY = "0.35"
+
+
+def on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw with seaborn's sizes for paper, leaving the reader's own settings as they were."""
+
+    @wraps(draw)
+    def styled(*arguments: Any, **options: Any) -> Figure:
+        with sns.axes_style("ticks"), sns.plotting_context("paper"):
+            return draw(*arguments, **options)
+
+    return styled
+
+
+@on_paper
+def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure:
+    """One line per config, mean over seeds, with a band over their range.
+
+    `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
+    """
+    figure, axes = new_figure(3.4 + 0.16 * len(runs))
+    handles, values, longest = [], [], 0
+    for index, (label, records) in enumerate(runs.items()):
+        if not records:
+            continue
+        epochs, table = _table(records, quantity)
+        handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
+        _mark_drops(axes, records[0], epochs, table.mean(axis=0), handles[-1].get_color())
+        values.append(table)
+        longest = max(longest, epochs[-1])
+    if lacking := sum(not records for records in runs.values()):
+        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
+    if any(record.history[-1]["drops"] for records in runs.values() for record in records):
+        handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
+    if any(len(table) > 1 for table in values):
+        handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
+    if quantity == "test_acc" and values:
+        _reference_lines(axes, _told(runs, profile) if references is None else references)
+    elif values and _span(values) > LOG_RANGE:
+        _log_scale(axes)
+    if not values:
+        axes.text(0.5, 0.5, NOT_YET, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+        axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
+    axes.set(xlabel="Epoch", ylabel=_axis_label(runs, quantity))
+    axes.margins(y=0.1)
+    _legend(figure, handles)
+    put_stamp(figure, profile)
+    return figure
+
+
+def settling(runs: Runs) -> str:
+    """A sentence for the caption of a held-out curve that begins too early for batch norm; empty where it does not.
+
+    The running statistics move by a tenth at each step (torch's default), from mean 0 and variance 1.
+    """
+    steps = min((records[0].config.steps_per_epoch() for records in runs.values() if records), default=math.inf)
+    initial = 0.9**steps
+    if initial < 0.01:
+        return ""
+    return (
+        f" Batch norm's running statistics, with which a network is evaluated, still hold {100 * initial:.0f} % of "
+        f"their initial values after the first epoch's {steps} steps: until they have settled, losses are far too "
+        "high, those of deep networks absurdly so."
+    )
+
+
+@on_paper
+def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
+    """Training images of a `data.Dataset`, one row per class, with how many of them there are."""
+    side, gap = dataset.train_images.shape[-1], 3
+    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    canvas = np.full((len(counts) * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    for row in range(len(counts)):
+        for column, index in enumerate(np.flatnonzero(dataset.train_labels == row)[:columns]):
+            top, left = row * (side + gap), column * (side + gap)
+            canvas[top : top + side, left : left + side] = dataset.train_images[index].transpose(1, 2, 0)
+    figure, axes = new_figure(5.6)
+    axes.imshow(canvas, interpolation="nearest")
+    labels = [f"{name}  {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
+    axes.set_yticks(np.arange(len(counts)) * (side + gap) + side / 2, labels)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    sns.despine(ax=axes, left=True, bottom=True)
+    axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes", loc="left")
+    axes.set_xlabel(textwrap.fill(dataset.source, 90), loc="left", fontsize="small")
+    put_stamp(figure, profile)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, 200 dpi, the same bytes for the same figure: no date, no version in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    write_atomic(Path(path), buffer.getvalue())
+
+
+# --- parts
+
+
+def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
+    sns.despine(ax=axes)
+    return figure, axes
+
+
+def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs [E] and values [seeds, E], accuracy in %."""
+    held_out = records[0].config.held_out
+    column = {"train_loss": "train_loss", "test_acc": f"{held_out}_accuracy", "test_loss": f"{held_out}_loss"}[quantity]
+    table = np.array([[row[column] for row in record.history] for record in records])
+    epochs = np.array([row["epoch"] for row in records[0].history])
+    return epochs, 100 * table if quantity == "test_acc" else table
+
+
+def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
+    every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
+    (line,) = axes.plot(
+        epochs, table.mean(axis=0), color=colour(index), linestyle=_style(index), linewidth=1.3, label=label,
+        marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
+    )  # fmt: skip
+    if len(table) > 1:
+        axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
+    return line
+
+
+def _mark_drops(axes: Axes, record: Record, epochs: np.ndarray, mean: np.ndarray, color: Any) -> None:
+    """A vertical tick on the line at the last epoch before each drop."""
+    drops = np.array([row["drops"] for row in record.history])
+    before = np.flatnonzero(np.diff(drops) > 0)
+    axes.plot(epochs[before], mean[before], linestyle="", marker="|", markersize=13, markeredgewidth=1.3, color=color)
+
+
+def _told(runs: Runs, profile: str) -> dict[float, str]:
+    """What the story tells of the runs shown; of synthetic images it tells nothing."""
+    told: dict[float, str] = {}
+    for step in story.STEPS if profile != "smoke" else ():
+        for label, records in runs.items():
+            if records and step.tells_of(label.removeprefix(step.label("")), records, profile):
+                told[step.claimed] = "story"
+    return told
+
+
+def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
+    """A dotted line for each published accuracy (%); one text for those too close to be labelled apart."""
+    for value in references:
+        axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
+    groups: list[list[float]] = []
+    for value in sorted(references):
+        if groups and value - groups[-1][-1] < 4 and references[value] == references[groups[-1][-1]]:
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    for group in groups:
+        text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
+        # Below the curves, which may pass there too.
+        axes.annotate(
+            text, (1, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
+            ha="right", color=GREY, fontsize="small", zorder=0.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0},
+        )  # fmt: skip
+
+
+def _span(values: list[np.ndarray]) -> float:
+    lowest = min(table.min() for table in values)
+    return max(table.max() for table in values) / lowest if lowest > 0 else 1.0
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1_000 * low else (1,), numticks=12))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _axis_label(runs: Runs, quantity: Quantity) -> str:
+    if quantity == "train_loss":
+        return "Training loss (nats)"
+    names = {record.config.held_out for records in runs.values() for record in records} or {"test"}
+    where = {"test": "Test", "val": "Validation"}[names.pop()] if len(names) == 1 else "Held-out"
+    return f"{where} accuracy (%)" if quantity == "test_acc" else f"{where} loss (nats)"
+
+
+def _legend(figure: Figure, handles: list[Any]) -> None:
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=3.2)
+
+
+def put_stamp(figure: Figure, profile: str) -> None:
+    if stamp(profile):
+        figure.suptitle(stamp(profile), fontsize="medium", color="firebrick", x=0.01, ha="left")
+
+
+def colour(index: int) -> tuple[float, float, float]:
+    return _cycle([sns.color_palette("colorblind")[i] for i in COLOURS], index)
+
+
+def _style(index: int) -> Any:
+    """Shifted on each round of the colours, so that no two lines share both."""
+    return _cycle(STYLES, index + index // len(COLOURS))
+
+
+def _cycle(options: Any, index: int) -> Any:
+    return options[index % len(options)]

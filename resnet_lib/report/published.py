@@ -1,0 +1,123 @@
+"""What the repository shows of its own records: the figures in `img/` and the tables of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_lib.config import LabError
+from resnet_lib.findings import claims, evidence, paper_table, purged
+from resnet_lib.machine.files import read_json, write_atomic
+from resnet_lib.questions import agenda, paper_runs, story
+from resnet_lib.questions.causes import WAY
+from resnet_lib.records.record import Runs, find_runs, reports_folder
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import bars, figure6, plots, tables
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+QUANTITIES = ("train_loss", "test_acc", "test_loss")
+BUDGETS = (10, 100)  # epochs of the factorial
+WATERFALL = "05_waterfall_{}_epochs"
+
+
+def figures(profile: str, folder: Path) -> list[Path]:
+    """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
+
+    First the curves of all runs of the story, then step by step, then the root cause and the paper's Figure 6.
+    """
+    steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
+    drawn: dict[str, Figure | None] = {}
+    for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
+        for quantity in QUANTITIES:
+            drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile) if any(runs.values()) else None
+    for epochs in BUDGETS:
+        cells = evidence.find_cells(epochs, profile)
+        drawn[WATERFALL.format(epochs)] = bars.waterfall(cells, profile) if cells.have(WAY) else None
+    drawn["06_figure6"] = figure6.draw(paper, profile) if any(paper.values()) else None
+    for name in (name for name, figure in drawn.items() if not figure):
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
+    return [_saved(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure]
+
+
+def bench_figures(folder: Path) -> list[Path]:
+    """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
+    return [_saved(bars.ladder(bench), folder / f"bench_{name}.png") for name, bench in benchmarks().items()]
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.save(figure, path)
+    return path
+
+
+def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
+    """Write the tables, made from the `full` records, the benchmarks and the last soak, between their markers.
+
+    Returns whether anything changed. Raises LabError if a marker is not there.
+    """
+    sections = {
+        "results": results(),
+        "missing": unfinished(),
+        "bench": tables.bench_markdown(list(benchmarks().values())),
+        "faults": faults(),
+    }
+    text = new = path.read_text(encoding="utf-8")
+    for name, content in sections.items():
+        markers = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, begin, rest = new.partition(markers[0])
+        _, end, after = rest.partition(markers[1])
+        if not begin or not end:
+            raise LabError(f"{path} lacks the lines {markers[0]} and {markers[1]}: restore them")
+        new = f"{before}{begin}\n{content}\n{end}{after}"
+    if new != text:
+        write_atomic(path, new.encode())
+    return new != text
+
+
+def results() -> str:
+    """The story, its cause and the paper's table from the `full` records, as Markdown."""
+    paper, measured = find_runs(paper_runs.configs(), "full"), everything()
+    parts = [tables.story_markdown("full"), "**The root cause**"]
+    for epochs in BUDGETS:
+        cells = evidence.find_cells(epochs, "full")
+        if cells.have(WAY):
+            caption = f"From the story's settings to the paper's on ResNet-20 in {epochs} epochs, one step per choice"
+            parts.append(f"![{caption}](img/{WATERFALL.format(epochs)}.png)")
+        parts.append(evidence.conclusion(cells, "full", epochs))
+    if any(paper.values()):
+        parts += ["**The paper's table**", _list(paper_table.verdicts(paper, "full"))]
+    checks = [claims.best_epoch(measured, "full"), purged.sentence(measured)]
+    return "\n\n".join([*parts, "**Two checks on these numbers**", _list(checks)])
+
+
+def _list(lines: Iterable[object]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def everything() -> Runs:
+    """Every finished run of the agenda, by part."""
+    runs = {part.name: [RunFolder.of(config, "full") for config in part.configs] for part in agenda.parts()}
+    return {name: [run.record() for run in found if run.finished] for name, found in runs.items()}
+
+
+def unfinished() -> str:
+    """What has no record yet, at what cost on the first machine that was measured whole."""
+    # Here, for it loads torch: seconds that the report's pages need not wait.
+    from resnet_lib.report.outstanding import outstanding_markdown
+
+    whole = [bench for bench in benchmarks().values() if "resnet50" in bench["networks"]]
+    return outstanding_markdown(whole[0]) if whole else "No benchmark says yet what it would cost."
+
+
+def faults() -> str:
+    """The table of what `make soak` found."""
+    path = reports_folder() / "faults.json"
+    return tables.faults_markdown(read_json(path)) if path.exists() else story.NOT_YET
+
+
+def benchmarks() -> dict[str, dict[str, Any]]:
+    """The measured machines by name: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
+    return {path.stem: read_json(path) for path in sorted((reports_folder() / "bench").glob("*.json"))}

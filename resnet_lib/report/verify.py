@@ -1,0 +1,57 @@
+"""Whether what is shown is what was measured: records, README and executed notebooks, each computed anew."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+
+from resnet_lib.records.record import reports_folder
+from resnet_lib.report import lab, published
+from resnet_lib.runs import ledger
+
+SHOWN = ("text/html", "text/markdown", "text/plain")  # the first of these that an output has is what a page shows
+
+
+def report(profile: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
+    """What does not agree with the records of a profile, one line each; hopefully nothing.
+
+    The notebooks that were executed are executed again, training nothing.
+    """
+    say("records")
+    wrong = [f"{e.path.name}: {line}" for e in ledger.entries(profile) for line in ledger.problems(e.path)]
+    with tempfile.TemporaryDirectory() as name:
+        if profile == "full":
+            copy = Path(name) / "README.md"
+            copy.write_bytes((published.CHECKOUT / "README.md").read_bytes())
+            if published.update_readme(copy):
+                wrong.append("README.md: its tables differ from the records; `resnet-lab figures` rewrites them")
+        for path in sorted((reports_folder() / profile).glob("*.ipynb")):
+            if lab.outcome_of(path):
+                say(f"{path.stem}, again")
+                again = Path(name) / path.name
+                lab.execute(lab.source(path.stem), {"profile": profile, "train": False}, again, lambda line: None)
+                wrong += [
+                    f"{path.stem}, {place}: its output differs from the records" for place in differing(path, again)
+                ]
+    return wrong
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    """The cells of two executions of a notebook that show other texts; what was printed meanwhile is not shown."""
+    shown = [texts_of(path) for path in (one, other)]
+    if len(shown[0]) != len(shown[1]):
+        return ["its cells"]
+    return [f"cell {n + 1}" for n, (a, b) in enumerate(zip(*shown, strict=True)) if a != b]
+
+
+def texts_of(path: Path) -> list[list[str]]:
+    """Per cell, the text of every output that a page shows, pictures left out."""
+    found = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        shown = [output.data for output in cell.get("outputs", []) if "data" in output]
+        texts = [data for data in shown if "image/png" not in data]
+        found.append([next((data[kind] for kind in SHOWN if kind in data), "") for data in texts])
+    return found

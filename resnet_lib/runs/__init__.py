@@ -1,0 +1,1 @@
+"""Runs as a whole: train, resume or load one, evaluate its weights, list and verify them all."""

@@ -1,0 +1,161 @@
+"""Run a config, once: finished runs are loaded, unfinished ones resumed, others trained."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, as_completed
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config
+from resnet_lib.data import cifar10
+from resnet_lib.machine import device, progress, provenance
+from resnet_lib.machine.device import Choice, DeviceError
+from resnet_lib.machine.stop import Stopped
+from resnet_lib.models import hub, resnet
+from resnet_lib.records import checkpoint
+from resnet_lib.records.checkpoint import CheckpointError
+from resnet_lib.records.record import Diverged, Record
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.training import train
+from resnet_lib.training.metrics import Evaluation
+
+BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
+
+
+def run(
+    config: Config,
+    profile: str = "full",
+    choice: Choice | None = None,
+    show: progress.Quiet | None = None,
+) -> Record:
+    """The record of `config` among the runs of `profile`, training whatever of it is missing.
+
+    The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
+    runs; an unfinished one goes on with the choice in its checkpoint.
+    Raises RecordError if another process trains the same run or its folder holds another, DataError if the images
+    cannot be had, DeviceError if the device is not there or too small, Diverged if a loss is or was no number, Stopped
+    if a signal asked for it.
+    """
+    folder = RunFolder.of(config, profile)
+    if folder.finished:
+        return folder.record()
+    folder.refuse_diverged()
+    dataset = cifar10.load(config)  # before anything is written: without images there is no run
+    show = show or progress.default()
+    with folder.lock():
+        if folder.finished:  # another process finished it while this one came here
+            return folder.record()
+        folder.refuse_diverged()
+        folder.start()
+        state = checkpoint.newest(folder.checkpoint, show.note)
+        if state:
+            if "config" not in state:  # `save_last` has left the weights of a finished run, and nothing to go on from
+                raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
+            folder.refuse_other(Config(**state["config"]), folder.checkpoint)
+            choice = Choice(**state["choice"])
+        choice = choice or device.choose(config)
+        model, source = build_model(config, len(dataset.classes))
+        try:
+            evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
+        except Diverged as error:
+            folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
+            raise
+        except RuntimeError as error:
+            if not device.out_of_memory(error):
+                raise
+            reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
+            said = str(error).partition("\n")[0] or type(error).__name__
+            raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16 ({said})") from None
+        result = {
+            "fingerprint": config.fingerprint,
+            "evaluated_on": config.held_out,
+            **summary(evaluation, dataset),
+            "parameters": resnet.count_parameters(model),
+            "model_source": source,
+            "data_source": dataset.source,
+            "data_sha256": dataset.sha256,
+            "training_seconds": round(sum(row["seconds"] for row in end.history), 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": end.sessions[-1]["commit"],
+            "sessions": end.sessions,
+            "environment": provenance.environment(choice),
+        }
+        predictions = {
+            "predicted": evaluation.predicted,
+            "confidence": evaluation.confidence,
+            "label": evaluation.labels.astype("uint8"),
+        }
+        record = folder.finish(end.history, result, predictions)
+        try:
+            checkpoint.save_last(folder.checkpoint, {"model": model.state_dict()})
+        except OSError as error:
+            show.note(f"{folder.checkpoint} keeps more than the weights ({error}); `resnet-lab runs prune` removes it")
+        return record
+
+
+def is_finished(config: Config, profile: str = "full") -> bool:
+    """Whether `run` would only load."""
+    return RunFolder.of(config, profile).finished
+
+
+def run_many(
+    configs: list[Config], profile: str = "full", choices: list[Choice] | None = None, executor: Executor | None = None
+) -> Iterator[tuple[Config, Record | Exception]]:
+    """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
+
+    `executor` (any of concurrent.futures, so processes, threads or Dask's; on a GPU not threads, for one process can
+    capture one graph at a time) runs them in parallel; without one they run in turn. `choices` are for new runs, as in
+    `run`.
+    """
+    work = list(zip(configs, choices or [None] * len(configs), strict=True))
+    if executor is None:
+        for config, choice in work:
+            yield config, _outcome(config, profile, choice)
+    else:
+        waiting = {executor.submit(_outcome_in_pool, config, profile, choice): config for config, choice in work}
+        for done in as_completed(waiting):
+            yield waiting[done], done.exception() or done.result()
+
+
+def _outcome(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
+    try:
+        return run(config, profile, choice)
+    except Exception as error:
+        error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
+        return error.with_traceback(None)
+
+
+def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
+    try:
+        return _outcome(config, profile, choice)
+    except Stopped:  # a worker that returned would be given the next run; one that ends has the others stopped too
+        os._exit(1)
+
+
+def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
+    """The network of a config, initialised from its seed, and where its code comes from."""
+    with BUILDING:
+        torch.manual_seed(config.seed)
+        if Architecture(config.model).family == "hub":
+            return hub.build(config, num_classes)
+        return resnet.build(config, num_classes), "resnet_lib.models"
+
+
+def summary(evaluation: Evaluation, dataset: cifar10.Dataset) -> dict[str, Any]:
+    """The metrics of an evaluation, as they stand in a record."""
+    return {
+        "images": len(evaluation.labels),
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "ece": evaluation.ece,
+        "classes": list(dataset.classes),
+        "per_class_accuracy": evaluation.per_class_accuracy,
+        "confusion": evaluation.confusion.tolist(),
+    }

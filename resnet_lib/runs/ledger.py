@@ -1,0 +1,113 @@
+"""What there is of every run, and whether it is what it says it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnet_lib.config import Config, LabError
+from resnet_lib.records import checkpoint
+from resnet_lib.records.checkpoint import CheckpointError
+from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record, runs_folder, sha256
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.training.metrics import calibration_error, confusion
+
+ROUNDING = 1e-6  # of a float that went through JSON or a sum in another order
+ECE_ROUNDING = 0.005  # confidences are kept in half precision, and one beside the edge of a bin changes sides
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run's folder."""
+
+    path: Path
+    state: str  # finished, unfinished, diverged or damaged
+    detail: str
+    config: Config | None = None
+
+    @property
+    def spare(self) -> list[Path]:
+        """Checkpoints that nothing needs any more: those of a finished run."""
+        kept = self.path / "checkpoint.pt"
+        return [path for path in (kept, checkpoint.before(kept)) if path.exists()] if self.state == "finished" else []
+
+
+def entries(profile: str) -> list[Entry]:
+    """Every run of a profile, by name."""
+    folder = runs_folder(profile)
+    return [entry(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.exists() else []
+
+
+def entry(path: Path) -> Entry:
+    try:
+        config = read_config(path / "config.json")
+        if (path / "result.json").exists():
+            record = read_record(path)
+            return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config)
+        if where := read_diverged(path):
+            return Entry(path, "diverged", f"at {where}", config)
+        done = len(RunFolder(path, config).rows())
+        return Entry(path, "unfinished", f"{done} of {config.total_epochs()} epochs", config)
+    except (LabError, OSError, ValueError) as error:
+        return Entry(path, "damaged", str(error))
+
+
+def problems(path: Path) -> list[str]:
+    """What in a run's folder is not as it was written, or does not agree with the rest of it; hopefully nothing."""
+    found = entry(path)
+    if found.config is None:
+        return [found.detail]
+    wrong = []
+    if path.name != found.config.run_id:
+        wrong.append(f"its config belongs to {found.config.run_id}")
+    kept = path / "checkpoint.pt"
+    for file in (kept, checkpoint.before(kept)):
+        try:
+            if file.exists():
+                checkpoint.load(file)
+        except CheckpointError as error:
+            wrong.append(str(error))
+    if found.state == "finished":
+        try:
+            wrong += _disagreements(read_record(path))
+        except LabError as error:
+            wrong.append(str(error))
+    return wrong
+
+
+def _disagreements(record: Record) -> list[str]:
+    """Where a record's files do not tell the same: each number is computed anew from what lies below it."""
+    result, config, history = record.result, record.config, record.history
+    predictions, last, names = record.predictions, record.history[-1], len(result["classes"])
+    predicted, labels = predictions["predicted"], predictions["label"]
+    if max(predicted.max(), labels.max()) >= names:
+        return ["predictions.npz has classes that the result does not name"]
+    matrix = confusion(labels, predicted, names)
+    with np.errstate(all="ignore"):  # of confidences that are none
+        ece = calibration_error(predictions["confidence"], record.correct)
+    checks = {
+        "fingerprint": result["fingerprint"] == config.fingerprint,
+        "accuracy": _same(result["accuracy"], record.correct.mean()),
+        "accuracy and the history's last row": _same(result["accuracy"], last[f"{config.held_out}_accuracy"]),
+        "loss and the history's last row": _same(result["loss"], last[f"{config.held_out}_loss"]),
+        "confusion": result["confusion"] == matrix.tolist(),
+        "per_class_accuracy": _same(result["per_class_accuracy"], matrix.diagonal() / np.maximum(matrix.sum(1), 1)),
+        "ece": abs(result["ece"] - ece) < ECE_ROUNDING,
+        "training_seconds": abs(result["training_seconds"] - sum(row["seconds"] for row in history)) < 0.1,
+        "the history's length": last["step"] == config.total_steps(),
+        "the history's epochs": [row["epoch"] for row in history] == list(range(1, len(history) + 1)),
+    }
+    wrong = [f"{what} does not agree" for what, agrees in checks.items() if not agrees]
+    files = result.get("files", {})
+    wrong += [
+        f"{name} is not the file that was written"
+        for name in HASHED
+        if name in files and sha256(record.path / name) != files[name]
+    ]
+    return wrong
+
+
+def _same(one: object, other: object) -> bool:
+    return np.shape(one) == np.shape(other) and bool(np.allclose(one, other, rtol=0, atol=ROUNDING))

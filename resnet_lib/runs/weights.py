@@ -1,0 +1,91 @@
+"""Weights of finished runs: saved for others as safetensors, with their config inside, and evaluated again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.data import cifar10
+from resnet_lib.machine.device import Choice
+from resnet_lib.machine.files import write_atomic
+from resnet_lib.records import checkpoint
+from resnet_lib.records.checkpoint import CheckpointError
+from resnet_lib.records.record import Record, read_config
+from resnet_lib.runs.experiment import build_model, summary
+from resnet_lib.training import train
+from resnet_lib.training.loader import EvaluationBatches, Normalizer
+
+
+def export(record: Record) -> Path | None:
+    """The weights of a run as `weights.safetensors` beside its record.
+
+    None where this machine has only the record: records travel without their weights.
+    """
+    path = record.path / "weights.safetensors"
+    if not path.exists():
+        trained = checkpoint.newest(record.path / "checkpoint.pt", lambda line: None)
+        if not trained:
+            return None
+        state = {name: tensor.contiguous() for name, tensor in trained["model"].items()}
+        write_atomic(path, save(state, {"config": record.config.model_dump_json()}))
+    return path
+
+
+def config_of(path: Path) -> Config | None:
+    """The config that weights were trained with: inside a safetensors file, or in `config.json` beside a checkpoint.
+
+    Raises CheckpointError for a file that is neither.
+    """
+    if path.suffix == ".safetensors":
+        stored = _metadata(path).get("config")
+        try:
+            return Config(**json.loads(stored)) if stored else None
+        except (TypeError, ValueError, RecursionError, ConfigError) as error:
+            raise CheckpointError(f"{path} holds a config that is none ({error}): add --model") from None
+    checkpoint.load(path)  # anything else has no network to tell
+    beside = path.with_name("config.json")
+    return read_config(beside) if beside.exists() else None
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, of a safetensors file or of a checkpoint; neither can execute anything.
+
+    Raises CheckpointError for a file that is neither.
+    """
+    if path.suffix == ".safetensors":
+        _metadata(path)
+        return load_file(path)
+    return checkpoint.load(path)["model"]
+
+
+def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
+    """Metrics of saved weights on the held-out images of `config`.
+
+    Raises CheckpointError for a file that holds no weights, or those of another network.
+    """
+    model, _ = build_model(config)
+    try:
+        model.load_state_dict(load(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{path} does not fit {config.model}: {reason}") from None
+    dataset = cifar10.load(config)
+    device = choice.activate(config.precision)
+    model = model.to(device, memory_format=choice.memory_format)
+    normalize = Normalizer(dataset.train_images, config.normalize, device)
+    batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, device, choice.memory_format)
+    return summary(train.evaluate(model, batches, config), dataset)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None

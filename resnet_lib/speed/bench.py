@@ -1,0 +1,211 @@
+"""How fast this machine trains, and how near that comes to what it can do.
+
+Everything is measured in one process, the candidates in turn, several times over, so that what else goes on in the
+machine hits all of them alike; the results are lists of rates, from which tables take the median and the range.
+Training speed does not depend on what the images show, so they are noise.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import BrokenBarrierError
+from typing import Any
+
+import numpy as np
+import torch
+
+from resnet_lib.config import Config
+from resnet_lib.machine.device import Choice, out_of_memory
+from resnet_lib.machine.provenance import environment
+from resnet_lib.speed.cost import flops_per_image
+from resnet_lib.speed.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
+from resnet_lib.training import train
+from resnet_lib.training.loader import EvaluationBatches
+
+Say = Callable[[str], None]
+
+MATRICES = (512, 1024, 2048, 4096)  # sizes of the square products that the ceiling is taken from
+COPIED = 1 << 28  # bytes
+
+
+def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -> dict[str, Any]:
+    """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
+    torch.compiler.config.force_disable_caches = True  # a start is measured as it is on a machine that never compiled
+    rungs = ladder(replace(choice, compile=False) if quick else choice)
+    ends = [rungs[0], replace(rungs[-1], name="ours", choice=replace(choice, compile=False))]
+    result: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(choice),
+        "batch_size": BATCH,
+        "networks": {"resnet20": rates("resnet20", ends if quick else rungs, 5 if quick else 9, say)},
+        "ceiling": ceiling(choice, say),
+    }
+    if not quick:
+        for model in ("resnet56", "resnet110", "resnet50"):
+            result["networks"][model] = rates(model, ends, 3, say)
+        result["peak_bytes"] = {rung.name: peak_memory("resnet110", rung, say) for rung in ends}
+        result["evaluation"] = evaluation(rungs[-1], say)
+    result["flops_per_image"] = {model: flops_per_image(Config(model=model)) for model in result["networks"]}
+    return result
+
+
+def rates(model: str, rungs: list[Rung], repeats: int, say: Say, batch: int = BATCH) -> list[dict[str, Any]]:
+    """Images/s of each rung, `repeats` times in turn, with the seconds that its start took: to the end of step one."""
+    pipelines, rows = [], []
+    for rung in rungs:
+        say(f"{model}: starting “{rung.name}”")
+        began = time.perf_counter()
+        pipelines.append(Pipeline(model, rung, batch))
+        pipelines[-1].steps(1)
+        rows.append({"name": rung.name, "start_seconds": time.perf_counter() - began, "images_per_second": []})
+    for repeat in range(repeats):
+        for pipeline, row in zip(pipelines, rows, strict=True):
+            say(f"{model}, {repeat + 1} of {repeats}: “{row['name']}”")
+            row["images_per_second"].append(pipeline.rate())
+    return rows
+
+
+def ceiling(choice: Choice, say: Say) -> dict[str, float]:
+    """The machine's own limits: FLOP/s, the best over square matrix products, in each precision; bytes/s copied."""
+    device = choice.activate()
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        for size in MATRICES:
+            say(f"ceiling: {name} products of {size}x{size} matrices")
+            a = torch.randn(size, size, device=device).to(dtype)
+            seconds = best_of(lambda a=a: a @ a, device)
+            found[name] = max(found.get(name, 0.0), 2 * size**3 / seconds)
+    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    found["copy"] = 2 * COPIED / best_of(lambda: target.copy_(source), device)  # read and written
+    return found
+
+
+def best_of(call: Callable[[], Any], device: torch.device, repeats: int = 7) -> float:
+    """Seconds of the fastest call."""
+    call()
+    times = []
+    for _ in range(repeats):
+        synchronize(device)
+        began = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def evaluation(rung: Rung, say: Say) -> dict[str, float]:
+    """Images/s of the evaluation, three times, with the training's precision and layout (ResNet-20)."""
+    say("evaluation")
+    pipeline = Pipeline("resnet20", replace(rung, choice=replace(rung.choice, compile=False)))
+    held_out = EvaluationBatches(
+        *noise(), pipeline.update.batches.normalize, pipeline.device, rung.choice.memory_format
+    )
+    found = []
+    for _ in range(3):
+        began = time.perf_counter()
+        train.evaluate(pipeline.network, held_out, pipeline.config)
+        found.append(IMAGES / (time.perf_counter() - began))
+    return {"images_per_second": found}
+
+
+# --- memory, in a process of its own
+
+
+def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
+    """Bytes that training needs at its peak beyond the network and the images; None where that cannot be read."""
+    say(f"{model}: peak memory of “{rung.name}”")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_memory, model, rung).result()
+
+
+def _peak_memory(model: str, rung: Rung) -> int | None:
+    pipeline = Pipeline(model, rung)
+    before = _memory("VmRSS", pipeline.device)
+    if pipeline.device.type == "cuda":  # in the first step cuDNN tries algorithms that it then does without
+        pipeline.steps(2)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    pipeline.steps(2)
+    after = _memory("VmHWM", pipeline.device)
+    return None if before is None or after is None else after - before
+
+
+def _memory(field: str, device: torch.device) -> int | None:
+    """Bytes in use now (VmRSS) or at the peak (VmHWM)."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated() if field == "VmRSS" else torch.cuda.max_memory_reserved()
+    status = Path("/proc/self/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * int(found[1]) if found else None
+
+
+# --- sweep
+
+
+def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
+    """Images/s of ours against depth, batch size, threads and concurrent runs (of ResNet-20 where not said)."""
+    rung = replace(ladder(replace(choice, compile=False))[-1], name="ours")
+
+    def one(model: str = "resnet20", batch: int = BATCH, rung: Rung = rung) -> float:
+        return float(np.median(rates(model, [rung], 3, say, batch)[0]["images_per_second"]))
+
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= (os.cpu_count() or 1)]
+    runs = counts if choice.device == "cpu" else [1, 2, 4, 8]
+    found = {
+        "depth": {depth: one(f"resnet{depth}") for depth in (20, 32, 44, 56, 110)},
+        "batch size": {batch: one(batch=batch) for batch in (32, 64, 128, 256, 512, 1024)},
+        "concurrent runs": concurrent(rung, runs, say),
+    }
+    if choice.device == "cpu":
+        found["threads"] = {n: one(rung=replace(rung, choice=replace(rung.choice, threads=n))) for n in counts}
+    return {name: {str(key): value for key, value in row.items()} for name, row in found.items()}
+
+
+def concurrent(rung: Rung, counts: list[int], say: Say) -> dict[int, float]:
+    """Images/s of so many processes together, for each of the counts until one is too many for the device."""
+    found = {}
+    for runs in counts:
+        say(f"{runs} concurrent runs")
+        try:
+            found[runs] = side_by_side(rung, runs)
+        except (RuntimeError, BrokenProcessPool) as error:  # the system ends a process that takes too much memory, too
+            if not isinstance(error, BrokenProcessPool) and not out_of_memory(error):
+                raise
+            say(f"{runs} concurrent runs are too many for the memory of {rung.choice.device}")
+            break
+    return found
+
+
+def side_by_side(rung: Rung, runs: int, seconds: float = 5.0) -> float:
+    """Images/s of several processes together, the CPU's threads shared out among them."""
+    threads = max(1, rung.choice.threads // runs)
+    rung = replace(rung, choice=replace(rung.choice, threads=threads))
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(runs, context) as pool:
+        barrier = manager.Barrier(runs)
+        all_of_them = [pool.submit(_one_of_many, rung, barrier, seconds) for _ in range(runs)]
+        for one in all_of_them:  # what went wrong in one is told, not that the others could not wait for it
+            if (error := one.exception()) and not isinstance(error, BrokenBarrierError):
+                raise error
+        return sum(one.result() for one in all_of_them)
+
+
+def _one_of_many(rung: Rung, barrier: Any, seconds: float) -> float:
+    try:
+        pipeline = Pipeline("resnet20", rung)
+        pipeline.steps(1)
+    except BaseException:
+        barrier.abort()  # or the others would wait for this one for ever
+        raise
+    barrier.wait()
+    return pipeline.rate(seconds)

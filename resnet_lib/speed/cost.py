@@ -1,0 +1,94 @@
+"""How long runs will take: on this machine from a few steps of each network, on another from its benchmark."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.machine.device import Choice
+from resnet_lib.runs.experiment import build_model
+from resnet_lib.training.loader import TrainBatches
+from resnet_lib.training.optimizer import make_optimizer
+from resnet_lib.training.update import Replay, Update
+
+STEPS = 3
+EVALUATION = 1 / 3  # of a training step's work: the forward pass alone
+
+
+def kind(config: Config) -> Config:
+    """What the speed of a run depends on; everything else left at its default."""
+    return Config(model=config.model, stem=config.stem, batch_size=config.batch_size, precision=config.precision)
+
+
+def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> dict[Config, float]:
+    """Images/s of training, not compiled, for each kind of run."""
+    found = {}
+    for config in {kind(config): None for config in configs}:
+        say(f"measuring {config.model}, {config.precision}")
+        found[config] = images_per_second(config, replace(choice, compile=False))
+    return found
+
+
+def images_per_second(config: Config, choice: Choice) -> float:
+    device = choice.activate(config.precision)
+    network = build_model(config)[0].to(device, memory_format=choice.memory_format).train()
+    images = np.random.default_rng(0).integers(0, 256, (config.batch_size, 3, 32, 32), np.uint8)
+    batches = TrainBatches(images, np.arange(len(images)) % 10, config, device, choice.memory_format)
+    kind_of_update = Replay if choice.graph else Update
+    update = kind_of_update(network, make_optimizer(network, config, choice), batches, config, choice)
+    plan = next(batches.plans(0))
+    update(plan)
+    update.totals.read()  # which waits for the device
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        update(plan)
+    update.totals.read()
+    return STEPS * config.batch_size / (time.perf_counter() - began)
+
+
+def flops_per_image(config: Config) -> float:
+    """Floating-point operations to train on one image, a multiply-add counting as two (batch norm is left out).
+
+    The hub's networks are counted as ours of the same shape, which needs no hub.
+    """
+    network, _ = build_model(config.replace(model=config.model.removeprefix("hub-")))
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 3, 32, 32)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def expected(config: Config, bench: dict[str, Any]) -> float:
+    """Images/s of training on a machine that was measured: at the arithmetic rate of the most similar network there."""
+    flops, rates = flops_per_image(config), {}
+    for model, rungs in bench["networks"].items():
+        if (model == "resnet50") == (Architecture(config.model).shape == "imagenet"):
+            rates[bench["flops_per_image"][model]] = np.median(rungs[-1]["images_per_second"])
+    similar = min(rates, key=lambda measured: abs(np.log(measured / flops)))
+    rate = rates[similar] * similar / flops
+    if config.precision != "bf16":  # in which networks are measured there
+        before, after = bf16_rungs(bench)
+        rate *= np.median(before["images_per_second"]) / np.median(after["images_per_second"])
+    return float(rate)
+
+
+def bf16_rungs(bench: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pipeline that bf16 was added to, and the one with it."""
+    rungs = bench["networks"]["resnet20"]
+    place = [rung["name"] for rung in rungs].index("bf16")
+    return rungs[place - 1], rungs[place]
+
+
+def seconds(config: Config, rate: float) -> float:
+    """Of a whole run with its evaluations, at so many images/s."""
+    epochs = config.total_epochs()
+    images = config.total_steps() * config.batch_size
+    evaluated = epochs * (config.test_images or TEST_IMAGES[config.split]) * EVALUATION
+    return (min(images, epochs * (config.train_images or TRAIN_IMAGES[config.split])) + evaluated) / rate

@@ -1,0 +1,119 @@
+"""The only training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnet_lib.config import Config
+from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.machine.device import Choice
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.stop import StopSignals
+from resnet_lib.records.record import Row
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.training.keeper import Keeper, Position
+from resnet_lib.training.loader import EvaluationBatches, TrainBatches
+from resnet_lib.training.metrics import Evaluation, evaluate_logits
+from resnet_lib.training.optimizer import make_optimizer, set_lr
+from resnet_lib.training.schedule import drops_before, lr_at
+from resnet_lib.training.update import Replay, Update, autocast
+
+
+def train_epoch(
+    update: Update, position: Position, config: Config, progress: Quiet, after_step: Callable[[], None] = lambda: None
+) -> None:
+    """Train from `position` to the end of its epoch, or to the config's last step, counting its steps.
+
+    `update.totals` then holds what was seen in the epoch, by the model as it was when it saw it.
+    """
+    update.model.train()
+    done = position.step - position.epoch * len(update.batches)
+    for plan in islice(update.batches.plans(position.epoch), done, None):
+        if position.step == config.total_steps():
+            break
+        set_lr(update.optimizer, lr_at(position.step, config))
+        update(plan)
+        position.step += 1
+        progress.step(plan.shape[1])
+        after_step()
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, batches: EvaluationBatches, config: Config) -> Evaluation:
+    """Evaluate in evaluation mode, plain single view; leaves weights, statistics and random state as they were."""
+    was_training = model.training
+    model.eval()
+    with autocast(batches.images.device, config):
+        logits = torch.cat([model(images) for images in batches])
+    model.train(was_training)
+    return evaluate_logits(logits, batches.labels)
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    config: Config,
+    choice: Choice,
+    run: RunFolder,
+    progress: Quiet,
+    state: dict[str, Any] | None = None,
+) -> tuple[Evaluation, Position]:
+    """Train `model` to the config's last step, from a saved `state` of the run where there is one.
+
+    Every epoch ends with an evaluation, a row in the history and a checkpoint. Returns the last evaluation and where
+    the run ended. Raises Diverged when a loss is not finite, Stopped when a signal asked for it.
+    """
+    device = choice.activate(config.precision)
+    model = model.to(device, memory_format=choice.memory_format)
+    batches = TrainBatches(dataset.train_images, dataset.train_labels, config, device, choice.memory_format)
+    held_out = EvaluationBatches(
+        dataset.test_images, dataset.test_labels, batches.normalize, device, choice.memory_format
+    )
+    optimizer = make_optimizer(model, config, choice)
+    update = (Replay if choice.graph else Update)(model, optimizer, batches, config, choice)
+
+    epochs = config.total_epochs()
+    evaluation = None
+    try:
+        with StopSignals() as signals:
+            keeper = Keeper(run, update, choice, progress, signals, state)
+            position = keeper.position
+            seen = position.epoch * len(batches.images) + update.totals.count.item()
+            progress.begin(config.run_id, epochs, len(batches.images), seen, choice.why)
+            while position.epoch < epochs:
+                train_epoch(update, position, config, progress, keeper.after_step)
+                images = update.totals.count.item()  # to read it waits until the device has trained on them all
+                rate = images / position.seconds
+                evaluation = evaluate(model, held_out, config)
+                keeper.refuse_divergence(evaluation)
+                row = row_of(position, update, evaluation, config, rate)
+                keeper.after_epoch(row)  # counts the epoch in `position`, saves, and stops if a signal asked for it
+                progress.epoch(row)
+            keeper.after_end()
+    finally:
+        progress.end()
+    if evaluation is None:  # the run ended in an earlier session, before its result was written
+        evaluation = evaluate(model, held_out, config)
+    return evaluation, position
+
+
+def row_of(position: Position, update: Update, evaluation: Evaluation, config: Config, rate: float) -> Row:
+    """An epoch's row of the history; `rate` is that of training alone, in images/s."""
+    loss, accuracy = update.totals.read()
+    return {
+        "epoch": position.epoch + 1,
+        "step": position.step,
+        "lr": lr_at(position.step - 1, config),
+        "drops": drops_before(position.step - 1, config),
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        f"{config.held_out}_loss": evaluation.loss,
+        f"{config.held_out}_accuracy": evaluation.accuracy,
+        "seconds": round(position.seconds, 3),
+        "images_per_second": round(rate, 1),
+    }

@@ -1,0 +1,103 @@
+"""One update of the weights: augmentation, forward, backward, optimizer; nothing in it waits for the device.
+
+`Update` runs it as it stands, or with the network compiled; `Replay` as one CUDA graph. All compute the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_lib.config import Config
+from resnet_lib.machine.device import Choice
+from resnet_lib.training.loader import TrainBatches
+from resnet_lib.training.metrics import RunningTotals
+
+WARMUP = 3  # steps before a capture, in which cuDNN chooses its algorithms and buffers come into being
+
+
+def autocast(device: torch.device, config: Config) -> torch.autocast:
+    """Mixed precision as the config says; for others than bf16 a no-op. Each weight is used once: no cache of casts."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False)
+
+
+class Update:
+    """Trains on the images of a plan, adding to `totals` what the network said of them before it changed."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, batches: TrainBatches, config: Config, choice: Choice
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.batches = batches
+        self.config = config
+        self.totals = RunningTotals(batches.images.device)
+        if choice.compile:
+            torch.compiler.reset()  # else the ninth shape of network in a process would run as it is, and not say so
+        self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
+        if choice.device == "cpu":  # it warns of a CUDA toolkit without a GPU, which no CPU run needs
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+    def __call__(self, plan: Tensor) -> None:
+        """One step on a plan [4, B] of `TrainBatches`."""
+        images, labels = self.batches.take(plan)
+        # An epoch's last, smaller batch would have to be compiled for itself.
+        forward = self.compiled if len(labels) == self.config.batch_size else self.model
+        with autocast(images.device, self.config):
+            logits = forward(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.totals.add(loss, logits, labels)
+
+
+class Replay(Update):
+    """An update captured once as a CUDA graph: a single launch for whole batches, instead of hundreds."""
+
+    graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, plan: Tensor) -> None:
+        if plan.shape[1] != self.config.batch_size:
+            super().__call__(plan)
+            return
+        if self.graph is None:
+            self.capture(plan)
+        self.plan.copy_(plan)
+        self.graph.replay()
+
+    def capture(self, plan: Tensor) -> None:
+        """See "Whole-network capture" in PyTorch's notes on CUDA semantics for the order of these calls."""
+        self.plan = plan.clone()
+        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        with put_back(self):
+            side.wait_stream(torch.cuda.current_stream())  # here, so that it waits for what was kept, too
+            with torch.cuda.stream(side):
+                for _ in range(WARMUP):
+                    super().__call__(self.plan)
+            torch.cuda.current_stream().wait_stream(side)
+            self.optimizer.zero_grad()  # the gradients must come into being inside the graph
+            with torch.cuda.graph(graph):
+                super().__call__(self.plan)
+        self.graph = graph
+
+
+@contextmanager
+def put_back(update: Update) -> Iterator[None]:
+    """Undo, in place, what steps inside the block change; momentum that did not exist before becomes zero."""
+    totals, state = update.totals, update.optimizer.state
+    tensors = [*update.model.state_dict().values(), *totals.tensors.values()]
+    tensors += [values["momentum_buffer"] for values in state.values() if values.get("momentum_buffer") is not None]
+    kept = [tensor.clone() for tensor in tensors]
+    known = {id(tensor) for tensor in tensors}
+    yield
+    for tensor, before in zip(tensors, kept, strict=True):
+        tensor.copy_(before)
+    for values in state.values():
+        if (momentum := values.get("momentum_buffer")) is not None and id(momentum) not in known:
+            momentum.zero_()
