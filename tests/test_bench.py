@@ -10,7 +10,7 @@ import torch
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, DeviceError
-from resnet_lib.report import bars, plots, tables
+from resnet_lib.report import bars, bench_tables, plots
 from resnet_lib.speed import bench, cost, pipelines
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
@@ -42,15 +42,20 @@ def test_the_ladder_adds_one_improvement_at_a_time():
 def test_quick_measures_and_is_shown(small, tmp_path):
     said = []
     result = json.loads(json.dumps(bench.measure(CPU, quick=True, say=said.append)))
-    ladder = tables.ladder(result)
+    ladder = bench_tables.ladder(result)
     assert ladder["pipeline"].tolist() == ["conventional", "ours"]
     assert ladder["× conventional"][0] == "1.00"
     assert all(len(row["images_per_second"]) == 5 for row in result["networks"]["resnet20"])
     assert all(rate > 0 for row in result["networks"]["resnet20"] for rate in row["images_per_second"])
-    assert tables.networks(result)["network"].tolist() == ["ResNet-20"]
+    assert bench_tables.networks(result)["network"].tolist() == ["ResNet-20"]
     assert "ceiling" in " ".join(said)
     assert all(value > 0 for value in result["ceiling"].values())
-    assert "| conventional |" in tables.bench_markdown([result])
+    text = bench_tables.to_markdown([result])
+    assert "| conventional |" in text
+    assert text.endswith("**NVIDIA GPU**\n\nNot measured.")
+    measured = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
+    assert "**NVIDIA H200**\n" in (both := bench_tables.to_markdown([result, measured]))
+    assert "Not measured" not in both
     figure = bars.ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     plots.save(figure, tmp_path / "ladder.png")
@@ -61,9 +66,9 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted
         {"device_name": "abacus", "threads": 2} | more
         for more in ({}, {"instructions": "AVX2"}, {"instructions": "AVX512"})
     )
-    assert tables.same_machine(old, fast)
-    assert not tables.same_machine(slow, fast)
-    assert not tables.same_machine(old | {"threads": 1}, old)
+    assert bench_tables.same_machine(old, fast)
+    assert not bench_tables.same_machine(slow, fast)
+    assert not bench_tables.same_machine(old | {"threads": 1}, old)
 
 
 def test_every_rung_trains(small):
@@ -96,7 +101,7 @@ def test_the_sweep_covers_what_it_names(small, monkeypatch):
     assert set(found) == {"depth", "batch size", "threads", "concurrent runs"}
     assert found["batch size"]["512"] == 512
     assert found["concurrent runs"]["1"] == 100
-    assert tables.sweep(found)["images/s"][0].startswith("20: 128, 32: 128")
+    assert bench_tables.sweep(found)["images/s"][0].startswith("20: 128, 32: 128")
 
 
 def test_runs_side_by_side_add_up():

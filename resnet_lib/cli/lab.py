@@ -151,7 +151,7 @@ def bench(
     """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
     from resnet_lib.machine.device import choose
     from resnet_lib.machine.files import read_json, write_atomic
-    from resnet_lib.report import bars, plots, tables
+    from resnet_lib.report import bars, bench_tables, plots
     from resnet_lib.speed import bench
 
     for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
@@ -166,9 +166,11 @@ def bench(
             result = read_json(json_) | result
         write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
     if sweep:
-        out.print(as_table(tables.sweep(result["sweep"])))
+        out.print(as_table(bench_tables.sweep(result["sweep"])))
         return
-    out.print(as_table(tables.ladder(result)), as_table(tables.networks(result)), *tables.bench_facts(result), sep="\n")
+    for table in (bench_tables.ladder(result), bench_tables.networks(result)):
+        out.print(as_table(table))
+    out.print(*bench_tables.facts(result), sep="\n")
     if figure:
         plots.save(bars.ladder(result), figure)
 

@@ -12,6 +12,7 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.questions.causes import PAPER, STORY, WAY
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
+from resnet_lib.report.tables import machine
 
 
 @on_paper
@@ -31,9 +32,8 @@ def ladder(bench: dict[str, Any]) -> Figure:
     names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    machine = bench["environment"]
     axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.3 * max(map(np.max, rates))))
-    title = f"{machine['device_name']}, {machine['threads']} threads; median and range of {len(rates[0])} repeats"
+    title = f"{machine(bench['environment'])}; median and range of {len(rates[0])} repeats"
     axes.set_title(title, loc="left")
     return figure
 

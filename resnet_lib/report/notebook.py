@@ -16,7 +16,7 @@ from resnet_lib.data import cifar10, sources
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import stamp
 from resnet_lib.records.record import Diverged, Record
-from resnet_lib.report import plots
+from resnet_lib.report import plots, tables
 from resnet_lib.runs import experiment
 
 MAX_SEEDS = 100
@@ -92,7 +92,7 @@ class Page:
         rows = [
             {
                 "run": record.path.name,
-                "device": device(record.result["environment"]),
+                "device": tables.machine(record.result["environment"]),
                 "precision": record.config.precision,
                 "torch": record.result["environment"]["torch"],
                 "network from": record.result["model_source"],
@@ -111,12 +111,6 @@ class Page:
     def _say_profile(self) -> None:
         if text := stamp(self.profile):
             display(Markdown(f"**{text}**"))
-
-
-def device(environment: dict[str, Any]) -> str:
-    """`AMD EPYC, AVX2, 2 threads`, as far as it was noted."""
-    instructions = f", {environment['instructions']}" if "instructions" in environment else ""
-    return f"{environment['device_name']}{instructions}, {environment['threads']} threads"
 
 
 def resolve_profile(profile: str) -> Profile:

@@ -12,7 +12,7 @@ from resnet_lib.config import Config
 from resnet_lib.questions import agenda
 from resnet_lib.records.record import read_diverged
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report.tables import markdown
+from resnet_lib.report.tables import machine, markdown
 from resnet_lib.speed import cost
 
 
@@ -37,9 +37,8 @@ def table(rate: Callable[[Config], float]) -> pd.DataFrame:
 def outstanding_markdown(bench: dict[str, Any]) -> str:
     """The table at the rates of a machine that was measured, as Markdown."""
     expected = functools.cache(lambda kind: cost.expected(kind, bench))
-    machine = bench["environment"]
     said = (
-        f"Estimated for {machine['device_name']}, {machine['threads']} threads and nothing else running, from the "
+        f"Estimated for {machine(bench['environment'])} and nothing else running, from the "
         "FLOP/s of the most similar network in the benchmark below. `resnet-lab full --plan` measures your machine."
     )
     return f"{markdown(table(lambda config: expected(cost.kind(config))))}\n\n{said}"

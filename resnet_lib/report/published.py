@@ -15,7 +15,7 @@ from resnet_lib.questions import agenda, paper_runs, story
 from resnet_lib.questions.causes import WAY
 from resnet_lib.records.record import Runs, find_runs, reports_folder
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import bars, figure6, plots, tables
+from resnet_lib.report import bars, bench_tables, figure6, plots, tables
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QUANTITIES = ("train_loss", "test_acc", "test_loss")
@@ -61,7 +61,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     sections = {
         "results": results(),
         "missing": unfinished(),
-        "bench": tables.bench_markdown(list(benchmarks().values())),
+        "bench": bench_tables.to_markdown(list(benchmarks().values())),
         "faults": faults(),
     }
     text = new = path.read_text(encoding="utf-8")

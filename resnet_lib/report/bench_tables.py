@@ -1,0 +1,142 @@
+"""What `bench.measure` found → tables and sentences, all columns text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import RECIPES, TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.records.record import Record, find_seeds
+from resnet_lib.report.tables import machine, markdown
+
+
+def ladder(bench: dict[str, Any]) -> pd.DataFrame:
+    """One row per pipeline, each with the improvements of those above it."""
+    rows, before = [], None
+    for rung in bench["networks"]["resnet20"]:
+        rates = np.array(rung["images_per_second"])
+        base = np.array(bench["networks"]["resnet20"][0]["images_per_second"])
+        rows.append(
+            {
+                "pipeline": ("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"],
+                "images/s": f"{np.median(rates):,.0f}",
+                "range": f"{rates.min():,.0f}–{rates.max():,.0f}",
+                "× conventional": f"{np.median(rates) / np.median(base):.2f}",
+                "× the row above": "" if before is None else f"{np.median(rates) / np.median(before):.2f}",
+                "start-up": f"{rung['start_seconds']:.1f} s",
+            }
+        )
+        before = rates
+    return pd.DataFrame(rows)
+
+
+def networks(bench: dict[str, Any]) -> pd.DataFrame:
+    """One row per network: the conventional pipeline and ours, and ours as a share of the machine's matrix rate."""
+    rows = []
+    for model, rungs in bench["networks"].items():
+        first, last = (np.array(rungs[i]["images_per_second"]) for i in (0, -1))
+        flops = np.median(last) * bench["flops_per_image"][model]
+        rows.append(
+            {
+                "network": Architecture(model).title,
+                "repeats": str(len(last)),
+                "compiled": "yes" if rungs[-1]["name"] == "torch.compile" else "no",
+                "conventional, images/s": f"{np.median(first):,.0f}",
+                "ours, images/s": f"{np.median(last):,.0f}",
+                "ours ÷ conventional": f"{np.median(last) / np.median(first):.2f}",
+                "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
+                "% of peak bf16 matmul": f"{100 * flops / bench['ceiling']['bf16']:.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def facts(bench: dict[str, Any]) -> list[str]:
+    """What else was measured, one sentence each."""
+    where, limits, last = bench["environment"], bench["ceiling"], bench["networks"]["resnet20"][-1]
+    repeats, rate = len(last["images_per_second"]), float(np.median(last["images_per_second"]))
+    said = [
+        f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
+        f"ResNet-20 in {repeats} repeats; rates are medians, ranges are from the slowest to the fastest repeat.",
+        f"Peak of this machine: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
+        f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies).",
+        f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",
+    ]
+    if peaks := bench.get("peak_bytes"):
+        needed = " and ".join(
+            f"{f'{peak / 2**20:,.0f} MiB' if peak else 'not measured'} ({name})" for name, peak in peaks.items()
+        )
+        said.append(f"Peak memory for training ResNet-110, beyond the network and the images: {needed}.")
+    if found := bench.get("evaluation"):
+        share = (TEST_IMAGES["all"] / np.median(found["images_per_second"])) / (TRAIN_IMAGES["all"] / rate)
+        said.append(f"Evaluating the test images takes {100 * share:.1f} % of the time of an epoch.")
+    return said
+
+
+def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float) -> pd.DataFrame:
+    """One row per run on the benchmark's machine: when it reached `target` (%), in conventional epochs there."""
+    epoch = TRAIN_IMAGES["all"] / np.median(bench["networks"]["resnet20"][0]["images_per_second"])
+    rows = []
+    for record in records:
+        if not same_machine(record.result["environment"], bench["environment"]):
+            continue
+        seconds = np.cumsum([row["seconds"] for row in record.history])
+        reached = [row["test_accuracy"] >= target / 100 for row in record.history]
+        taken = seconds[reached.index(True)] if any(reached) else None
+        rows.append(
+            {
+                "seed": str(record.config.seed),
+                "epochs": str(len(record.history)),
+                "test accuracy, last epoch": f"{100 * record.accuracy:.2f} %",
+                "whole run": f"{seconds[-1] / 60:.1f} min",
+                f"to {target:g} %": f"{taken / 60:.1f} min" if taken else "not reached",
+                "in conventional epochs": f"{taken / epoch:.1f}" if taken else "–",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """As far as both tell: instructions were not noted at first, and one name covers processors with and without."""
+    shared = [key for key in ("device_name", "threads", "instructions") if key in one and key in other]
+    return all(one[key] == other[key] for key in shared)
+
+
+def to_markdown(benches: list[dict[str, Any]]) -> str:
+    """Every machine's benchmark, and how soon the fast recipe reached the paper's ResNet-20 there, as Markdown."""
+    fast = find_seeds(Config(model="resnet20", **RECIPES["fast"]), "full")
+    paper = TABLE_6["resnet20"].accuracy
+    parts = []
+    for bench in benches:
+        parts += [f"**{machine(bench['environment'])}**", markdown(ladder(bench)), markdown(networks(bench))]
+        parts.append("\n".join(f"- {fact}" for fact in facts(bench)))
+        times = time_to_accuracy(bench, fast, paper)
+        if len(times):
+            said = (
+                f"Time to the paper's {paper:g} % by the recipe `fast` (ResNet-20, all training images), compilation "
+                "and one evaluation per epoch included. The length was chosen after 18 epochs had fallen short on the "
+                "test images, so the accuracy is slightly optimistic:"
+            )
+            parts += [said, markdown(times)]
+        if "sweep" in bench:
+            said = (
+                "Our pipeline without torch.compile, ResNet-20 unless a depth is given; medians of three repeats "
+                "(concurrent runs: one). On a machine with ranges as above, small differences mean nothing:"
+            )
+            parts += [said, markdown(sweep(bench["sweep"]))]
+    if not any(bench["environment"]["device"] == "cuda" for bench in benches):
+        parts += ["**NVIDIA GPU**", "Not measured."]
+    return "\n\n".join(parts)
+
+
+def sweep(found: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """One row per setting that was varied, with the rate at each of its values."""
+    rows = [
+        {"varied": name, "images/s": ", ".join(f"{value}: {rate:,.0f}" for value, rate in row.items())}
+        for name, row in found.items()
+    ]
+    return pd.DataFrame(rows)
