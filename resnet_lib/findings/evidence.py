@@ -146,14 +146,14 @@ def known(cells: Cells) -> str:
 
 
 def conclusion(cells: Cells, profile: str, epochs: int) -> str:
-    """Which factor explains the largest part of the gap between the story's settings and the paper's, as Markdown."""
+    """Which factor is the largest part of the way from the story's settings to the paper's, as Markdown."""
     return "\n".join(f"- {claim}" for claim in verdicts(cells, profile, epochs))
 
 
 def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
-    story = [f"{factor.name} {factor.suspect[0]}" for factor, a, b in zip(FACTORS, STORY, PAPER, strict=True) if a != b]
-    gap_in_words = f"the gap between {', '.join(story)} and the paper's settings (ResNet-20, {epochs} epochs)"
-    text = f"Which choice explains the largest part of {gap_in_words}"
+    told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in SHARES)
+    way = f"the way from the story's settings ({told}) to the paper's, on ResNet-20 in {epochs} epochs"
+    text = f"Which choice is the largest part of {way}"
     if not cells.have(WAY):
         done = sum(bool(cells.records[levels]) for levels in WAY)
         return [Claim(text, NOT_YET, f"{done} of {len(WAY)} cells are recorded")]
@@ -165,7 +165,7 @@ def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
     is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
     judged = [
         Claim(
-            f"{first.name} explains the largest part of {gap_in_words}",
+            f"The largest part of {way}, is {first.name}",
             "holds" if is_largest else UNDECIDED,
             f"{first.estimate}, of {gap(cells)} in all",
         )

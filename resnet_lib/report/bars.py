@@ -69,6 +69,7 @@ def waterfall(cells: Cells, profile: str) -> Figure:
     axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.set_xlabel("Test accuracy (%) of ResNet-20")
+    epochs = cells.records[PAPER][0].config.epochs
+    axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {epochs} epochs")
     put_stamp(figure, profile)
     return figure
