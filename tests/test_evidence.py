@@ -11,7 +11,7 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.machine.device import Choice
 from resnet_lib.questions import agenda, causes, paper_runs, story
-from resnet_lib.questions.causes import CELLS, FACTORS, PAPER, STORY
+from resnet_lib.questions.causes import CELLS, FACTORS, HUNDRED, PAPER, TEN
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars
@@ -38,7 +38,7 @@ def record(levels, *lucks):
 def cells():
     """Every cell recorded once, and its ends with three seeds each."""
     for levels in CELLS:
-        record(levels, *((0, 0.001, -0.001) if levels in causes.ENDS else (0,)))
+        record(levels, *((0, 0.001, -0.001) if levels in causes.ends(10) else (0,)))
     return evidence.find_cells(10, "full")
 
 
@@ -51,9 +51,9 @@ def test_effects_and_shares_are_those_put_in(cells):
         assert main[factor.name].high >= 2 * gain - 1e-3
     assert all(abs(effect.estimate.mean) < 1e-3 for effect in evidence.effects(cells)[5:])
     found = evidence.shares(cells)
-    assert [share.name for share in found] == ["augmentation", "LR drops", "weight decay"]
+    assert [share.name for share in found] == ["augmentation", "LR drops"]
     assert sum(share.estimate.mean for share in found) == pytest.approx(evidence.gap(cells).mean)
-    assert evidence.accuracy_in(STORY, cells).mean == pytest.approx(0.7 + GAINS @ STORY, abs=1e-3)
+    assert evidence.accuracy_in(TEN, cells).mean == pytest.approx(0.7 + GAINS @ TEN, abs=1e-3)
     assert evidence.accuracy_in(PAPER, cells).mean == pytest.approx(0.7 + GAINS @ PAPER, abs=1e-3)
 
 
@@ -64,51 +64,69 @@ def test_intervals_of_many_comparisons_are_wider(cells):
 
 
 def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
-    first, *others = evidence.verdicts(cells, "full", 10)
+    first, *others = evidence.verdicts(cells, "full")
     assert str(first).startswith(
-        "The largest part of the way from the story's settings (augmentation: none, LR drops: none, weight decay: "
-        "5e-4) to the paper's, on ResNet-20 in 10 epochs, is augmentation: holds (+"
+        "The largest part of the way from the story's settings (augmentation: none, LR drops: none) to the "
+        "paper's, on ResNet-20 in 10 epochs, is augmentation: holds (+"
     )
     assert first.verdict == "holds"
-    assert [claim.verdict for claim in others] == ["holds"] * 3
-    assert evidence.verdicts(cells, "quick", 10)[0].verdict == UNDECIDED
+    assert [claim.verdict for claim in others] == ["holds"] * 2
+    assert evidence.verdicts(cells, "quick")[0].verdict == UNDECIDED
     missing = replace(cells, records=cells.records | {PAPER: []})
-    (claim,) = evidence.verdicts(missing, "full", 10)
-    assert (claim.verdict, claim.evidence) == (NOT_YET, "7 of 8 cells are recorded")
+    (claim,) = evidence.verdicts(missing, "full")
+    assert (claim.verdict, claim.evidence) == (NOT_YET, "3 of 4 cells are recorded")
     assert evidence.effects_table(missing).empty
     assert NOT_YET in evidence.cells_table(missing).to_string()
     bars.waterfall(missing, "full")
 
 
 def test_the_shares_need_no_other_cells_than_those_between_the_ends(cells):
-    way = replace(cells, records={levels: cells.records[levels] if levels in causes.WAY else [] for levels in CELLS})
-    assert evidence.verdicts(way, "full", 10) == evidence.verdicts(cells, "full", 10)
+    way = replace(
+        cells, records={levels: cells.records[levels] if levels in causes.way(10) else [] for levels in CELLS}
+    )
+    assert evidence.verdicts(way, "full") == evidence.verdicts(cells, "full")
     assert evidence.effects_table(way).empty
 
 
+def test_the_way_starts_where_the_story_trains_its_cifar_network(cells):
+    told = story.step("03_cifar_architecture").configs
+    assert causes.cell(causes.start(10), 10).fingerprint == told["ResNet-20, 10 epochs"].fingerprint
+    assert causes.cell(causes.start(100), 100) == told["ResNet-20, 100 epochs"]
+    later = replace(cells, epochs=100)
+    assert [share.name for share in evidence.shares(later)] == ["augmentation", "weight decay"]
+    assert evidence.gap(later).mean == pytest.approx(GAINS @ PAPER - GAINS @ HUNDRED, abs=1e-3)
+    for epochs in (10, 100):
+        assert set(causes.way(epochs)) <= set(CELLS)
+
+
+def test_a_budget_without_room_for_two_drops_is_refused():
+    with pytest.raises(ConfigError, match=r"epochs = 3 .* 4 or more"):
+        causes.labelled(3)
+
+
 def test_where_everything_makes_it_worse_nothing_explains_the_gap(cells):
-    turned = {levels: (levels[0], *(-level for level in levels[1:4]), levels[4]) for levels in causes.WAY}
+    turned = {levels: (levels[0], -levels[1], -levels[2], *levels[3:]) for levels in causes.way(10)}
     worse = replace(cells, records=cells.records | {one: cells.records[other] for one, other in turned.items()})
-    first, *_ = evidence.verdicts(worse, "full", 10)
+    first, *_ = evidence.verdicts(worse, "full")
     assert first.verdict == UNDECIDED
 
 
-@pytest.mark.parametrize(("end", "kind"), [(STORY, "without LR drops"), (PAPER, "with LR drops")])
+@pytest.mark.parametrize(("end", "kind"), [(TEN, "without LR drops"), (PAPER, "with LR drops")])
 def test_single_runs_decide_nothing_while_nobody_knows_how_seeds_differ(cells, end, kind):
     alone = replace(cells, records=cells.records | {end: cells.records[end][:2]})
     assert f"unknown {kind}" in evidence.known(alone)
-    assert {claim.verdict for claim in evidence.verdicts(alone, "full", 10)} == {UNDECIDED}
+    assert {claim.verdict for claim in evidence.verdicts(alone, "full")} == {UNDECIDED}
 
 
 def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
     """Seeds that differ by as much as a factor is worth."""
     calm = evidence.shares(cells)[0].estimate
-    record(STORY, 0, 0.1, -0.1)
+    record(TEN, 0, 0.1, -0.1)
     noisy = evidence.find_cells(10, "full")
     wide = evidence.shares(noisy)[0].estimate
     assert wide.mean == pytest.approx(calm.mean)
     assert wide.high - wide.low > 5 * (calm.high - calm.low)
-    assert {claim.verdict for claim in evidence.verdicts(noisy, "full", 10)} == {UNDECIDED}
+    assert {claim.verdict for claim in evidence.verdicts(noisy, "full")} == {UNDECIDED}
     assert evidence.known(noisy).startswith(
         "Seed spread, from the cells with 3 runs or more: 10.00 points without LR drops (2 degrees of freedom) and "
         "0.10 points with LR drops (2 degrees of freedom)."
@@ -118,8 +136,8 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
 def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     axes = bars.waterfall(cells, "full").axes[0]
     bars_drawn = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
-    assert len(bars_drawn) == 3
-    assert bars_drawn[0][0] == pytest.approx(100 * evidence.accuracy_in(STORY, cells).mean)
+    assert len(bars_drawn) == 2
+    assert bars_drawn[0][0] == pytest.approx(100 * evidence.accuracy_in(TEN, cells).mean)
     assert [left for left, _ in bars_drawn[1:]] == pytest.approx([right for _, right in bars_drawn[:-1]])
     assert bars_drawn[-1][1] == pytest.approx(100 * evidence.accuracy_in(PAPER, cells).mean)
     assert axes.get_xlabel() == "Test accuracy (%) of ResNet-20 after 10 epochs"

@@ -13,13 +13,12 @@ import pandas as pd
 from resnet_lib.findings.judgement import UNDECIDED, Claim, between
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial
-from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, STORY, WAY, label
+from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record, find_runs
 
 BY_DROPS = [factor.name for factor in FACTORS].index(DROPS)
-SHARES = factorial.shapley(STORY, PAPER)  # weights of the cells of WAY
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,20 @@ class Cells:
     """The runs of the factorial at a budget."""
 
     records: dict[Levels, list[Record]]
+    epochs: int
+
+    @property
+    def start(self) -> Levels:
+        return causes.start(self.epochs)
+
+    @property
+    def way(self) -> list[Levels]:
+        return causes.way(self.epochs)
+
+    @property
+    def shares(self) -> dict[int, dict[Levels, float]]:
+        """Each factor's share of the way, as weights of its cells."""
+        return factorial.shapley(self.start, PAPER)
 
     def have(self, levels: Iterable[Levels]) -> bool:
         return all(self.records[one] for one in levels)
@@ -52,7 +65,7 @@ class Effect:
 def find_cells(epochs: int, profile: str) -> Cells:
     """What is recorded of the factorial at a budget."""
     runs = find_runs(causes.labelled(epochs), profile)
-    return Cells({levels: runs[label(levels)] for levels in CELLS})
+    return Cells({levels: runs[label(levels)] for levels in CELLS}, epochs)
 
 
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
@@ -81,16 +94,15 @@ def effects(cells: Cells) -> list[Effect]:
 
 
 def shares(cells: Cells) -> list[Effect]:
-    """Each factor's Shapley share of the way from STORY to PAPER, the largest first; they add up to `gap`."""
-    found = [
-        Effect(FACTORS[f].name, FACTORS[f].change, weigh(weights, cells, len(SHARES))) for f, weights in SHARES.items()
-    ]
+    """Each factor's Shapley share of the way from story to paper, the largest first; they add up to `gap`."""
+    weights = cells.shares
+    found = [Effect(FACTORS[f].name, FACTORS[f].change, weigh(weights[f], cells, len(weights))) for f in weights]
     return sorted(found, key=lambda share: -share.estimate.mean)
 
 
 def gap(cells: Cells) -> Estimate:
-    """The whole way from STORY to PAPER."""
-    return weigh({PAPER: 1.0, STORY: -1.0}, cells)
+    """The whole way from the story's settings to PAPER."""
+    return weigh({PAPER: 1.0, cells.start: -1.0}, cells)
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
@@ -145,29 +157,29 @@ def known(cells: Cells) -> str:
     )
 
 
-def conclusion(cells: Cells, profile: str, epochs: int) -> str:
+def conclusion(cells: Cells, profile: str) -> str:
     """Which factor is the largest part of the way from the story's settings to the paper's, as Markdown."""
-    return "\n".join(f"- {claim}" for claim in verdicts(cells, profile, epochs))
+    return "\n".join(f"- {claim}" for claim in verdicts(cells, profile))
 
 
-def verdicts(cells: Cells, profile: str, epochs: int) -> list[Claim]:
-    told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in SHARES)
-    way = f"the way from the story's settings ({told}) to the paper's, on ResNet-20 in {epochs} epochs"
+def verdicts(cells: Cells, profile: str) -> list[Claim]:
+    told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
+    way = f"the way from the story's settings ({told}) to the paper's, on ResNet-20 in {cells.epochs} epochs"
     text = f"Which choice is the largest part of {way}"
-    if not cells.have(WAY):
-        done = sum(bool(cells.records[levels]) for levels in WAY)
-        return [Claim(text, NOT_YET, f"{done} of {len(WAY)} cells are recorded")]
+    if not cells.have(cells.way):
+        done = sum(bool(cells.records[levels]) for levels in cells.way)
+        return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
     if profile != "full":
         return [Claim(text, UNDECIDED)]
     first, second, *_ = found = shares(cells)
-    by_name = {FACTORS[f].name: weights for f, weights in SHARES.items()}
-    lead = weigh({levels: by_name[first.name][levels] - by_name[second.name][levels] for levels in WAY}, cells)
+    by_name = {FACTORS[f].name: weights for f, weights in cells.shares.items()}
+    lead = weigh({levels: by_name[first.name][levels] - by_name[second.name][levels] for levels in cells.way}, cells)
     is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
     judged = [
         Claim(
             f"The largest part of {way}, is {first.name}",
             "holds" if is_largest else UNDECIDED,
-            f"{first.estimate}, of {gap(cells)} in all",
+            f"{first.estimate}; the whole way is {gap(cells)}",
         )
     ]
     for share in found:

@@ -51,7 +51,7 @@ def parts() -> list[Part]:
 def factorial(epochs: int) -> tuple[Config, ...]:
     """Every cell once, then its two ends with the other seeds."""
     first, *others = SEEDS
-    ends = [causes.cell(levels, epochs) for levels in causes.ENDS]
+    ends = [causes.cell(levels, epochs) for levels in causes.ends(epochs)]
     return seeded(causes.factorial(epochs).values(), [first]) + seeded(ends, others)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_lib.config import Config
+from resnet_lib.config import Config, ConfigError
 from resnet_lib.questions.factorial import Levels, between, half_fraction
 from resnet_lib.questions.story import TUNED
 
@@ -35,15 +35,34 @@ FACTORS = (
     Factor("learning rate", ("0.01", {"lr": 0.01}), ("0.1", {"lr": 0.1})),
 )
 PAPER: Levels = (1, 1, 1, 1, 1)
-STORY: Levels = (1, -1, -1, -1, 1)  # 03's network as the story leaves it: no augmentation, drops that never came
+# 03's network as the story trains it, never with augmentation: for ten epochs, at whose end no drop has come, and for a
+# hundred, with both drops and more weight decay.
+TEN: Levels = (1, -1, -1, 1, 1)
+HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
-WAY = between(STORY, PAPER)  # every way from the one to the other: the shares assume nothing of interactions
-CELLS = [*WAY, *(levels for levels in HALF if levels not in WAY)]
-ENDS = (STORY, PAPER)  # run with several seeds: the gap between them, and how much seeds differ with and without drops
+CUBE = between((1, -1, -1, -1, 1), PAPER)  # holds every way from the story's settings to the paper's, at each budget
+CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
+
+
+def start(epochs: int) -> Levels:
+    """The story's settings at a budget: its first drop comes after epoch 50."""
+    return TEN if epochs <= 50 else HUNDRED
+
+
+def way(epochs: int) -> list[Levels]:
+    """Every cell between the story's settings and the paper's: shares of the gap assume nothing of interactions."""
+    return between(start(epochs), PAPER)
+
+
+def ends(epochs: int) -> tuple[Levels, Levels]:
+    """Run with several seeds: the gap between them, and how much seeds differ."""
+    return start(epochs), PAPER
 
 
 def cell(levels: Levels, epochs: int) -> Config:
-    """The run of one cell of the factorial."""
+    """The run of one cell of the factorial. Raises ConfigError for a budget in which two drops have no room."""
+    if epochs < 4:
+        raise ConfigError(f"epochs = {epochs} is not valid: two learning-rate drops need 4 or more")
     fields: dict[str, Any] = {}
     for factor, level in zip(FACTORS, levels, strict=True):
         fields |= factor.at(level)[1]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib.findings import evidence
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.questions.causes import PAPER, STORY, WAY
+from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
@@ -41,7 +41,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
 @on_paper
 def waterfall(cells: Cells, profile: str) -> Figure:
     """From the story's settings to the paper's, one step per factor, each with its interval."""
-    if not cells.have(WAY):
+    if not cells.have(cells.way):
         figure, axes = new_figure(1.0)
         axes.text(0.5, 0.5, NOT_YET, ha="center", va="center", color=GREY, transform=axes.transAxes)
         axes.set_axis_off()
@@ -51,7 +51,7 @@ def waterfall(cells: Cells, profile: str) -> Figure:
     names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
     level = 0.0
     for place, found in enumerate(
-        [evidence.accuracy_in(STORY, cells), *(s.estimate for s in shares), evidence.accuracy_in(PAPER, cells)]
+        [evidence.accuracy_in(cells.start, cells), *(s.estimate for s in shares), evidence.accuracy_in(PAPER, cells)]
     ):
         mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
         is_end = place in (0, len(shares) + 1)
@@ -69,7 +69,6 @@ def waterfall(cells: Cells, profile: str) -> Figure:
     axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    epochs = cells.records[PAPER][0].config.epochs
-    axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {epochs} epochs")
+    axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {cells.records[PAPER][0].config.epochs} epochs")
     put_stamp(figure, profile)
     return figure

@@ -12,7 +12,6 @@ from resnet_lib.config import LabError
 from resnet_lib.findings import claims, evidence, paper_table, purged
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
-from resnet_lib.questions.causes import WAY
 from resnet_lib.records.record import Runs, find_runs, reports_folder
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, bench_tables, figure6, plots, tables
@@ -35,7 +34,7 @@ def figures(profile: str, folder: Path) -> list[Path]:
             drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile) if any(runs.values()) else None
     for epochs in BUDGETS:
         cells = evidence.find_cells(epochs, profile)
-        drawn[WATERFALL.format(epochs)] = bars.waterfall(cells, profile) if cells.have(WAY) else None
+        drawn[WATERFALL.format(epochs)] = bars.waterfall(cells, profile) if cells.have(cells.way) else None
     drawn["06_figure6"] = figure6.draw(paper, profile) if any(paper.values()) else None
     for name in (name for name, figure in drawn.items() if not figure):
         (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
@@ -78,15 +77,16 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
 
 
 def results() -> str:
-    """The story, its cause and the paper's table from the `full` records, as Markdown."""
+    """The cause, the story and the paper's table from the `full` records, as Markdown."""
     paper, measured = find_runs(paper_runs.configs(), "full"), everything()
-    parts = [tables.story_markdown("full"), "**The root cause**"]
+    parts = ["**The root cause**"]
     for epochs in BUDGETS:
         cells = evidence.find_cells(epochs, "full")
-        if cells.have(WAY):
+        if cells.have(cells.way):
             caption = f"From the story's settings to the paper's on ResNet-20 in {epochs} epochs, one step per choice"
             parts.append(f"![{caption}](img/{WATERFALL.format(epochs)}.png)")
-        parts.append(evidence.conclusion(cells, "full", epochs))
+        parts.append(evidence.conclusion(cells, "full"))
+    parts += ["**The story, step by step**", tables.story_markdown("full")]
     if any(paper.values()):
         parts += ["**The paper's table**", _list(paper_table.verdicts(paper, "full"))]
     checks = [claims.best_epoch(measured, "full"), purged.sentence(measured)]
