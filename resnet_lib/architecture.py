@@ -11,8 +11,9 @@ IMAGENET_DEPTHS = (18, 26, 34, 50, 101, 152)
 class Architecture:
     """A model's name, read: family, depth and shape.
 
-    `resnetD` is the ImageNet shape for D in 18, 26, 34, 50, 101, 152 (He et al. 2015, Table 1) and the CIFAR shape 6n+2
-    otherwise (section 4.2); `plainD` is the CIFAR shape without shortcuts; `hub-resnetD` is torch.hub's own.
+    `resnetD` is the ImageNet shape for D in 18, 34, 50, 101, 152 (He et al. 2015, Table 1) and for 26, a smaller one
+    with bottlenecks; for any other D of 6n+2 it is the CIFAR shape (section 4.2). `plainD` is the CIFAR shape without
+    shortcuts; `hub-resnetD` is torch.hub's own.
 
     Raises ValueError for any other name.
     """

@@ -10,12 +10,12 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.findings import evidence
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.machine.device import Choice
+from resnet_lib.models.build import build_model
 from resnet_lib.questions import agenda, causes, paper_runs, story
 from resnet_lib.questions.causes import CELLS, FACTORS, HUNDRED, PAPER, TEN
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars
-from resnet_lib.runs.experiment import build_model
 from resnet_lib.speed import cost
 
 IMAGES = 4_000

@@ -9,8 +9,8 @@ from torch import nn
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.models import hub, resnet
+from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import PadShortcut
-from resnet_lib.runs.experiment import build_model
 
 
 def build(name, num_classes=10, **fields):

@@ -5,7 +5,7 @@ import torch
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.runs.experiment import build_model
+from resnet_lib.models.build import build_model
 from resnet_lib.training.optimizer import make_optimizer, orthogonalize, set_lr
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)

@@ -17,6 +17,7 @@ from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.machine.device import Choice, DeviceError, choose
 from resnet_lib.machine.progress import Quiet
+from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged
 from resnet_lib.records.run_folder import RunFolder
@@ -38,7 +39,7 @@ def fit(folder, dataset, config=TINY, progress=None, choice=CPU):
     """One call of the loop in `folder`: its evaluation and what it left on disk."""
     run = RunFolder(folder, config)
     run.start()
-    model, _ = experiment.build_model(config)
+    model, _ = build_model(config)
     state = checkpoint.newest(run.checkpoint, print)
     evaluation, _ = train.fit(model, dataset, config, choice, run, progress or Quiet(), state)
     return SimpleNamespace(
@@ -147,7 +148,7 @@ def test_twenty_steps_of_sgd_against_numpy(changes):
 
 
 def test_weight_decay_is_on_all_parameters_as_in_the_paper():
-    model, _ = experiment.build_model(TINY)
+    model, _ = build_model(TINY)
     groups = make_optimizer(model, TINY, CPU).param_groups
     assert [group["weight_decay"] for group in groups] == [1e-4]
     assert len(groups[0]["params"]) == len(list(model.parameters()))
@@ -237,7 +238,7 @@ def test_channels_last_is_a_matter_of_speed_alone(tmp_path, tiny_dataset, uninte
 
 @pytest.fixture
 def evaluable(tiny_dataset, uninterrupted):
-    model, _ = experiment.build_model(TINY)
+    model, _ = build_model(TINY)
     model.load_state_dict(uninterrupted.state["model"])
     normalize = Normalizer(tiny_dataset.train_images, "pixel", torch.device("cpu"))
     return model, EvaluationBatches(tiny_dataset.test_images, tiny_dataset.test_labels, normalize, torch.device("cpu"))
@@ -364,7 +365,7 @@ def test_the_result_agrees_with_history_and_predictions(trained):
         [trained.correct[predictions["label"] == c].mean() for c in range(10)]
     )
     assert result["fingerprint"] == SYNTHETIC.fingerprint
-    assert result["parameters"] == sum(p.numel() for p in experiment.build_model(SYNTHETIC)[0].parameters())
+    assert result["parameters"] == sum(p.numel() for p in build_model(SYNTHETIC)[0].parameters())
     assert result["data_sha256"] == cifar10.load(SYNTHETIC).sha256
     assert "synthetic" in result["data_source"]
     assert result["environment"].items() >= {k: v for k, v in CPU.as_dict().items() if k != "why"}.items()
@@ -446,9 +447,9 @@ def failing_for(config, fit):
 def test_networks_built_in_parallel_are_those_of_their_seeds():
     configs = [Config(model="resnet20", seed=seed) for seed in range(8)]
     with ThreadPoolExecutor(4) as threads:
-        built = [model for model, _ in threads.map(experiment.build_model, configs)]
+        built = [model for model, _ in threads.map(build_model, configs)]
     for config, model in zip(configs, built, strict=True):
-        alone, _ = experiment.build_model(config)
+        alone, _ = build_model(config)
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), alone.parameters(), strict=True))
 
 

@@ -7,7 +7,7 @@ from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, DeviceError, choose
-from resnet_lib.runs.experiment import build_model
+from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import TrainBatches, draw
 from resnet_lib.training.optimizer import make_optimizer, set_lr
 from resnet_lib.training.schedule import lr_at

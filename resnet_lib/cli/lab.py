@@ -22,7 +22,7 @@ from resnet_lib.cli.options import (
     teller,
     use_data,
 )
-from resnet_lib.config import Config
+from resnet_lib.config import Config, LabError
 
 app = typer.Typer()
 data_app = typer.Typer()
@@ -151,20 +151,22 @@ def bench(
     """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
     from resnet_lib.machine.device import choose
     from resnet_lib.machine.files import read_json, write_atomic
+    from resnet_lib.machine.provenance import environment
     from resnet_lib.report import bars, bench_tables, plots
     from resnet_lib.speed import bench
 
     for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
         path.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
+    measured = read_json(json_) if sweep and json_ and json_.exists() else {}
+    if measured and not bench_tables.same_machine(measured["environment"], environment(choice)):
+        raise LabError(f"{json_} was measured on another machine: give the sweep a file of its own")
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
         say = teller(status)
         result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
     if json_:
-        if sweep and json_.exists():  # beside what was measured before
-            result = read_json(json_) | result
-        write_atomic(json_, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomic(json_, (json.dumps(measured | result, indent=1) + "\n").encode())
     if sweep:
         out.print(as_table(bench_tables.sweep(result["sweep"])))
         return

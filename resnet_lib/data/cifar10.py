@@ -29,7 +29,7 @@ class Dataset:
     test_images: np.ndarray  # uint8 [M, 3, 32, 32]
     test_labels: np.ndarray  # int64 [M]
     classes: tuple[str, ...]
-    sha256: str  # of the data set as a whole, before split and subset
+    sha256: str  # of CIFAR-10 as a whole, before split and subset; of synthetic images, those drawn
     source: str  # where it came from, in words
 
 

@@ -115,7 +115,10 @@ def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
 
 
 def underfits(runs: Runs, profile: str) -> Claim:
-    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
+    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned.
+
+    Training accuracy is that over the last epoch, on the images as they were trained on.
+    """
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         train, test = (mean_curve(records, column)[-1] for column in ("train_accuracy", "accuracy"))

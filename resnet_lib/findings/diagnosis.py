@@ -15,6 +15,7 @@ from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.record import Record, Runs, find_runs
 
 FITTED = 0.97  # training accuracy from which a network knows its images
+LOW = 0.8  # and below which it is far from knowing them
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
 EPOCHS = 5  # fewest over which falls are looked for
 
@@ -31,7 +32,7 @@ def symptoms(records: list[Record]) -> dict[str, str]:
     signs = {
         "training accuracy near 100 %, test loss rising: overfitting": train >= FITTED and rise > 1 + LOSS_TREND,
         "test accuracy keeps falling back: learning rate still high": fall > FALL,
-        "training accuracy close to test accuracy: underfitting": train < FITTED and train - test < GAP,
+        "training accuracy low, and close to test accuracy: underfitting": train < LOW and train - test < GAP,
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
     return dict(zip(SYMPTOMS, [f"{100 * train:.1f}", f"{rise:.2f}", f"{100 * fall:.1f}", reading], strict=True))

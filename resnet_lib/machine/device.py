@@ -14,9 +14,9 @@ from torch.utils._triton import has_triton
 
 from resnet_lib.config import Config, LabError
 
-# Compiling ResNet-20 takes 41 to 67 s on two cores; in three benchmarks it saved 1, 4 and 13 % of a step of 0.16 s. At
-# their mean, 5,000 steps earn it back.
-COMPILE_STEPS = 5_000
+# Compiling ResNet-20 in bf16 takes 41 to 67 s on two cores; in three benchmarks it saved 1, 4 and 13 % of a step of
+# 0.16 s. At 4 %, 10,000 steps earn it back.
+COMPILE_STEPS = 10_000
 THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
 
 

@@ -55,6 +55,10 @@ def runs_folder(profile: str) -> Path:
     return reports_folder() / profile / "runs"
 
 
+# Of history.csv, a row per epoch, with test_loss and test_accuracy (or val_loss and val_accuracy) after it. Losses are
+# in nats, accuracies lie in 0 to 1; those of training are means over the epoch, of the images as they were trained on,
+# and include label smoothing. `epoch` and `step` count from 1, `lr` and `drops` are those of the epoch's last step.
+# `seconds` are of training and evaluation, as is `training_seconds` in result.json; `images_per_second` of training.
 COLUMNS = ("epoch", "step", "lr", "drops", "train_loss", "train_accuracy", "seconds", "images_per_second")
 
 Share = Annotated[float, Field(ge=0, le=1)]

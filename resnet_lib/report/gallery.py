@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any
 
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.data.duplicates import THRESHOLD, Pairs, near
 from resnet_lib.report.plots import new_figure, on_paper
 
@@ -18,8 +18,8 @@ LINE = 12  # pixels below a pair, for its correlation
 
 
 @on_paper
-def pairs(dataset: Any, found: Pairs, columns: int = 12, rows: int = 3) -> Figure:
-    """Near-duplicates of a `data.Dataset`, from the most alike to the least, at even ranks where there are too many."""
+def pairs(dataset: Dataset, found: Pairs, columns: int = 12, rows: int = 3) -> Figure:
+    """Near-duplicates, from the most alike to the least, at even ranks where there are too many."""
     chosen = near(found)
     ranks = np.linspace(0, len(chosen) - 1, min(columns * rows, len(chosen))).round().astype(int)
     shown = chosen[np.argsort(-chosen.correlation, kind="stable")[ranks]]

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.questions.story import NOT_YET, stamp
@@ -102,8 +103,8 @@ def settling(runs: Runs) -> str:
 
 
 @on_paper
-def images(dataset: Any, profile: str, columns: int = 12) -> Figure:
-    """Training images of a `data.Dataset`, one row per class, with how many of them there are."""
+def images(dataset: Dataset, profile: str, columns: int = 12) -> Figure:
+    """Training images, one row per class, with how many of them there are."""
     side, gap = dataset.train_images.shape[-1], 3
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
     canvas = np.full((len(counts) * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)

@@ -50,7 +50,8 @@ def paper_results(profile: str) -> pd.DataFrame:
     configs = paper_runs.table_6()
     rows = []
     for label, records in find_runs(configs, profile).items():
-        told = f"{TABLE_6[configs[label].model].accuracy:.2f}"
+        published = TABLE_6[configs[label].model]
+        told = f"{published.accuracy:.2f}" + (f" (best; mean {100 - published.mean:.2f})" if published.mean else "")
         rows.append({"step": "Table 6", "run": label, **_row(configs[label].at(profile), records, told, profile)})
     return pd.DataFrame(rows)
 
@@ -94,14 +95,14 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def faults_markdown(found: dict[str, Any]) -> str:
-    """What `make soak` injected and how much of it was survived, as Markdown."""
+    """What `make soak` tried and how much of it was survived, as Markdown."""
     tried = sum(row["tried"] for row in found["faults"].values())
     rows = [
-        {"fault": fault, "injected": f"{row['tried']:,}", "survived": f"{row['survived']:,}"}
+        {"fault": fault, "tried": f"{row['tried']:,}", "survived": f"{row['survived']:,}"}
         for fault, row in found["faults"].items()
     ]
     survived = sum(row["survived"] for row in found["faults"].values())
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
-    said = f"`make soak` on {found['date'][:10]} ({where}): {tried:,} faults injected, {survived:,} survived"
+    said = f"`make soak` on {found['date'][:10]} ({where}): {tried:,} faults and hostile inputs, {survived:,} survived"
     how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests."
     return f"<details><summary>{said}</summary>\n\n{markdown(pd.DataFrame(rows))}\n\n{how}\n\n</details>"

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
-from torch import nn
-
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.machine import device, progress, provenance
 from resnet_lib.machine.device import Choice, DeviceError
 from resnet_lib.machine.stop import Stopped
-from resnet_lib.models import hub, resnet
+from resnet_lib.models.build import build_model
+from resnet_lib.models.resnet import count_parameters
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import Diverged, Record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.training import train
 from resnet_lib.training.metrics import Evaluation
-
-BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
 
 
 def run(
@@ -39,9 +33,10 @@ def run(
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
     runs; an unfinished one goes on with the choice in its checkpoint.
-    Raises RecordError if another process trains the same run or its folder holds another, DataError if the images
-    cannot be had, DeviceError if the device is not there or too small, Diverged if a loss is or was no number, Stopped
-    if a signal asked for it.
+    Raises RecordError if another process trains the same run or its folder holds another, CheckpointError if there is
+    nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
+    small, Diverged if a loss is or was no number, Stopped if a signal asked for it, OSError if the last state or the
+    record cannot be written.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
@@ -77,7 +72,7 @@ def run(
             "fingerprint": config.fingerprint,
             "evaluated_on": config.held_out,
             **summary(evaluation, dataset),
-            "parameters": resnet.count_parameters(model),
+            "parameters": count_parameters(model),
             "model_source": source,
             "data_source": dataset.source,
             "data_sha256": dataset.sha256,
@@ -137,15 +132,6 @@ def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Rec
         return _outcome(config, profile, choice)
     except Stopped:  # a worker that returned would be given the next run; one that ends has the others stopped too
         os._exit(1)
-
-
-def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
-    """The network of a config, initialised from its seed, and where its code comes from."""
-    with BUILDING:
-        torch.manual_seed(config.seed)
-        if Architecture(config.model).family == "hub":
-            return hub.build(config, num_classes)
-        return resnet.build(config, num_classes), "resnet_lib.models"
 
 
 def summary(evaluation: Evaluation, dataset: cifar10.Dataset) -> dict[str, Any]:

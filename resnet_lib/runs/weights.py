@@ -14,10 +14,11 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.machine.device import Choice
 from resnet_lib.machine.files import write_atomic
+from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import Record, read_config
-from resnet_lib.runs.experiment import build_model, summary
+from resnet_lib.runs.experiment import summary
 from resnet_lib.training import train
 from resnet_lib.training.loader import EvaluationBatches, Normalizer
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.runs.experiment import build_model
+from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.optimizer import make_optimizer
 from resnet_lib.training.update import Replay, Update

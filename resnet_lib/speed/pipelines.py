@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.runs.experiment import build_model
+from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.optimizer import make_optimizer
 from resnet_lib.training.update import Replay, Update

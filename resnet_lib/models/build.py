@@ -1,0 +1,23 @@
+"""The network of a config, whoever wrote it."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import nn
+
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config
+from resnet_lib.models import hub, resnet
+
+BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
+
+
+def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
+    """The network of a config, initialised from its seed, and where its code comes from."""
+    with BUILDING:
+        torch.manual_seed(config.seed)
+        if Architecture(config.model).family == "hub":
+            return hub.build(config, num_classes)
+        return resnet.build(config, num_classes), "resnet_lib.models"
