@@ -40,7 +40,7 @@ FOLDERS = (
     "report",
     "cli",
 )
-ABOVE_ALL = "resnet_lib.__main__"  # the other modules outside folders, `config` above all, are below all folders
+ABOVE_ALL = "resnet_lib.__main__"  # the other modules outside folders, config and architecture, are below all
 LIBRARY = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / "resnet_lib").rglob("*.py")}
 MODULES = {name: path for name, path in sorted(LIBRARY.items()) if path.stem != "__init__"}
 

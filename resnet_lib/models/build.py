@@ -20,4 +20,4 @@ def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
         torch.manual_seed(config.seed)
         if Architecture(config.model).family == "hub":
             return hub.build(config, num_classes)
-        return resnet.build(config, num_classes), "resnet_lib.models"
+        return resnet.build(config, num_classes), "resnet_lib.models"  # the folder, as all records have it

@@ -124,7 +124,8 @@ def to_markdown(benches: list[dict[str, Any]]) -> str:
             parts += [said, markdown(times)]
         if "sweep" in bench:
             said = (
-                "Our pipeline without torch.compile, ResNet-20 unless a depth is given; medians of three repeats "
+                "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline "
+                "without torch.compile, ResNet-20 unless a depth is given; medians of three repeats "
                 "(concurrent runs: one). On a machine with ranges as above, small differences mean nothing:"
             )
             parts += [said, markdown(sweep(bench["sweep"]))]

@@ -1,4 +1,4 @@
-"""Records → tables, all columns text."""
+"""Records → tables, all columns text; and what all tables need: Markdown, and a machine's name."""
 
 from __future__ import annotations
 

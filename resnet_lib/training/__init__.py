@@ -1,1 +1,1 @@
-"""One step, one epoch, one run: the only training loop."""
+"""Batches, learning rate, optimizer, one update, metrics, and the one loop of every recorded run."""
