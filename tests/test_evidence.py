@@ -66,8 +66,8 @@ def test_intervals_of_many_comparisons_are_wider(cells):
 def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
     first, *others = evidence.verdicts(cells, "full")
     assert str(first).startswith(
-        "On ResNet-20 in 10 epochs, the largest part of the way from the story's settings (augmentation: none, LR drops: "
-        "none) to the paper's is the change of augmentation: holds (the whole way is +"
+        "On ResNet-20 in 10 epochs, the largest part of the way from the story's settings (augmentation: none, LR "
+        "drops: none) to the paper's is the change of augmentation: holds (the whole way is +"
     )
     assert first.verdict == "holds"
     assert [claim.verdict for claim in others] == ["holds"] * 2

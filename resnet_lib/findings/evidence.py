@@ -165,8 +165,8 @@ def conclusion(cells: Cells, profile: str) -> str:
 def verdicts(cells: Cells, profile: str) -> list[Claim]:
     told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
     way = f"the way from the story's settings ({told}) to the paper's"
-    where = f"on ResNet-20 in {cells.epochs} epochs"
-    text = f"Which choice is the largest part of {way}, {where}"
+    network = f"ResNet-20 in {cells.epochs} epochs"
+    text = f"Which choice is the largest part of {way}, on {network}"
     if not cells.have(cells.way):
         done = sum(bool(cells.records[levels]) for levels in cells.way)
         return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
@@ -178,7 +178,7 @@ def verdicts(cells: Cells, profile: str) -> list[Claim]:
     is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
     judged = [
         Claim(
-            f"O{where[1:]}, the largest part of {way} is the change of {first.name}",
+            f"On {network}, the largest part of {way} is the change of {first.name}",
             "holds" if is_largest else UNDECIDED,
             f"the whole way is {gap(cells)}",
         )

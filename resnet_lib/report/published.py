@@ -24,8 +24,8 @@ CAUSE = (
     "The story's 80 % are about a hundred epochs; ten, which fit on a CPU, show how far the answer depends on the "
     "budget. The paper's settings are here its stem, augmentation, learning rate (LR), two LR drops and weight decay, "
     "within the budget; images are normalised per channel, not per pixel. Each line is a sentence, its verdict (holds, "
-    "does not hold, undecided, not yet run) and the numbers behind it; `n` counts the seeds, of a difference the fewest "
-    "among the runs compared."
+    "does not hold, undecided, not yet run) and the numbers behind it; `n` counts the seeds, of a difference the "
+    "fewest among the runs compared."
 )
 
 
