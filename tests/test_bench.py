@@ -7,9 +7,12 @@ from threading import Barrier
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, DeviceError
+from resnet_lib.__main__ import app
+from resnet_lib.config import Config, LabError
+from resnet_lib.machine.device import THREADS, Choice, DeviceError
+from resnet_lib.machine.provenance import environment
 from resnet_lib.report import bars, bench_tables, plots
 from resnet_lib.speed import bench, cost, pipelines
 
@@ -137,3 +140,18 @@ def test_one_of_many_that_fails_leaves_no_other_waiting(monkeypatch):
     with pytest.raises(torch.OutOfMemoryError):
         bench._one_of_many(bench.ladder(CPU)[0], barrier, 0.01)
     assert barrier.broken
+
+
+def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "sweep", lambda choice, say: {"depth": {"20": 100.0}})
+    file = tmp_path / "bench.json"
+    command = ["bench", "--sweep", "--device", "cpu", "--json", str(file)]
+    for _ in range(2):  # the second joins a file of a sweep alone
+        assert CliRunner().invoke(app, command).exit_code == 0
+    kept = {"environment": environment(CPU) | {"threads": THREADS}, "date": "2026-11-24"}
+    file.write_text(json.dumps(kept))
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert json.loads(file.read_text()) == kept | {"sweep": {"depth": {"20": 100.0}}}
+    file.write_text(json.dumps({"environment": kept["environment"] | {"device_name": "abacus"}}))
+    with pytest.raises(LabError, match="another machine"):
+        CliRunner().invoke(app, command, catch_exceptions=False)

@@ -159,7 +159,7 @@ def bench(
         path.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     measured = read_json(json_) if sweep and json_ and json_.exists() else {}
-    if measured and not bench_tables.same_machine(measured["environment"], environment(choice)):
+    if not bench_tables.same_machine(measured.get("environment", {}), environment(choice)):
         raise LabError(f"{json_} was measured on another machine: give the sweep a file of its own")
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
