@@ -122,9 +122,9 @@ def test_another_address_has_to_be_asked_for_and_is_warned_of(tmp_path):
 
 
 LONG = """
-from resnet_lib.runs import experiment
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
+from resnet_lib.runs import experiment
 record = experiment.run(Config.model_validate_json('''{}'''), choice=Choice("cpu", 1, True))
 """
 
@@ -134,7 +134,8 @@ def test_an_interrupted_kernel_has_saved_its_run_and_goes_on(reports):
     config = TINY.replace(epochs=1_000, milestones=())
     manager, client = start_new_kernel()
     try:
-        asked = client.execute(LONG.format(config.model_dump_json()))
+        # Else the kernel may abort what it is asked for just after the error.
+        asked = client.execute(LONG.format(config.model_dump_json()), stop_on_error=False)
         while "1000 epochs" not in client.get_iopub_msg(timeout=60)["content"].get("text", ""):
             pass
         time.sleep(0.5)
