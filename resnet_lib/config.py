@@ -134,6 +134,8 @@ class Config(BaseModel):
             if count and count > limit:
                 raise ValueError(f"{field} {count} is more than the {limit:,} of split '{self.split}'")
         images = self.train_images or TRAIN_IMAGES[self.split]
+        if self.total_epochs() > 2**20:
+            raise ValueError(f"{self.total_epochs():,} epochs are too many: at most {2**20:,} are drawn apart")
         last_batch = images % self.batch_size or self.batch_size
         if arch.shape == "imagenet" and self.stem != "cifar" and last_batch == 1:
             raise ValueError(
@@ -154,7 +156,7 @@ class Config(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits of SHA-256 over every field that differs from its default and matters, the seed left out.
+        """Twelve hex digits of SHA-256 over every field that differs from its default, the seed left out.
 
         Defaults are left out so that a later field, whose default means what the code did before, renames no run.
         `protocol` always counts, `epochs` only where no `iterations` stand in its place, and a milestone only where the

@@ -97,14 +97,23 @@ def test_peak_memory_grows_with_the_activations_that_are_kept():
     assert 1.5 < large / small < 6  # five times the blocks, beside what does not grow
 
 
-def test_the_sweep_covers_what_it_names(small, monkeypatch):
-    monkeypatch.setattr(bench, "rates", lambda model, rungs, repeats, say, batch: [{"images_per_second": [batch]}])
+def test_the_sweep_measures_what_it_names(small, monkeypatch):
+    """With a real pipeline, but never more than 8 images in a batch."""
+    measured, rates = [], bench.rates
+
+    def rates_of_few(model, rungs, repeats, say, batch):
+        measured.append((model, batch, rungs[0].choice.threads))
+        return rates(model if len(measured) == 1 else "resnet8", rungs, repeats, say, 8)
+
+    monkeypatch.setattr(bench, "rates", rates_of_few)
     monkeypatch.setattr(bench, "side_by_side", lambda rung, runs: 100.0 * runs)
     found = bench.sweep(CPU, lambda line: None)
-    assert set(found) == {"depth", "batch size", "threads", "concurrent runs"}
-    assert found["batch size"]["512"] == 512
+    assert [model for model, *_ in measured[:5]] == [f"resnet{depth}" for depth in (20, 32, 44, 56, 110)]
+    assert [batch for _, batch, _ in measured[5:11]] == [int(batch) for batch in found["batch size"]]
+    assert [threads for *_, threads in measured[11:]] == [int(threads) for threads in found["threads"]]
     assert found["concurrent runs"]["1"] == 100
-    assert bench_tables.sweep(found)["images/s"][0].startswith("20: 128, 32: 128")
+    assert all(rate > 0 for row in found.values() for rate in row.values())
+    assert bench_tables.sweep(found)["varied"].tolist() == ["depth", "batch size", "concurrent runs", "threads"]
 
 
 def test_runs_side_by_side_add_up():

@@ -607,6 +607,7 @@ def test_packed_and_unpacked_is_the_same(cache, tmp_path, monkeypatch, max_bytes
     written = parts.pack(source, tmp_path / "parts", max_bytes, TINY)
     assert max(path.stat().st_size for path in written) <= max_bytes
     assert sum(path.stat().st_size for path in written) == sum(map(len, FILES.values()))
+    (tmp_path / "parts" / f"{written[0].name}.4242.tmp").write_bytes(b"")  # what a killed packing leaves
     fetch(tmp_path / "parts", TINY)
     assert filled(cache)
 
@@ -625,6 +626,12 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
     written[1].write_bytes(whole)
     parts.pack(source, tmp_path / "parts", 5_000, TINY)
     with pytest.raises(DataError, match="from different packings"):
+        fetch(tmp_path / "parts", TINY)
+    for path in (tmp_path / "parts").glob("*.1of*"):  # a packing that was killed, and nothing else
+        path.rename(path.with_name(f"{path.name}.4242.tmp"))
+    for path in (tmp_path / "parts").glob("*.bin.*of*[0-9]"):
+        path.unlink()
+    with pytest.raises(DataError, match="holds no CIFAR-10"):
         fetch(tmp_path / "parts", TINY)
     assert not any((cache / name).exists() for name in NAMES)
 

@@ -116,3 +116,12 @@ def test_prune_asks_and_keeps_records_and_weights(three):
     assert (three[0] / "weights.safetensors").exists()
     assert (three[1] / "checkpoint.pt").exists()
     assert ledger.problems(three[0]) == []
+
+
+def test_prune_says_whose_weights_are_lost_and_goes_on(three):
+    (three[0] / "checkpoint.pt").write_bytes(b"torn")
+    code, said = runs("prune", "--yes")
+    assert code == 0
+    assert f"{three[0].name}: no whole checkpoint is left" in " ".join(said.split())
+    assert not (three[0] / "checkpoint.pt").exists()
+    assert not (three[0] / "weights.safetensors").exists()

@@ -139,10 +139,10 @@ def test_results_show_the_record_or_say_not_yet_run(trained):
     table = tables.results(trained, "smoke").set_index("run")
     mean = np.mean([record.accuracy for record in trained["01_ten_epochs"]["ResNet-50"]])
     row = table.loc["ResNet-50"]
-    assert row["ours %"] == f"{100 * mean:.1f}"
-    assert (row["reported %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
-    assert row["LR drops reached"] == "0 of 2"
-    assert table.loc["two LR drops", "ours %"] == "not yet run"
+    assert row["measured %"] == f"{100 * mean:.1f}"
+    assert (row["claimed %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
+    assert row["LR drops made"] == "0 of 2"
+    assert table.loc["two LR drops", "measured %"] == "not yet run"
     assert table.loc["hub ResNet-18", "network"] == "ResNet-18 (torch.hub)"
 
 
@@ -246,7 +246,7 @@ def test_other_parameters_are_not_the_story():
     assert drops.verdict == "does not hold"
     assert drops.evidence == "drops after 3 and 6 epochs, the run has 10"
     runs = {"ResNet-50": [record]}
-    assert tables.results({"01_ten_epochs": runs}, "full")["reported %"].tolist() == [""]
+    assert tables.results({"01_ten_epochs": runs}, "full")["claimed %"].tolist() == [""]
     assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -192,6 +193,22 @@ def test_many_runs_asked_to_stop_are_all_saved(reports, tmp_path, whom):
         paths = list(reports.glob("full/runs/*/checkpoint.pt"))
         assert len(paths) == 2
         assert all(0 < checkpoint.load(path)["step"] < 625 for path in paths)
+
+
+def test_many_runs_go_on_after_one_process_was_killed(reports, tmp_path):
+    configs = [TINY.replace(train_images=1_000, milestones=(), seed=seed) for seed in range(3)]
+    (tmp_path / "configs.json").write_text(f"[{','.join(config.model_dump_json() for config in configs)}]")
+    command = [sys.executable, "-m", "resnet_lib", "run-many", str(tmp_path / "configs.json"), "--jobs", "2"]
+    with survived("SIGKILL anywhere in training"):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+            begun, _, _ = run.stdout.readline().partition(":")
+            owner = (reports / "full" / "runs" / begun / "lock").read_text()
+            os.kill(int(owner.split()[1]), signal.SIGKILL)
+            out, said = run.communicate(timeout=120)
+        assert run.returncode == 0, said
+        assert re.search(r"going on with [23] runs, 1 at a time", " ".join(said.split())), said
+        assert "3 of 3 runs have their record" in " ".join(out.split())
+        assert all(RunFolder.of(config, "full").finished for config in configs)
 
 
 # --- starved

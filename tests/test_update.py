@@ -8,10 +8,10 @@ from torchvision.transforms import functional as reference
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, DeviceError, choose
 from resnet_lib.models.build import build_model
-from resnet_lib.training.loader import TrainBatches, draw
-from resnet_lib.training.optimizer import make_optimizer, set_lr
+from resnet_lib.training.loader import draw
+from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import lr_at
-from resnet_lib.training.update import Replay, Update, autocast, put_back
+from resnet_lib.training.update import autocast, make_update, undone
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 # Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
@@ -30,18 +30,16 @@ def doubles():
     torch.set_default_dtype(torch.float32)
 
 
-def prepare(config, dataset, choice=CPU, kind=Update):
-    """An update of a new network, on the device of `choice`, and its batches."""
-    device = choice.activate(config.precision)
-    model = build_model(config)[0].to(device, memory_format=choice.memory_format)
-    batches = TrainBatches(dataset.train_images, dataset.train_labels, config, device, choice.memory_format)
-    return kind(model, make_optimizer(model, config, choice), batches, config, choice), batches
+def prepare(config, dataset, choice=CPU):
+    """An update of a new network."""
+    model, _ = build_model(config)
+    return make_update(model, dataset.train_images, dataset.train_labels, config, choice)
 
 
-def train(config, dataset, choice=CPU, kind=Update):
+def train(config, dataset, choice=CPU):
     """The weights after STEPS steps of the fast path, by name, on the CPU."""
-    update, batches = prepare(config, dataset, choice, kind)
-    plans = [plan for epoch in range(5) for plan in batches.plans(epoch)]
+    update = prepare(config, dataset, choice)
+    plans = [plan for epoch in range(5) for plan in update.batches.plans(epoch)]
     for step, plan in enumerate(plans[:STEPS]):
         set_lr(update.optimizer, lr_at(step, config))
         update(plan)
@@ -105,13 +103,13 @@ def test_what_a_capture_warms_up_with_is_put_back(tiny_dataset, before, config):
     """The same bits as if the steps inside had never been, in the same memory."""
     results = []
     for disturb in (False, True):
-        update, batches = prepare(config, tiny_dataset)
-        plans = list(batches.plans(0))
+        update = prepare(config, tiny_dataset)
+        plans = list(update.batches.plans(0))
         for plan in plans[:before]:
             update(plan)
         addresses = [tensor.data_ptr() for tensor in update.model.state_dict().values()]
         if disturb:
-            with put_back(update):
+            with undone(update):
                 update(plans[1])
                 update(plans[2])
         assert [tensor.data_ptr() for tensor in update.model.state_dict().values()] == addresses
@@ -124,10 +122,10 @@ def test_what_a_capture_warms_up_with_is_put_back(tiny_dataset, before, config):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("compile", [False, True])
-@pytest.mark.parametrize("config", [CIFAR, MUON], ids=["SGD", "Muon"])
+@pytest.mark.parametrize("config", [CIFAR, IMAGENET, MUON], ids=["CIFAR shape", "ImageNet shape", "Muon"])
 def test_replayed_steps_equal_plain_ones_in_float64(doubles, tiny_dataset, compile, config):
     choice = Choice("cuda", 1, True, compile=compile, graph=True)
-    replayed = train(config, tiny_dataset, choice, Replay)
+    replayed = train(config, tiny_dataset, choice)
     for name, value in train(config, tiny_dataset, Choice("cuda", 1, True)).items():
         torch.testing.assert_close(replayed[name], value, rtol=0, atol=1e-7)
 

@@ -93,7 +93,8 @@ def prune(
         out.print("no finished run has a checkpoint left")
     elif yes or typer.confirm(f"Delete {len(spare)} checkpoints of finished runs ({size:,.1f} MiB)?"):
         for entry in finished:
-            weights.export(read_record(entry.path))
+            if not weights.export(read_record(entry.path)):
+                err.print(f"{entry.path.name}: no whole checkpoint is left, so its weights are lost", style="red")
             for path in entry.spare:
                 path.unlink(missing_ok=True)
         out.print(f"deleted {len(spare)} checkpoints, {size:,.1f} MiB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -128,32 +129,46 @@ def full(
 
 
 def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None, threads: int | None) -> None:
-    """Run configs, several at a time, and print what came out; exits with FAILED if any failed."""
+    """Run configs, several at a time, and print what came out; exits with FAILED if any failed.
+
+    Where a process is killed, which ends all of its pool, the runs left go on in another with one process less.
+    """
     from resnet_lib.machine.device import THREADS, choose
     from resnet_lib.runs import experiment
 
     threads = threads or max(1, THREADS // jobs)
-    choices = [choose(config, device, threads) for config in configs]
-    failed, asked = 0, []
+    waiting = {config: choose(config, device, threads) for config in configs}
+    total, failed, asked = len(waiting), 0, []
 
     def hand_on(number: int, frame: Any) -> None:
         asked.append(signal.Signals(number).name)
         for process in active_children():
             process.terminate()
 
-    if jobs > 1:  # each process saves what it trains; alone, this one does so by itself
+    in_pool = jobs > 1
+    if in_pool:  # each process saves what it trains; alone, this one does so by itself
         for number in StopSignals.SIGNALS:
             signal.signal(number, hand_on)
-    with ProcessPoolExecutor(jobs, get_context("spawn")) if jobs > 1 else nullcontext() as pool:
-        for config, outcome in experiment.run_many(configs, profile, choices, pool):
-            if asked:
-                raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
-            if isinstance(outcome, Exception):
-                failed += 1
-                err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
-            else:
-                out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
-    out.print(f"{len(configs) - failed} of {len(configs)} runs have their record in {runs_folder(profile)}")
+    while waiting:
+        with ProcessPoolExecutor(jobs, get_context("spawn")) if in_pool else nullcontext() as pool:
+            for config, outcome in experiment.run_many([*waiting], profile, [*waiting.values()], pool):
+                if asked:
+                    raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
+                if isinstance(outcome, BrokenProcessPool):
+                    continue
+                del waiting[config]
+                if isinstance(outcome, Exception):
+                    failed += 1
+                    err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
+                else:
+                    out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+        if waiting:
+            jobs -= 1
+            said = "a process was killed, by the system for lack of memory unless by you"
+            if not jobs:
+                raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
+            err.print(f"{said}: going on with {len(waiting)} runs, {jobs} at a time", style="red")
+    out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
     if failed:
         raise typer.Exit(FAILED)
 

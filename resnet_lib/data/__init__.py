@@ -1,1 +1,1 @@
-"""CIFAR-10: where it comes from, its verification, the splits, and its near-duplicates."""
+"""CIFAR-10: where it comes from, its verification, its splits and near-duplicates; and a synthetic set for tests."""

@@ -90,7 +90,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # npm renames its files while we look
-            total += path.stat().st_size
+    for parent, _, names in os.walk(folder):  # npm renames files and folders while we look
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total

@@ -33,7 +33,8 @@ def are_in(folder: Path) -> bool:
 def read_parts(folder: Path, manifest: Manifest) -> Files:
     """The files that the parts in `folder` join to. Raises Unusable with the names of missing parts."""
     for name in manifest.files:
-        totals = {int(path.name.rpartition("of")[2]) for path in folder.glob(f"{name}.*of*")}
+        found = (re.fullmatch(rf"{re.escape(name)}\.\d+of(\d+)", path.name) for path in folder.iterdir())
+        totals = {int(part[1]) for part in found if part}
         if len(totals) != 1:
             raise Unusable(f"has parts of {name} from different packings" if totals else f"has no part of {name}")
         paths = [folder / f"{name}.{number}of{max(totals)}" for number in range(1, max(totals) + 1)]

@@ -119,20 +119,20 @@ def weighted_sum(
     must be for all of so many `comparisons` to hold together with 95 % (Bonferroni). `seeds` is that of the cell with
     fewest. Raises ValueError if the cells were not evaluated on as many images.
     """
-    groups = [(weight, _stack(correct), spread) for weight, correct, spread in cells]
+    groups = [(weight, _stack(correct), known) for weight, correct, known in cells]
     if len({group.shape[1] for _, group, _ in groups}) != 1:
         raise ValueError("cells that were not evaluated on as many images cannot be added")
     tail = TAIL / comparisons
     scores = sum(weight * group.mean(axis=0) for weight, group, _ in groups)
     variance = _normal(tail) ** 2 * scores.var() / len(scores)
     seed_sd = None
-    if all(spread for *_, spread in groups):
-        parts = dict.fromkeys((spread for *_, spread in groups), 0.0)  # cells of one spread err together
-        for weight, group, spread in groups:
-            parts[spread] += weight**2 * spread.sd**2 / len(group)
-        freedom = _freedom([(part, spread.freedom) for spread, part in parts.items()])
+    if all(known for *_, known in groups):
+        parts = {known: 0.0 for *_, known in groups}  # cells of one spread err together
+        for weight, group, known in groups:
+            parts[known] += weight**2 * known.sd**2 / len(group)
+        freedom = _freedom([(part, known.freedom) for known, part in parts.items()])
         variance += sum(parts.values()) * _student(freedom, tail) ** 2
-        seed_sd = sum(weight**2 * spread.sd**2 for weight, _, spread in groups) ** 0.5
+        seed_sd = sum(weight**2 * known.sd**2 for weight, _, known in groups) ** 0.5
     mean, half = float(scores.mean()), float(variance**0.5)
     return Estimate(mean, mean - half, mean + half, min(len(group) for _, group, _ in groups), seed_sd, unit)
 

@@ -48,8 +48,9 @@ class Choice:
             torch.backends.cudnn.conv.fp32_precision = exact
             torch.backends.cuda.matmul.fp32_precision = exact
             torch.backends.cudnn.benchmark = not self.deterministic
-            if self.deterministic:  # cuBLAS's own condition, in NVIDIA's notes on reproducibility
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            # cuBLAS's condition for determinism, in NVIDIA's notes on reproducibility. Always: it is read only once in
+            # a process, in which a deterministic run may follow one that is not.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         return torch.device(self.device)
 
     @property

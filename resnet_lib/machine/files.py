@@ -52,6 +52,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
+    """Whether the lock is ours now. Raises OSError on a file system that has no locks."""
     try:
         if os.name == "posix":
             import fcntl
@@ -62,6 +63,6 @@ def try_lock(descriptor: int) -> bool:
 
             os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # behind the owner's name, which others are to read
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # the second is Windows' word for it
         return False
     return True

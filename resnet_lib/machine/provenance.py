@@ -46,10 +46,11 @@ def commit() -> str:
     def git(*arguments: str) -> str:
         folder = Path(__file__).parents[1]  # the whole library
         return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+            ["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # the library may be installed inside another project's checkout
         return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

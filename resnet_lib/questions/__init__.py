@@ -1,1 +1,1 @@
-"""What is asked: the story, the paper, the suspects, each as the configs that answer it."""
+"""What is asked: the story, the paper, the suspects, other people's plateaus, each as the configs that answer it."""

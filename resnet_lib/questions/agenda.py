@@ -49,10 +49,13 @@ def parts() -> list[Part]:
 
 
 def factorial(epochs: int) -> tuple[Config, ...]:
-    """Every cell once, then its two ends with the other seeds."""
+    """Every cell once, then with the other seeds those that the answer rests on, and one whose rate stays high.
+
+    Its seeds differ more than those of the others, and the effects over all cells need to know how much.
+    """
     first, *others = SEEDS
-    ends = [causes.cell(levels, epochs) for levels in causes.ends(epochs)]
-    return seeded(causes.factorial(epochs).values(), [first]) + seeded(ends, others)
+    repeated = [causes.cell(levels, epochs) for levels in [*causes.way(epochs), causes.CUBE[0]]]
+    return seeded(causes.factorial(epochs).values(), [first]) + seeded(repeated, others)
 
 
 def unseen(configs: Iterable[Config], seen: set[str]) -> Iterable[Config]:

@@ -45,18 +45,21 @@ CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
 
 
 def start(epochs: int) -> Levels:
-    """The story's settings at a budget: its first drop comes after epoch 50."""
+    """The story's settings at a budget: its drops come after epochs 50 and 75.
+
+    Raises ConfigError for a budget between, in which it would make one of the two.
+    """
+    if 50 < epochs <= 75:
+        raise ConfigError(f"epochs = {epochs} is not valid: the story makes one drop in it; give up to 50, or above 75")
     return TEN if epochs <= 50 else HUNDRED
 
 
 def way(epochs: int) -> list[Levels]:
-    """Every cell between the story's settings and the paper's: shares of the gap assume nothing of interactions."""
+    """Every cell between the story's settings and the paper's: shares of the gap assume nothing of interactions.
+
+    They are run with several seeds.
+    """
     return between(start(epochs), PAPER)
-
-
-def ends(epochs: int) -> tuple[Levels, Levels]:
-    """Run with several seeds: the gap between them, and how much seeds differ."""
-    return start(epochs), PAPER
 
 
 def cell(levels: Levels, epochs: int) -> Config:

@@ -19,8 +19,11 @@ def half_fraction(factors: int) -> list[Levels]:
 
 
 def effect(factors: tuple[int, ...], cells: list[Levels]) -> dict[Levels, float]:
-    """Weights of the cells in a main effect (one factor) or an interaction: the mean change between its two levels."""
-    return {cell: 2 * prod(cell[f] for f in factors) / len(cells) for cell in cells}
+    """Weights of the cells in the mean change between a factor's two levels, or, of two factors, in what this changes.
+
+    The latter is what both changes together bring beyond the sum of what each brings alone.
+    """
+    return {cell: 2 ** len(factors) * prod(cell[f] for f in factors) / len(cells) for cell in cells}
 
 
 def between(start: Levels, end: Levels) -> list[Levels]:

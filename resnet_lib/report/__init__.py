@@ -1,1 +1,1 @@
-"""What is shown: tables, figures, executed notebooks and pages, and the check that they say what the records say."""
+"""What is shown: tables, figures, pages, what is outstanding, and the check that all of it is what the records say."""

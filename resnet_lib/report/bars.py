@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_lib.findings import evidence
 from resnet_lib.findings.evidence import Cells
+from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.story import NOT_YET
+from resnet_lib.report.bench_tables import gain
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
 
@@ -25,9 +28,9 @@ def ladder(bench: dict[str, Any]) -> Figure:
     places = np.arange(len(rungs))
     spans = np.abs([[one.min(), one.max()] for one in rates] - medians[:, None]).T
     axes.barh(places, medians, color=colour(0), height=0.6)
-    axes.errorbar(medians, places, xerr=spans, fmt="none", ecolor=GREY, elinewidth=1, capsize=2)
+    axes.errorbar(medians, places, xerr=spans, fmt="none", **BARS)
     for place, one, median in zip(places, rates, medians, strict=True):
-        text = f"{median:,.0f}  (×{median / medians[0]:.2f})"
+        text = f"{median:,.0f}  (×{gain(one, rates[0]):.2f})"
         axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
     names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
     axes.set_yticks(places, names)
@@ -38,37 +41,53 @@ def ladder(bench: dict[str, Any]) -> Figure:
     return figure
 
 
+BARS = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
+HOW_TO_READ = (
+    "Bars: the share of each choice, averaged over all orders in which the choices can be changed (its Shapley value); "
+    "their 95 % intervals hold together. Diamonds and circles: accuracies measured, at both ends and with one choice "
+    "alone changed, each with its 95 % interval."
+)
+
+
 @on_paper
 def waterfall(cells: Cells, profile: str) -> Figure:
-    """From the story's settings to the paper's, one step per factor, each with its interval."""
+    """From the story's settings to the paper's, one step per factor, each with its interval, as HOW_TO_READ says."""
     if not cells.have(cells.way):
         figure, axes = new_figure(1.0)
         axes.text(0.5, 0.5, NOT_YET, ha="center", va="center", color=GREY, transform=axes.transAxes)
         axes.set_axis_off()
         return figure
     shares = evidence.shares(cells)
-    figure, axes = new_figure(1.3 + 0.42 * (len(shares) + 2))
+    figure, axes = new_figure(1.3 + 0.5 * (len(shares) + 2))
+    start, end = (evidence.accuracy_in(levels, cells) for levels in (cells.start, PAPER))
+    _accuracy(axes, 0, start, "D", "")
+    level = start.mean
+    for place, share in enumerate(shares, 1):
+        mean, low, high = (100 * value for value in (share.estimate.mean, share.estimate.low, share.estimate.high))
+        left, level = 100 * level, level + share.estimate.mean
+        axes.barh(place, mean, left=left, height=0.5, color=colour(0 if mean > 0 else 1))
+        axes.errorbar(left + mean, place, xerr=[[mean - low], [high - mean]], fmt="none", **BARS)
+        _beside(axes, max(left, left + high), place, f"{mean:+.1f} points")
+        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", " alone")
+    _accuracy(axes, len(shares) + 1, end, "D", "")
     names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
-    level = 0.0
-    for place, found in enumerate(
-        [evidence.accuracy_in(cells.start, cells), *(s.estimate for s in shares), evidence.accuracy_in(PAPER, cells)]
-    ):
-        mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
-        is_end = place in (0, len(shares) + 1)
-        left = 0.0 if is_end else level
-        level = left + mean
-        if not is_end:
-            axes.barh(place, mean, left=left, height=0.6, color=colour(0 if mean > 0 else 1))
-        axes.errorbar(
-            level, place, xerr=[[mean - low], [high - mean]], fmt="D" if is_end else "none", color=GREY, ecolor="black",
-            markersize=5, elinewidth=1, capsize=2,
-        )  # fmt: skip
-        text = f"{mean:.1f} %" if is_end else f"{mean:+.1f}"
-        edge = max(left + high, left) if not is_end else high
-        axes.annotate(text, (edge, place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {cells.records[PAPER][0].config.epochs} epochs")
+    axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {cells.epochs} epochs")
     put_stamp(figure, profile)
     return figure
+
+
+def _accuracy(axes: Axes, place: float, found: Estimate, marker: str, said: str) -> None:
+    """One that was measured, with its interval."""
+    mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
+    axes.errorbar(
+        mean, place, xerr=[[mean - low], [high - mean]], fmt=marker, color=GREY, markerfacecolor="white",
+        markeredgecolor="black", markersize=5, **BARS,
+    )  # fmt: skip
+    _beside(axes, high, place, f"{mean:.1f} %{said} (n = {found.seeds})")
+
+
+def _beside(axes: Axes, edge: float, place: float, text: str) -> None:
+    axes.annotate(text, (edge, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize="small")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from resnet_lib.config import Config, ConfigError, Profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.questions.story import stamp
+from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.record import Diverged, Record
 from resnet_lib.report import plots, tables
 from resnet_lib.runs import experiment
@@ -83,8 +83,8 @@ class Page:
         self._say_profile()
 
     def table(self, table: pd.DataFrame) -> None:
-        """Show a table, and of what size the experiment was."""
-        display(HTML(table.to_html(index=False, border=0)))
+        """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
+        display(Markdown(f"*{NOT_YET}*") if table.empty else HTML(table.to_html(index=False, border=0)))
         self._say_profile()
 
     def provenance(self, runs: dict[str, list[Record]]) -> None:

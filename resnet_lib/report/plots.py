@@ -55,15 +55,14 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     """
     figure, axes = new_figure(3.4 + 0.16 * len(runs))
     handles, values, longest = [], [], 0
-    for index, (label, records) in enumerate(runs.items()):
-        if not records:
-            continue
+    recorded = {label: records for label, records in runs.items() if records}
+    for index, (label, records) in enumerate(recorded.items()):
         epochs, table = _table(records, quantity)
         handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
         _mark_drops(axes, records[0], epochs, table.mean(axis=0), handles[-1].get_color())
         values.append(table)
         longest = max(longest, epochs[-1])
-    if lacking := sum(not records for records in runs.values()):
+    if lacking := len(runs) - len(recorded):
         handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
@@ -79,7 +78,8 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
-    axes.set(xlabel="Epoch", ylabel=_axis_label(runs, quantity))
+    label = _axis_label(runs, quantity)
+    axes.set(xlabel="Epoch", ylabel=label.replace(")", ", log scale)") if axes.get_yscale() == "log" else label)
     axes.margins(y=0.1)
     _legend(figure, handles)
     put_stamp(figure, profile)
@@ -208,7 +208,8 @@ def _span(values: list[np.ndarray]) -> float:
 def _log_scale(axes: Axes) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1_000 * low else (1,), numticks=12))
+    subs = (1, 1.5, 2, 3, 4, 6, 8) if high < 20 * low else (1, 2, 5) if high < 1_000 * low else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 

@@ -37,11 +37,11 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "weight decay": f"{config.weight_decay:g}",
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
-        "reported %": told,
-        "ours %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
+        "claimed %": told,
+        "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
         "95 % interval": estimate.interval if estimate else "",
         "n": str(len(records)),
-        "LR drops reached": f"{reached} of {len(config.milestones)}" if records else "",
+        "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
 
 
@@ -60,13 +60,15 @@ def story_markdown(profile: str) -> str:
     """The results of the story and of the paper's own runs as far as recorded, and what holds of them, as Markdown."""
     steps = story.runs(profile)
     rows = pd.concat([results(steps, profile), paper_results(profile)])
-    is_missing = rows["ours %"] == NOT_YET
+    is_missing = rows["measured %"] == NOT_YET
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
         f"{MIN_SEEDS} runs on, over seeds. Accuracies and differences are judged where the spread of seeds is known, "
         "curves as they were recorded. `n` is the number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum "
-        "0.9, batch 128, no augmentation. Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
+        "0.9, batch 128, no augmentation."
     )
+    if any(rows["step"][~is_missing] == "Table 6"):
+        note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
     recorded = {name: runs for name, runs in steps.items() if any(runs.values())}
     body = [markdown(rows[~is_missing]), note, *lacking(rows[is_missing]), verdicts(recorded, profile)]
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)

@@ -119,9 +119,11 @@ def run_many(
             yield waiting[done], done.exception() or done.result()
 
 
-def _outcome(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
+def _outcome(
+    config: Config, profile: str, choice: Choice | None, show: progress.Quiet | None = None
+) -> Record | Exception:
     try:
-        return run(config, profile, choice)
+        return run(config, profile, choice, show)
     except Exception as error:
         error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
         return error.with_traceback(None)
@@ -129,7 +131,7 @@ def _outcome(config: Config, profile: str, choice: Choice | None) -> Record | Ex
 
 def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
     try:
-        return _outcome(config, profile, choice)
+        return _outcome(config, profile, choice, progress.Lines())  # several bars would draw over each other
     except Stopped:  # a worker that returned would be given the next run; one that ends has the others stopped too
         os._exit(1)
 

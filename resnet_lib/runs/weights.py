@@ -26,12 +26,13 @@ from resnet_lib.training.loader import EvaluationBatches, Normalizer
 def export(record: Record) -> Path | None:
     """The weights of a run as `weights.safetensors` beside its record.
 
-    None where this machine has only the record: records travel without their weights.
+    None where there is no whole checkpoint: records travel without their weights, and stand without them.
     """
     path = record.path / "weights.safetensors"
     if not path.exists():
-        trained = checkpoint.newest(record.path / "checkpoint.pt", lambda line: None)
-        if not trained:
+        try:
+            trained = checkpoint.load(record.path / "checkpoint.pt")
+        except (FileNotFoundError, CheckpointError):
             return None
         state = {name: tensor.contiguous() for name, tensor in trained["model"].items()}
         write_atomic(path, save(state, {"config": record.config.model_dump_json()}))

@@ -130,20 +130,26 @@ def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
 
 def _peak_memory(model: str, rung: Rung) -> int | None:
     pipeline = Pipeline(model, rung)
-    before = _memory("VmRSS", pipeline.device)
+    before = _bytes_in_use(pipeline.device)
     if pipeline.device.type == "cuda":  # in the first step cuDNN tries algorithms that it then does without
         pipeline.steps(2)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     pipeline.steps(2)
-    after = _memory("VmHWM", pipeline.device)
+    after = _bytes_at_the_peak(pipeline.device)
     return None if before is None or after is None else after - before
 
 
-def _memory(field: str, device: torch.device) -> int | None:
-    """Bytes in use now (VmRSS) or at the peak (VmHWM)."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated() if field == "VmRSS" else torch.cuda.max_memory_reserved()
+def _bytes_in_use(device: torch.device) -> int | None:
+    return torch.cuda.memory_allocated() if device.type == "cuda" else _bytes_of_process("VmRSS")
+
+
+def _bytes_at_the_peak(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_reserved() if device.type == "cuda" else _bytes_of_process("VmHWM")
+
+
+def _bytes_of_process(field: str) -> int | None:
+    """As Linux tells it; None elsewhere."""
     status = Path("/proc/self/status")
     found = re.search(rf"{field}:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return 1024 * int(found[1]) if found else None

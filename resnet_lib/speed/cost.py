@@ -15,9 +15,7 @@ from resnet_lib.architecture import Architecture
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
-from resnet_lib.training.loader import TrainBatches
-from resnet_lib.training.optimizer import make_optimizer
-from resnet_lib.training.update import Replay, Update
+from resnet_lib.training.update import make_update
 
 STEPS = 3
 EVALUATION = 1 / 3  # of a training step's work: the forward pass alone
@@ -34,17 +32,15 @@ def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> 
     for config in {kind(config): None for config in configs}:
         say(f"measuring {config.model}, {config.precision}")
         found[config] = images_per_second(config, replace(choice, compile=False))
+    torch.cuda.empty_cache()  # what it keeps is lost to processes that train next
     return found
 
 
 def images_per_second(config: Config, choice: Choice) -> float:
-    device = choice.activate(config.precision)
-    network = build_model(config)[0].to(device, memory_format=choice.memory_format).train()
+    network, _ = build_model(config)
     images = np.random.default_rng(0).integers(0, 256, (config.batch_size, 3, 32, 32), np.uint8)
-    batches = TrainBatches(images, np.arange(len(images)) % 10, config, device, choice.memory_format)
-    kind_of_update = Replay if choice.graph else Update
-    update = kind_of_update(network, make_optimizer(network, config, choice), batches, config, choice)
-    plan = next(batches.plans(0))
+    update = make_update(network.train(), images, np.arange(len(images)) % 10, config, choice)
+    plan = next(update.batches.plans(0))
     update(plan)
     update.totals.read()  # which waits for the device
     began = time.perf_counter()

@@ -67,7 +67,7 @@ class Keeper:
         self.choice = choice
         self.progress = progress
         self.signals = signals
-        self.position = self.put_back(state) if state else Position()
+        self.position = self.load(state) if state else Position()
         self.position.sessions.append(
             {"from_step": self.position.step, "commit": commit(), "torch": str(torch.__version__)}
         )
@@ -76,7 +76,7 @@ class Keeper:
         run.write_history(self.position.history)  # whatever a crash left there
         self.position.start_clock(self.position.spent)
 
-    def put_back(self, state: dict[str, Any]) -> Position:
+    def load(self, state: dict[str, Any]) -> Position:
         self.update.model.load_state_dict(state["model"])
         load_state(self.update.optimizer, state["optimizer"])
         for name, total in self.update.totals.tensors.items():
@@ -114,7 +114,7 @@ class Keeper:
         if self.signals.asked or time.monotonic() - self.last_try > SAVE_SECONDS:
             self.refuse_divergence()
             self.try_save()
-        self.stop_if_asked()
+            self.stop_if_asked()  # in here: a signal that comes later is heeded after the next step, once that is saved
 
     def after_epoch(self, row: Row) -> None:
         self.position.end_epoch(row)

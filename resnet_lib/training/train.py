@@ -17,11 +17,11 @@ from resnet_lib.machine.stop import StopSignals
 from resnet_lib.records.record import Row
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.training.keeper import Keeper, Position
-from resnet_lib.training.loader import EvaluationBatches, TrainBatches
+from resnet_lib.training.loader import EvaluationBatches
 from resnet_lib.training.metrics import Evaluation, evaluate_logits
-from resnet_lib.training.optimizer import make_optimizer, set_lr
+from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import drops_before, lr_at
-from resnet_lib.training.update import Replay, Update, autocast
+from resnet_lib.training.update import Update, autocast, make_update
 
 
 def train_epoch(
@@ -68,15 +68,11 @@ def fit(
     Every epoch ends with an evaluation, a row in the history and a checkpoint. Returns the last evaluation and where
     the run ended. Raises Diverged when a loss is not finite, Stopped when a signal asked for it.
     """
-    device = choice.activate(config.precision)
-    model = model.to(device, memory_format=choice.memory_format)
-    batches = TrainBatches(dataset.train_images, dataset.train_labels, config, device, choice.memory_format)
+    update = make_update(model, dataset.train_images, dataset.train_labels, config, choice)
+    batches = update.batches
     held_out = EvaluationBatches(
-        dataset.test_images, dataset.test_labels, batches.normalize, device, choice.memory_format
+        dataset.test_images, dataset.test_labels, batches.normalize, batches.images.device, choice.memory_format
     )
-    optimizer = make_optimizer(model, config, choice)
-    update = (Replay if choice.graph else Update)(model, optimizer, batches, config, choice)
-
     epochs = config.total_epochs()
     evaluation = None
     try:

@@ -1,6 +1,7 @@
 """One update of the weights: augmentation, forward, backward, optimizer; nothing in it waits for the device.
 
-`Update` runs it as it stands, or with the network compiled; `Replay` as one CUDA graph. All compute the same.
+`Update` runs it as it stands, or with the network compiled; `Replay` as one CUDA graph. All compute the same but for
+rounding.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.metrics import RunningTotals
+from resnet_lib.training.optimizer import make_optimizer
 
 WARMUP = 3  # steps before a capture, in which cuDNN chooses its algorithms and buffers come into being
 
@@ -37,6 +40,8 @@ class Update:
         self.batches = batches
         self.config = config
         self.totals = RunningTotals(batches.images.device)
+        # An epoch's last, smaller batch would have to be compiled, or captured, for itself.
+        self.whole = min(config.batch_size, len(batches.images))
         if choice.compile:
             torch.compiler.reset()  # else the ninth shape of network in a process would run as it is, and not say so
         self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
@@ -46,8 +51,7 @@ class Update:
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
         images, labels = self.batches.take(plan)
-        # An epoch's last, smaller batch would have to be compiled for itself.
-        forward = self.compiled if len(labels) == self.config.batch_size else self.model
+        forward = self.compiled if len(labels) == self.whole else self.model
         with autocast(images.device, self.config):
             logits = forward(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
@@ -63,7 +67,7 @@ class Replay(Update):
     graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, plan: Tensor) -> None:
-        if plan.shape[1] != self.config.batch_size:
+        if plan.shape[1] != self.whole:
             super().__call__(plan)
             return
         if self.graph is None:
@@ -75,20 +79,29 @@ class Replay(Update):
         """See "Whole-network capture" in PyTorch's notes on CUDA semantics for the order of these calls."""
         self.plan = plan.clone()
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        with put_back(self):
+        with undone(self):
             side.wait_stream(torch.cuda.current_stream())  # here, so that it waits for what was kept, too
             with torch.cuda.stream(side):
                 for _ in range(WARMUP):
                     super().__call__(self.plan)
             torch.cuda.current_stream().wait_stream(side)
             self.optimizer.zero_grad()  # the gradients must come into being inside the graph
-            with torch.cuda.graph(graph):
+            # The default forbids CUDA calls to every thread, among them the one that pins a DataLoader's memory.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 super().__call__(self.plan)
         self.graph = graph
 
 
+def make_update(model: nn.Module, images: np.ndarray, labels: np.ndarray, config: Config, choice: Choice) -> Update:
+    """What trains `model` on uint8 images [N, 3, H, W] with labels [N], all moved to where `choice` says."""
+    device = choice.activate(config.precision)
+    model = model.to(device, memory_format=choice.memory_format)
+    batches = TrainBatches(images, labels, config, device, choice.memory_format)
+    return (Replay if choice.graph else Update)(model, make_optimizer(model, config, choice), batches, config, choice)
+
+
 @contextmanager
-def put_back(update: Update) -> Iterator[None]:
+def undone(update: Update) -> Iterator[None]:
     """Undo, in place, what steps inside the block change; momentum that did not exist before becomes zero."""
     totals, state = update.totals, update.optimizer.state
     tensors = [*update.model.state_dict().values(), *totals.tensors.values()]
