@@ -1,10 +1,12 @@
 """Records and checkpoints: what a crash, a second process or a stranger's file can do to them."""
 
+import errno
 import json
 import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 from functools import partial
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from resnet_lib.config import Config, ConfigError
+from resnet_lib.machine import files, provenance
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records import checkpoint, record
 from resnet_lib.records.checkpoint import CheckpointError
@@ -314,3 +317,35 @@ def test_the_result_is_json_that_others_can_read(finished):
     result = json.loads((finished[0].path / "result.json").read_text())
     assert result.pop("files").keys() == {"history.csv", "predictions.npz"}
     assert result == RESULT
+
+
+def test_a_commit_is_noted_of_code_that_is_in_it_alone(tmp_path, monkeypatch):
+    """Not where the library is installed, ignored, inside another project's checkout."""
+
+    def git(*arguments):
+        identity = ["-c", "user.name=somebody", "-c", "user.email=somebody@localhost"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    code = tmp_path / "resnet_lib" / "machine" / "provenance.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("one")
+    monkeypatch.setattr(provenance, "__file__", str(code))
+    assert provenance.commit() == "unknown"
+    git("init")
+    git("commit", "--allow-empty", "-m", "another project")
+    assert provenance.commit() == "unknown"
+    git("add", ".")
+    git("commit", "-m", "the library")
+    assert len(provenance.commit()) == 40
+    code.write_text("two")
+    assert provenance.commit().endswith(" with changes")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (tmp_path / "lock").open("w") as file, pytest.raises(OSError, match="not implemented"):
+        files.try_lock(file.fileno())
