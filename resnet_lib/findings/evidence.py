@@ -170,10 +170,10 @@ def known(cells: Cells) -> str:
         else f"unknown {words[level]}"
         for level, found in cells.spreads.items()
     ]
-    return (
-        f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}. Where it is unknown, "
-        "intervals are over the test images alone, and nothing is decided."
-    )
+    said = f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}."
+    if all(cells.spreads.values()):
+        return said
+    return f"{said} Where it is unknown, intervals are over the test images alone, and nothing is decided."
 
 
 def conclusion(cells: Cells, profile: str) -> str:

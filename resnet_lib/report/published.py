@@ -12,6 +12,7 @@ from resnet_lib.config import LabError
 from resnet_lib.findings import claims, evidence, paper_table, purged
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
+from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.records.record import Runs, find_runs, reports_folder
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, bench_tables, figure6, plots, tables
@@ -27,6 +28,10 @@ CAUSE = (
     "budget; images are normalised per channel, not per pixel. Each line is a sentence, its verdict (holds, does not "
     "hold, undecided, not yet run) and the numbers behind it; `n` counts the seeds, of a difference the fewest among "
     "the runs compared."
+)
+EFFECTS = (
+    f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
+    f"{2 ** len(FACTORS)} combinations. The intervals hold together with those of the pairs, which notebook 05 lists."
 )
 
 
@@ -95,6 +100,9 @@ def results() -> str:
             parts.append(f"![{caption}](img/{WATERFALL.format(epochs)}.png)")
             parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
         parts.append(evidence.conclusion(cells, "full"))
+        if cells.have(HALF):
+            parts += [f"**What each choice is worth on ResNet-20 in {epochs} epochs**", EFFECTS]
+            parts += [tables.markdown(evidence.effects_table(cells)[: len(FACTORS)]), evidence.known(cells)]
     parts += ["**The story, step by step**", tables.story_markdown("full")]
     if any(paper.values()):
         parts += ["**The paper's table**", _list(paper_table.verdicts(paper, "full"))]
