@@ -38,7 +38,7 @@ def test_an_effect_is_the_mean_change_over_all_cells():
             for rest in product((-1, 1), repeat=4)
         ]
         assert weighed(effect((factor,), CELLS), TRUTH) == pytest.approx(np.mean(change))
-    assert weighed(effect((1, 3), CELLS), TRUTH) == pytest.approx(2 * COEFFICIENTS[1, 3])
+    assert weighed(effect((1, 3), CELLS), TRUTH) == pytest.approx(4 * COEFFICIENTS[1, 3])
 
 
 def test_between_two_cells_lies_every_mixture_of_them():
