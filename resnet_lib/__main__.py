@@ -41,10 +41,10 @@ def main() -> None:
         err.print(str(ending))
         sys.exit(STOPPED)
     except OSError as error:
-        _stop(f"{error}; nothing that was finished or saved is lost", FAILED)
+        _stop(f"{error}; when that is mended, call it again: nothing that was finished or saved is lost", FAILED)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:  # typer's, for Ctrl-C
-            _stop("interrupted; nothing that was finished or saved is lost", INTERRUPTED)
+            _stop("interrupted; call it again: nothing that was finished or saved is lost", INTERRUPTED)
         raise
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("resnet_lib"):

@@ -32,7 +32,7 @@ from resnet_lib.cli.options import (
 )
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.stop import Stopped, StopSignals
-from resnet_lib.records.record import runs_folder
+from resnet_lib.records.record import Record, runs_folder
 
 app = typer.Typer()
 
@@ -154,14 +154,10 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
             for config, outcome in experiment.run_many([*waiting], profile, [*waiting.values()], pool):
                 if asked:
                     raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
-                if isinstance(outcome, BrokenProcessPool):
-                    continue
-                del waiting[config]
-                if isinstance(outcome, Exception):
-                    failed += 1
-                    err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
-                else:
-                    out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+                if not isinstance(outcome, BrokenProcessPool):
+                    del waiting[config]
+                    failed += isinstance(outcome, Exception)
+                    _print_outcome(config, outcome)
         if waiting:
             jobs -= 1
             said = "a process was killed, by the system for lack of memory unless by you"
@@ -171,6 +167,13 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
     out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _print_outcome(config: Config, outcome: Record | Exception) -> None:
+    if isinstance(outcome, Exception):
+        err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
+    else:
+        out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
 
 
 @app.command("eval")

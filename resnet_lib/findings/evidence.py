@@ -68,12 +68,15 @@ class Effect:
     """What changing a factor, or two together beyond each alone, does to the accuracy."""
 
     factors: tuple[int, ...]
-    change: str
     estimate: Estimate
 
     @property
     def name(self) -> str:
         return " and ".join(FACTORS[f].name for f in self.factors)
+
+    @property
+    def change(self) -> str:
+        return "both, beyond each alone" if len(self.factors) > 1 else FACTORS[self.factor].change
 
     @property
     def factor(self) -> int:
@@ -104,10 +107,7 @@ def effects(cells: Cells) -> list[Effect]:
     count = len(FACTORS) + len(pairs)
     found = []
     for group in ([(f,) for f in range(len(FACTORS))], pairs):
-        rows = []
-        for which in group:
-            change = "both, beyond each alone" if len(which) > 1 else FACTORS[which[0]].change
-            rows.append(Effect(which, change, weigh(factorial.effect(which, HALF), cells, count)))
+        rows = [Effect(which, weigh(factorial.effect(which, HALF), cells, count)) for which in group]
         found += sorted(rows, key=lambda row: -abs(row.estimate.mean))
     return found
 
@@ -115,7 +115,7 @@ def effects(cells: Cells) -> list[Effect]:
 def shares(cells: Cells) -> list[Effect]:
     """Each factor's Shapley share of the way from story to paper, the largest first; they add up to `gap`."""
     weights = cells.shares
-    found = [Effect((f,), FACTORS[f].change, weigh(weights[f], cells, len(weights))) for f in weights]
+    found = [Effect((f,), weigh(weights[f], cells, len(weights))) for f in weights]
     return sorted(found, key=lambda share: -share.estimate.mean)
 
 
@@ -170,7 +170,10 @@ def known(cells: Cells) -> str:
         else f"unknown {words[level]}"
         for level, found in cells.spreads.items()
     ]
-    said = f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}."
+    said = (
+        f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}. Intervals here rest on it, "
+        "and so differ a little from those of a network's own runs."
+    )
     if all(cells.spreads.values()):
         return said
     return f"{said} Where it is unknown, intervals are over the test images alone, and nothing is decided."

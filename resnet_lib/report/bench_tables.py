@@ -35,7 +35,7 @@ def ladder(bench: dict[str, Any]) -> pd.DataFrame:
 
 
 def gain(rates: np.ndarray, others: np.ndarray) -> float:
-    """How many times as fast: the median over the repeats, each of which measures both within seconds."""
+    """How many times as fast: the median over the repeats, each of which measures both in turn."""
     return float(np.median(rates / others))
 
 
@@ -67,7 +67,7 @@ def facts(bench: dict[str, Any]) -> list[str]:
     said = [
         f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
         f"ResNet-20 in {repeats} repeats; rates and gains are medians over the repeats, ranges from the slowest to the "
-        "fastest.",
+        "fastest, and gains that are small beside the ranges mean nothing.",
         f"Peak of this machine: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
         f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies).",
         f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",

@@ -106,8 +106,8 @@ def run_many(
     """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
 
     `executor` (any of concurrent.futures, so processes, threads or Dask's; on a GPU not threads, for one process can
-    capture one graph at a time) runs them in parallel; without one they run in turn. `choices` are for new runs, as in
-    `run`.
+    capture one graph at a time) runs them in parallel; without one they run in turn. If a process of it is killed, what
+    has not ended comes with BrokenProcessPool. `choices` are for new runs, as in `run`.
     """
     work = list(zip(configs, choices or [None] * len(configs), strict=True))
     if executor is None:
