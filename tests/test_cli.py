@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from resnet_lib.__main__ import main
+from resnet_lib.report import published
 
 
 def resnet_lab(*arguments, **environment):
@@ -56,7 +58,27 @@ def test_run_again_trains_nothing(trained):
     again = resnet_lab("run", "--model", "resnet8", "--profile", "smoke", RESNET_LAB_REPORTS=str(folder))
     assert again.returncode == 0
     assert "epoch" not in again.stdout
+    assert re.search(r"known    since \d{4}-\d\d-\d\d \(.+\): nothing was trained now", again.stdout)
     assert "accuracy" in again.stdout
+
+
+def test_run_says_that_a_record_which_travelled_has_no_weights(trained, tmp_path):
+    folder, _ = trained
+    (run,) = folder.glob("smoke/runs/*")
+    for name in ("config.json", "history.csv", "result.json", "predictions.npz"):
+        (tmp_path / "smoke/runs" / run.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(run / name, tmp_path / "smoke/runs" / run.name)
+    result = resnet_lab("run", "--model", "resnet8", "--profile", "smoke", RESNET_LAB_REPORTS=str(tmp_path))
+    assert result.returncode == 0
+    assert "weights  none" in result.stdout
+
+
+def test_the_kernels_import_the_library_that_was_called(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    monkeypatch.setattr(sys, "argv", ["resnet-lab", "runs"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(published.CHECKOUT), "/mine"]
 
 
 def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
@@ -146,6 +168,8 @@ def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(tmp_path):
     assert refused.returncode == 2
     assert "config 2: unknown field 'sead'" in refused.stderr
     assert not (tmp_path / "reports").exists()
+    configs.write_text("[]")
+    assert "a JSON list of one config or more" in resnet_lab("run-many", str(configs)).stderr
     configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')
     for jobs in ("2", "1"):
         arguments = ["run-many", str(configs), "--profile", "smoke", "--jobs", jobs, "--threads", "1"]

@@ -11,7 +11,7 @@ from resnet_lib.findings import diagnosis, purged
 from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, UNCHANGED
+from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, PAPER, STORY
 from resnet_lib.report import outstanding, published
 from resnet_lib.speed import cost
 
@@ -20,7 +20,7 @@ from resnet_lib.speed import cost
 
 def test_each_suspect_changes_what_it_names_and_no_two_are_the_same_run():
     for configs, changes in ((suspects.one_at_a_time(), ADDED), (suspects.leave_one_out(), LEFT_OUT)):
-        base = configs[UNCHANGED]
+        base, *_ = configs.values()
         assert len({config.run_id for config in configs.values()}) == len(changes) + 1
         for name, fields in changes.items():
             changed = {field for field in Config.model_fields if getattr(configs[name], field) != getattr(base, field)}
@@ -28,7 +28,7 @@ def test_each_suspect_changes_what_it_names_and_no_two_are_the_same_run():
 
 
 def test_the_storys_settings_are_those_of_its_third_step():
-    base = suspects.one_at_a_time()[UNCHANGED]
+    base = suspects.one_at_a_time()[STORY]
     assert (base.epochs, base.lr, base.weight_decay, base.milestones, base.crop, base.flip) == (
         100, 0.1, 5e-4, (50, 75), 0, False,
     )  # fmt: skip
@@ -36,18 +36,19 @@ def test_the_storys_settings_are_those_of_its_third_step():
 
 def test_a_suspect_is_set_against_the_first_row():
     configs = suspects.leave_one_out()
-    craft(configs[UNCHANGED], 0.9)
+    assert diagnosis.suspects_table(configs, "full").empty
+    craft(configs[PAPER], 0.9)
     craft(configs["no flip"], 0.8)
     table = diagnosis.suspects_table(configs, "full").set_index("change")
     assert table.loc["no flip", "against the first row"].startswith("-10.0 [")
     assert table.loc["no flip", "against the first row"].endswith("seed spread unknown")
-    assert table.loc[UNCHANGED, "against the first row"] == ""
+    assert table.loc[PAPER, "against the first row"] == ""
     assert table.loc["no crop", "test accuracy, %"] == NOT_YET
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
     configs = suspects.leave_one_out()
-    first = thrice(configs[UNCHANGED], 0.9)
+    first = thrice(configs[PAPER], 0.9)
     runs = {name: craft(configs[name], 0.8) for name in ("no flip", "no LR drop")}
     for record in [*first, runs["no flip"]]:
         record.history[-1]["lr"] = 0.001
@@ -88,8 +89,9 @@ def test_falls_of_several_runs_do_not_cancel():
 
 def test_a_change_that_a_small_profile_does_not_show_has_no_row():
     configs = suspects.one_at_a_time()
-    assert "164 epochs" in set(diagnosis.suspects_table(configs, "full")["change"])
-    assert "164 epochs" not in set(diagnosis.suspects_table(configs, "quick")["change"])
+    for profile, is_told in (("full", True), ("quick", False)):
+        craft(configs[STORY].at(profile), 0.5, profile=profile)
+        assert ("164 epochs" in set(diagnosis.suspects_table(configs, profile)["change"])) == is_told
 
 
 # --- accounts of the story
@@ -121,7 +123,7 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
 
 def test_where_numbers_come_from_is_told_of_every_run_that_the_tables_show():
     *_, account = HYPOTHESES[0].configs().values()
-    first_rows = [suspects.one_at_a_time()[UNCHANGED], suspects.leave_one_out()[UNCHANGED]]
+    first_rows = [suspects.one_at_a_time()[STORY], suspects.leave_one_out()[PAPER]]
     told = [*first_rows, *causes.square().values(), *field_guide.configs().values(), account]
     for config in told:
         craft(config, 0.5)

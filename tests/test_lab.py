@@ -99,6 +99,7 @@ def test_a_page_reads_offline_and_says_its_profile(reports):
     page = (reports / "03_cifar_architecture.html").read_text()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert "smoke profile" in page
+    assert page.count('<details class="code">') == page.count("</details>") > 5
     assert page.count("data:image/png;base64,") == 3
     assert "(± 5 points): undecided" in page
     assert "Warning" not in page
@@ -127,9 +128,10 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert "resnet20-10ep-s0" in page
     assert page.count('alt="') == page.count("<img")
     index = (reports / "full/index.html").read_text()
-    pictures = re.findall(r'<img src="(.*?)"', index)
-    assert len(pictures) == 3
-    assert all((reports / "full" / picture).exists() for picture in pictures)
+    pictures = re.findall(r'<img src="(.*?)" alt="(.*?)"', index)
+    assert len(pictures) == index.count("<img") == 4
+    assert all((reports / "full" / path).exists() and " " in said for path, said in pictures)
+    assert "The largest part of that" in index  # the cause, and not the curves alone
 
 
 def committed(folder, monkeypatch):

@@ -41,8 +41,10 @@ def test_the_list_tells_what_became_of_every_run(three):
     code, said = runs()
     assert code == 0
     assert all(path.name in said for path in three)
-    assert "2 of 6 epochs" in said
-    assert runs("--profile", "quick")[1].count("resnet8") == 0
+    assert "2 of 6 epochs" in " ".join(said.replace("│", " ").split())
+    assert "weight_decay" in said
+    for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"]):
+        assert runs(*arguments) == (0, "there are no runs at profile quick yet\n")
 
 
 def test_show_prints_what_differs_from_the_defaults(three):

@@ -130,9 +130,21 @@ def test_a_run_that_ends_before_any_drop_belongs_to_every_schedule_of_such(train
 
 def test_a_page_shows_a_run_as_it_asks_for_it_whoever_trained_it(trained):
     hundred = story.step("02_hundred_epochs").configs["no LR drop"]
-    ((record,),) = Page("02_hundred_epochs", "smoke", train=False).run({"no LR drop": hundred}).values()
+    ((record, _),) = Page("02_hundred_epochs", "smoke", train=False).run({"no LR drop": hundred}).values()
     assert record.config.milestones == ()
     assert record.path == trained["01_ten_epochs"]["ResNet-50"][0].path
+
+
+def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(trained, monkeypatch):
+    shown = []
+    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda item, **_: shown.append(item))
+    page = Page("03_cifar_architecture", "smoke", train=False)
+    runs = page.run(story.step("03_cifar_architecture").configs)
+    assert [[record.config.seed for record in records] for records in runs.values()] == [[0, 1], []]
+    page.figure(None, "What would be here.")
+    said = [item.data for item in shown]
+    assert any(line.startswith("*1 of 2 configurations have no record yet") for line in said)
+    assert said[-1] == "*Not yet run: What would be here.*"
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):
@@ -280,7 +292,7 @@ def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [list(line.get_xdata()) for line in ticks] == [[50, 75]]
     assert "story: 82 %" in texts(figure)
-    assert "no record: 4 of 5" in texts(figure)
+    assert "not yet run: 4 of 5" in texts(figure)
     assert "profile" not in texts(figure)
     loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
@@ -293,14 +305,12 @@ def test_validation_is_never_called_test():
     assert plots.curves({"x": [record]}, "test_loss", "full").axes[0].get_ylabel() == "Validation loss (nats)"
 
 
-def test_one_epoch_and_nothing_at_all_can_be_drawn(tmp_path):
+def test_one_epoch_can_be_drawn_and_of_nothing_there_is_no_figure(tmp_path):
     single = craft(story.BASELINE.replace(epochs=1), 0.5)
     figure = plots.curves({"one": [single], "none": []}, "test_acc", "quick")
     assert figure.axes[0].lines[0].get_marker() == "o"
     plots.save(figure, tmp_path / "one.png")
-    empty = plots.curves({"none": []}, "test_acc", "full")
-    assert "no record: 1 of 1" in texts(empty)
-    plots.save(empty, tmp_path / "none.png")
+    assert plots.curves({"none": []}, "test_acc", "full") is None
 
 
 def test_same_record_same_bytes(trained, tmp_path):

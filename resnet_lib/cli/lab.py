@@ -21,6 +21,7 @@ from resnet_lib.cli.options import (
     out,
     teller,
     use_data,
+    warn_if_busy,
 )
 from resnet_lib.config import Config, LabError
 
@@ -129,12 +130,13 @@ def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or ful
     from resnet_lib.report import verify
 
     with err.status("starting") as status:
-        wrong = verify.report(checked_profile(profile), teller(status))
+        found = verify.report(checked_profile(profile), teller(status))
+    wrong = [line for lines in found.values() for line in lines]
     for line in wrong:
         err.print(line, style="red")
     if wrong:
         raise typer.Exit(FAILED)
-    out.print("the records are whole, and what is shown is what they say")
+    out.print(f"whole, and as the records say: {', '.join(found)}" if found else f"nothing is there at {profile}")
 
 
 @app.command()
@@ -158,6 +160,7 @@ def bench(
     for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
         path.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
+    warn_if_busy("so the rates will be too low")
     measured = read_json(json_) if sweep and json_ and json_.exists() else {}
     if not bench_tables.same_machine(measured.get("environment", {}), environment(choice)):
         raise LabError(f"{json_} was measured on another machine: give the sweep a file of its own")

@@ -20,6 +20,8 @@ from resnet_lib.machine.files import read_json
 # Exit codes: it went wrong; the request was not allowed; stopped as asked, all saved (EX_TEMPFAIL: call again); Ctrl-C
 FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 75, 130
 
+BUSY = 0.7  # load from which on a measurement is not alone: one process computes all the time
+
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
@@ -64,7 +66,7 @@ def read_configs(file: Path) -> list[Config]:
     except ValueError as error:
         raise LabError(f"{file} is not JSON: {error}") from None
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
-        raise ConfigError(f"{file} must hold a JSON list of configs, each {{field: value}}")
+        raise ConfigError(f"{file} must hold a JSON list of one config or more, each {{field: value}}")
     configs = []
     for number, item in enumerate(items, 1):
         try:
@@ -91,6 +93,14 @@ def assignments(items: list[str]) -> dict[str, Any]:
 def teller(status: Status) -> Callable[[str], None]:
     """What hears how far something is: a line that changes on a terminal, one after the other in a log."""
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
+
+
+def warn_if_busy(consequence: str) -> None:
+    """Before something is timed."""
+    from resnet_lib.machine import device
+
+    if (load := device.load()) > BUSY:
+        err.print(f"other programs keep this machine busy (load {load:.1f}), {consequence}", style="yellow")
 
 
 def as_table(frame: Any) -> Table:

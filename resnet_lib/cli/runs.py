@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from resnet_lib.cli.options import FAILED, DataFolder, checked_profile, err, out, use_data
-from resnet_lib.config import LabError
+from resnet_lib.config import Config, LabError
 from resnet_lib.records.record import read_record
+
+# Fields that a run's name or its profile tells.
+NAMED = {"model", "epochs", "iterations", "seed", "dataset", "train_images", "test_images", "width"}
 
 app = typer.Typer(help="List, show, verify, resume or prune the runs that are there.")
 
@@ -21,10 +25,21 @@ def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smok
 
     context.obj = checked_profile(profile)
     if context.invoked_subcommand is None:
-        table = Table("run", "state", "detail")
-        for entry in ledger.entries(context.obj):
-            table.add_row(entry.path.name, entry.state, entry.detail)
+        found = ledger.entries(context.obj)
+        if not found:
+            out.print(f"there are no runs at profile {context.obj} yet")
+            return
+        table = Table(Column("run", no_wrap=True), "state", "settings")
+        for entry in found:
+            settings = _settings(entry.config) if entry.config else ""
+            table.add_row(entry.path.name, f"{entry.state}, {entry.detail}", settings)
         out.print(table)
+
+
+def _settings(config: Config) -> str:
+    """What tells a config from the default and is not in its run's name, nor the same for all of its profile."""
+    fields = config.model_dump(mode="json", exclude_defaults=True, exclude=NAMED)
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in fields.items())
 
 
 @app.command()
@@ -39,7 +54,8 @@ def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its na
     entry = found[run]
     out.print(f"{entry.path}: {entry.state}, {entry.detail}")
     if entry.config:
-        fields = entry.config.model_dump(mode="json", exclude_defaults=True) | {"seed": entry.config.seed}
+        known = {"model": entry.config.model, "seed": entry.config.seed}
+        fields = known | entry.config.model_dump(mode="json", exclude_defaults=True)
         rows = RunFolder(entry.path, entry.config).rows()
         for title, values in (("config", fields), ("last epoch", rows[-1] if rows else {})):
             out.print(f"\n{title}", *(f"  {name:<20} {value}" for name, value in values.items()), sep="\n")
@@ -55,6 +71,9 @@ def verify(context: typer.Context) -> None:
     for path, lines in wrong.items():
         for line in lines:
             err.print(f"{path.name}: {line}", style="red")
+    if not entries:
+        out.print(f"there are no runs at profile {context.obj} yet")
+        return
     bad = sum(map(bool, wrong.values()))
     out.print(f"{len(entries) - bad} of {len(entries)} runs are whole and agree with themselves")
     if bad:

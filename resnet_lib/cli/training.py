@@ -29,6 +29,7 @@ from resnet_lib.cli.options import (
     recipe_fields,
     teller,
     use_data,
+    warn_if_busy,
 )
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.stop import Stopped, StopSignals
@@ -84,11 +85,17 @@ def run(
     fields = recipe_fields(recipe) | {name: value for name, value in given.items() if value is not None}
     config = Config(**(fields | assignments(set_ or []))).at(checked_profile(profile))
     use_data(data)
+    known = experiment.is_finished(config, profile)
     record = experiment.run(config, profile, choose(config, device, threads, compile, deterministic))
     _print_metrics(record.result, record.config)
+    if known:
+        where, when = record.result["environment"]["device_name"], record.result.get("finished", "before")[:10]
+        out.print(f"known    since {when} ({where}): nothing was trained now")
     out.print(f"record   {record.path}")
     if path := weights.export(record):
         out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
+    else:
+        out.print("weights  none: this record came without them; another --seed trains another network")
 
 
 @app.command("run-many")
@@ -121,6 +128,7 @@ def full(
 
     use_data(data)
     configs = outstanding.missing()
+    warn_if_busy("so the hours will be too many")
     with err.status("measuring") as status:
         rates = cost.rates(configs, choose(None, device, threads), teller(status))
     out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))

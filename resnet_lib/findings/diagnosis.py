@@ -20,6 +20,11 @@ FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an 
 EPOCHS = 5  # fewest over which falls are looked for
 
 SYMPTOMS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
+HOW_TO_READ = (
+    "Training accuracy is that over the last epoch. Final ÷ lowest: how far the test loss ended above its minimum. "
+    "Mean fall: how much test accuracy was lost from one epoch to the next, gains counting as nothing, over the last "
+    "fifth of the epochs. Reading: what these tell together, – where they tell nothing."
+)
 
 
 def symptoms(records: list[Record]) -> dict[str, str]:
@@ -47,15 +52,16 @@ def _signs(record: Record) -> tuple[float, float, float, float]:
 
 
 def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
-    """One row per change: its accuracy, against that of the first row, and its symptoms. All columns are text.
+    """One row per change: its accuracy, against that of the first row, and its symptoms; none if nothing is recorded.
 
-    Intervals hold for all rows together. A change that a small profile cannot tell from the first row has none.
+    All columns are text. Intervals hold for all rows together. A change that a small profile cannot tell from the first
+    row has none.
     """
     base, *_ = configs.values()
     told = {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
     rows, runs = [], find_runs(told, profile)
     first, *_ = runs.values()
-    for name, records in runs.items():
+    for name, records in runs.items() if any(runs.values()) else ():
         difference = ""
         if records and first and records is not first:
             difference = str(compare(records, first, len(runs) - 1))

@@ -61,6 +61,11 @@ class Choice:
         return asdict(self)
 
 
+def load() -> float:
+    """How many processes wanted to compute in the last minute, on average; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def choose(
     config: Config | None = None,
     device: str | None = None,

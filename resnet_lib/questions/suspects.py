@@ -10,7 +10,7 @@ from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.causes import cell, start
 
 EPOCHS = 100
-UNCHANGED = "nothing changed"
+STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
 
 ADDED: dict[str, dict[str, Any]] = {
     "crop and flip": {"crop": 4, "flip": True},
@@ -41,17 +41,17 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 
 
 def one_at_a_time() -> dict[str, Config]:
-    """The story's settings on ResNet-20, and each change of them alone; the first is unchanged."""
-    return _changed(cell(start(EPOCHS), EPOCHS), ADDED)
+    """The story's settings on ResNet-20, and each change of them alone."""
+    return _changed(STORY, cell(start(EPOCHS), EPOCHS), ADDED)
 
 
 def leave_one_out() -> dict[str, Config]:
-    """The paper's ResNet-20, and each of its choices left out or made otherwise; the first is unchanged."""
-    return _changed(paper_runs.table_6()["ResNet-20"], LEFT_OUT)
+    """The paper's ResNet-20, and each of its choices left out or made otherwise."""
+    return _changed(PAPER, paper_runs.table_6()["ResNet-20"], LEFT_OUT)
 
 
-def _changed(base: Config, changes: dict[str, dict[str, Any]]) -> dict[str, Config]:
-    return {UNCHANGED: base} | {name: base.replace(**fields) for name, fields in changes.items()}
+def _changed(first: str, base: Config, changes: dict[str, dict[str, Any]]) -> dict[str, Config]:
+    return {first: base} | {name: base.replace(**fields) for name, fields in changes.items()}
 
 
 @dataclass(frozen=True)

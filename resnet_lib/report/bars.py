@@ -12,7 +12,6 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions.causes import PAPER
-from resnet_lib.questions.story import NOT_YET
 from resnet_lib.report.bench_tables import gain
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
@@ -50,13 +49,13 @@ HOW_TO_READ = (
 
 
 @on_paper
-def waterfall(cells: Cells, profile: str) -> Figure:
-    """From the story's settings to the paper's, one step per factor, each with its interval, as HOW_TO_READ says."""
+def waterfall(cells: Cells, profile: str) -> Figure | None:
+    """From the story's settings to the paper's, one step per factor, each with its interval, as HOW_TO_READ says.
+
+    None before every cell on the way is recorded.
+    """
     if not cells.have(cells.way):
-        figure, axes = new_figure(1.0)
-        axes.text(0.5, 0.5, NOT_YET, ha="center", va="center", color=GREY, transform=axes.transAxes)
-        axes.set_axis_off()
-        return figure
+        return None
     shares = evidence.shares(cells)
     figure, axes = new_figure(1.3 + 0.5 * (len(shares) + 2))
     start, end = (evidence.accuracy_in(levels, cells) for levels in (cells.start, PAPER))

@@ -21,8 +21,10 @@ PANELS = {"plain": "Plain nets", "resnet": "Residual nets"}
 
 
 @on_paper
-def draw(runs: Runs, profile: str) -> Figure:
-    """Test error as a solid line, training error as a thin dashed one; mean over seeds."""
+def draw(runs: Runs, profile: str) -> Figure | None:
+    """Test error as a solid line, training error as a thin dashed one; mean over seeds. None if nothing is recorded."""
+    if not any(runs.values()):
+        return None
     figure, panels = plt.subplots(1, len(PANELS), figsize=(WIDTH, 3.2), layout="constrained", sharey=True)
     plt.close(figure)
     for axes, (family, title) in zip(panels, PANELS.items(), strict=True):
@@ -39,7 +41,7 @@ def draw(runs: Runs, profile: str) -> Figure:
         sns.despine(ax=axes)
     panels[0].set_ylabel("Error (%)")
     lowest = [_error(records, "accuracy").min() for records in runs.values() if records]
-    panels[0].set_ylim(0, TOP if lowest and min(lowest) < TOP else 100)
+    panels[0].set_ylim(0, TOP if min(lowest) < TOP else 100)
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
     figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False)
     put_stamp(figure, profile)

@@ -16,17 +16,16 @@ import papermill
 from jinja2 import Environment, PackageLoader
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
 from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter
 from traitlets.config import Config as Traits
 
 from resnet_lib.config import LabError
-from resnet_lib.findings import claims
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.record import reports_folder
-from resnet_lib.report import tables
-from resnet_lib.report.published import CHECKOUT, QUANTITIES, figures
+from resnet_lib.report.published import CHECKOUT, CURVES, figures, results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")
@@ -149,8 +148,9 @@ def templates() -> Environment:
 
 
 def render(notebook: Path, title: str, profile: str) -> Path:
-    """The notebook as one HTML page, pictures and style inside, no address outside it."""
-    exporter = HTMLExporter(template_name="basic", embed_images=True)
+    """The notebook as one HTML page: code folded away, pictures and style inside, no address outside it."""
+    folding = PackageLoader("resnet_lib.report", "")
+    exporter = HTMLExporter(extra_loaders=[folding], template_file="notebook.html", embed_images=True)
     body, resources = exporter.from_filename(str(notebook))
     styles = "\n".join(resources["inlining"]["css"][:1])  # the colours of code; the rest is the page's own
     path = notebook.with_suffix(".html")
@@ -158,19 +158,18 @@ def render(notebook: Path, title: str, profile: str) -> Path:
 
 
 def write_index(profile: str) -> Path:
-    """`index.html`: what was run, now or before, what came out, the figures of the whole story."""
+    """`index.html`: what was run, now or before, what came out of it, the figures of the whole story."""
     folder = reports_folder() / profile
     found = [outcome_of(path) for path in sorted(folder.glob("*.ipynb"))]
-    runs = story.runs(profile)
+    drawn = {path.stem for path in figures(profile, folder / "img")}
     return write_page(
         "index.html",
         folder / "index.html",
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
         profile=profile,
         outcomes=[outcome for outcome in found if outcome],
-        table=tables.results(runs, profile).to_html(index=False, border=0),
-        claims={step.title: claims.claims(step.notebook, runs[step.notebook], profile) for step in story.STEPS},
-        pictures=[f"img/{path.name}" for path in figures(profile, folder / "img") if path.stem in QUANTITIES],
+        results=markdown2html(results(profile)),
+        pictures={f"img/{name}.png": caption for name, caption in CURVES.items() if name in drawn},
     )
 
 

@@ -15,7 +15,7 @@ from resnet_lib.config import Config, ConfigError, Profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
-from resnet_lib.records.record import Diverged, Record
+from resnet_lib.records.record import Diverged, Runs, find_runs
 from resnet_lib.report import plots, tables
 from resnet_lib.runs import experiment
 
@@ -53,41 +53,46 @@ class Page:
         else:
             self.figure(plots.images(cifar10.load(config), self.profile), caption)
 
-    def run(self, configs: dict[str, Config]) -> dict[str, list[Record]]:
-        """The records of every config at this page's profile, one per seed; trained where missing, if this page may.
+    def run(self, configs: dict[str, Config]) -> Runs:
+        """Train what this page's seeds lack, if it may; then every record of every config at its profile.
 
-        A run that diverges has none, and the page says so.
+        A run that diverges has none, and the page says so. Seeds beyond the page's own are shown where somebody ran
+        them: a page tells no less of a network than the report does.
         """
-        runs: dict[str, list[Record]] = {}
-        for label, config in configs.items():
-            sized = [config.replace(seed=seed).at(self.profile) for seed in self.seeds]
-            found = [one for one in sized if self.train or experiment.is_finished(one, self.profile)]
-            runs[label] = [record for one in found if (record := self._run(one))]
+        for config in configs.values() if self.train else ():
+            for seed in self.seeds:
+                self._train(config.replace(seed=seed).at(self.profile))
+        runs = find_runs(configs, self.profile)
+        if lacking := sum(not records for records in runs.values()):
+            said = f"{lacking} of {len(runs)} configurations have no record yet"
+            display(Markdown(f"*{said}: `resnet-lab full --plan` says how long they take on this machine.*"))
         return runs
 
-    def _run(self, config: Config) -> Record | None:
+    def _train(self, config: Config) -> None:
         try:
-            return experiment.run(config, self.profile)
+            experiment.run(config, self.profile)
         except Diverged as error:
             display(Markdown(f"**{error}**"))
-            return None
 
-    def figure(self, figure: Figure, caption: str) -> None:
-        """Show a figure with its caption."""
-        display(figure, metadata={"image/png": {"alt": caption}})
-        display(Markdown(f"*{caption}*"))
+    def figure(self, figure: Figure | None, caption: str) -> None:
+        """Show a figure with its caption; of one that has nothing to draw, its caption alone, and that."""
+        if figure:
+            display(figure, metadata={"image/png": {"alt": caption}})
+        display(Markdown(f"*{caption}*" if figure else f"*{NOT_YET.capitalize()}: {caption}*"))
 
     def text(self, text: str) -> None:
         """Show Markdown, and of what size the experiment was."""
         display(Markdown(text))
         self._say_profile()
 
-    def table(self, table: pd.DataFrame) -> None:
+    def table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
+        if caption:
+            display(Markdown(f"*{caption}*"))
         display(Markdown(f"*{NOT_YET}*") if table.empty else HTML(table.to_html(index=False, border=0)))
         self._say_profile()
 
-    def provenance(self, runs: dict[str, list[Record]]) -> None:
+    def provenance(self, runs: Runs) -> None:
         """Show where each number of the page comes from, one row per run."""
         rows = [
             {

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,10 +22,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
-from resnet_lib.questions.story import NOT_YET, stamp
+from resnet_lib.questions.story import stamp
 from resnet_lib.records.record import Record, Runs
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
+P = ParamSpec("P")
+F = TypeVar("F")
 
 WIDTH = 7.2  # inches: the text width of a page
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
@@ -36,11 +38,11 @@ COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and y
 GREY = "0.35"
 
 
-def on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def on_paper(draw: Callable[P, F]) -> Callable[P, F]:
     """Draw with seaborn's sizes for paper, leaving the reader's own settings as they were."""
 
     @wraps(draw)
-    def styled(*arguments: Any, **options: Any) -> Figure:
+    def styled(*arguments: P.args, **options: P.kwargs) -> F:
         with sns.axes_style("ticks"), sns.plotting_context("paper"):
             return draw(*arguments, **options)
 
@@ -48,14 +50,16 @@ def on_paper(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 @on_paper
-def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure:
-    """One line per config, mean over seeds, with a band over their range.
+def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure | None:
+    """One line per config, mean over seeds, with a band over their range; None if nothing is recorded.
 
     `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
     """
+    recorded = {label: records for label, records in runs.items() if records}
+    if not recorded:
+        return None
     figure, axes = new_figure(3.4 + 0.16 * len(runs))
     handles, values, longest = [], [], 0
-    recorded = {label: records for label, records in runs.items() if records}
     for index, (label, records) in enumerate(recorded.items()):
         epochs, table = _table(records, quantity)
         handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
@@ -63,21 +67,17 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):
-        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
+        handles.append(Line2D([], [], linestyle="", label=f"not yet run: {lacking} of {len(runs)}"))
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
     if any(len(table) > 1 for table in values):
         handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
-    if quantity == "test_acc" and values:
+    if quantity == "test_acc":
         _reference_lines(axes, _told(runs, profile) if references is None else references)
-    elif values and _span(values) > LOG_RANGE:
+    elif _span(values) > LOG_RANGE:
         _log_scale(axes)
-    if not values:
-        axes.text(0.5, 0.5, NOT_YET, transform=axes.transAxes, ha="center", va="center", color=GREY)
-        axes.set(xticks=[], yticks=[])
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-        axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
     label = _axis_label(runs, quantity)
     axes.set(xlabel="Epoch", ylabel=label.replace(")", ", log scale)") if axes.get_yscale() == "log" else label)
     axes.margins(y=0.1)

@@ -18,16 +18,22 @@ from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, bench_tables, figure6, plots, tables
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-QUANTITIES = ("train_loss", "test_acc", "test_loss")
-BUDGETS = (10, 100)  # epochs of the factorial
+CURVES = {
+    "train_loss": "Training loss of every run of the story: mean cross-entropy over each epoch, on the images as they "
+    "were trained on.",
+    "test_acc": "Test accuracy of every run after each epoch, with what the story reports.",
+    "test_loss": "Test loss of every run after each epoch: mean cross-entropy on the test images.",
+}
+BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
     "The story's 80 % are about a hundred epochs, in which its learning rate (LR) comes down twice; in ten, which fit "
     "on a CPU, no drop has come yet. So ten epochs tell what their own shortfall is made of, not what the 80 % are. "
     "The paper's settings are here its stem, augmentation, learning rate, two LR drops and weight decay, within the "
     "budget; images are normalised per channel, not per pixel. Each line is a sentence, its verdict (holds, does not "
-    "hold, undecided, not yet run) and the numbers behind it; `n` counts the seeds, of a difference the fewest among "
-    "the runs compared; `seed sd` is the standard deviation over seeds, of a difference that of two single runs."
+    "hold, undecided, not yet run) and the numbers behind it; points are percentage points, `n` counts the runs, each "
+    "with a random seed of its own, of a difference the fewest among those compared; `seed sd` is the standard "
+    "deviation over seeds, of a difference that of two single runs."
 )
 EFFECTS = (
     f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
@@ -45,12 +51,11 @@ def figures(profile: str, folder: Path) -> list[Path]:
     steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
     drawn: dict[str, Figure | None] = {}
     for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
-        for quantity in QUANTITIES:
-            drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile) if any(runs.values()) else None
-    for epochs in BUDGETS:
-        cells = evidence.find_cells(epochs, profile)
-        drawn[WATERFALL.format(epochs)] = bars.waterfall(cells, profile) if cells.have(cells.way) else None
-    drawn["06_figure6"] = figure6.draw(paper, profile) if any(paper.values()) else None
+        for quantity in CURVES:
+            drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
+    for epochs in BUDGETS[profile]:
+        drawn[WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile), profile)
+    drawn["06_figure6"] = figure6.draw(paper, profile)
     for name in (name for name, figure in drawn.items() if not figure):
         (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
     return [_saved(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure]
@@ -73,7 +78,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     Returns whether anything changed. Raises LabError if a marker is not there.
     """
     sections = {
-        "results": results(),
+        "results": results("full"),
         "missing": unfinished(),
         "bench": bench_tables.to_markdown(list(benchmarks().values())),
         "faults": faults(),
@@ -91,34 +96,38 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     return new != text
 
 
-def results() -> str:
-    """The cause, the story and the paper's table from the `full` records, as Markdown."""
-    paper, measured = find_runs(paper_runs.configs(), "full"), everything()
-    parts = ["**What separates the story's training from the paper's, as far as it is recorded**", CAUSE]
-    for epochs in BUDGETS:
-        cells = evidence.find_cells(epochs, "full")
+def results(profile: str) -> str:
+    """The cause, the story and the paper's table from the records of a profile, as Markdown.
+
+    Its pictures are those of `figures`, in a folder `img`.
+    """
+    paper, measured = find_runs(paper_runs.configs(), profile), everything(profile)
+    parts = ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
+    for epochs in BUDGETS[profile]:
+        cells = evidence.find_cells(epochs, profile)
         if cells.have(cells.way):
             caption = f"From the story's settings to the paper's on ResNet-20 in {epochs} epochs"
             parts.append(f"![{caption}](img/{WATERFALL.format(epochs)}.png)")
             parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
-        parts.append(evidence.conclusion(cells, "full"))
+        parts.append(evidence.conclusion(cells, profile))
         if cells.have(HALF):
-            parts += [f"**What each choice is worth on ResNet-20 in {epochs} epochs**", EFFECTS]
+            parts += [f"### What each choice is worth on ResNet-20 in {epochs} epochs", EFFECTS]
             parts += [tables.markdown(evidence.effects_table(cells)[: len(FACTORS)]), evidence.known(cells)]
-    parts += ["**The story, step by step**", tables.story_markdown("full")]
+    parts += ["### The story, step by step", tables.story_markdown(profile)]
     if any(paper.values()):
-        parts += ["**The paper's table**", _list(paper_table.verdicts(paper, "full"))]
-    checks = [claims.best_epoch(measured, "full"), purged.sentence(measured)]
-    return "\n\n".join([*parts, "**Two checks on these numbers**", _list(checks)])
+        parts += ["### The paper's table", "![Error of the paper's networks by iterations](img/06_figure6.png)"]
+        parts.append(_list(paper_table.verdicts(paper, profile)))
+    checks = [claims.best_epoch(measured, profile), purged.sentence(measured)]
+    return "\n\n".join([*parts, "### Two checks on these numbers", "Over all runs that are recorded:", _list(checks)])
 
 
 def _list(lines: Iterable[object]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def everything() -> Runs:
+def everything(profile: str) -> Runs:
     """Every finished run of the agenda, by part."""
-    runs = {part.name: [RunFolder.of(config, "full") for config in part.configs] for part in agenda.parts()}
+    runs = {p.name: [RunFolder.of(config.at(profile), profile) for config in p.configs] for p in agenda.parts()}
     return {name: [run.record() for run in found if run.finished] for name, found in runs.items()}
 
 

@@ -63,9 +63,9 @@ def story_markdown(profile: str) -> str:
     is_missing = rows["measured %"] == NOT_YET
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
-        f"{MIN_SEEDS} runs on, over seeds. Accuracies and differences are judged where the spread of seeds is known, "
-        "curves as they were recorded. `n` is the number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum "
-        "0.9, batch 128, no augmentation."
+        f"{MIN_SEEDS} runs on, over seeds. One run does not show how much seeds differ: accuracies and differences are "
+        "judged where several do, curves as they were recorded. `n` is the number of runs. Steps 01 to 04: SGD, "
+        "learning rate 0.1, momentum 0.9, batch 128, no augmentation."
     )
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
@@ -87,7 +87,8 @@ def machine(environment: dict[str, Any]) -> str:
     parts = [environment["device_name"]]
     if environment.get("device", "cpu") == "cpu":
         parts += [environment["instructions"]] if "instructions" in environment else []
-        parts.append(f"{environment['threads']} threads")
+        threads = environment["threads"]
+        parts.append(f"{threads} threads" if threads > 1 else "1 thread")
     return ", ".join(parts)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 
+from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.records.record import reports_folder
 from resnet_lib.report import lab, published
 from resnet_lib.runs import ledger
@@ -15,28 +16,31 @@ from resnet_lib.runs import ledger
 SHOWN = ("text/html", "text/markdown", "text/plain")  # the first of these that an output has is what a page shows
 
 
-def report(profile: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
-    """What does not agree with the records of a profile, one line each; hopefully nothing.
+def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict[str, list[str]]:
+    """All that was checked at a profile, and of each what does not agree with the records, a line each; hopefully none.
 
     The notebooks that were executed are executed again, training nothing.
     """
     say("records")
-    wrong = [f"{e.path.name}: {line}" for e in ledger.entries(profile) for line in ledger.problems(e.path)]
+    found = {}
+    if entries := ledger.entries(profile):
+        problems = [f"{entry.path.name}: {line}" for entry in entries for line in ledger.problems(entry.path)]
+        found[runs_in_words(len(entries))] = problems
     with tempfile.TemporaryDirectory() as name:
         if profile == "full":
             copy = Path(name) / "README.md"
             copy.write_bytes((published.CHECKOUT / "README.md").read_bytes())
-            if published.update_readme(copy):
-                wrong.append("README.md: its tables differ from the records; `resnet-lab figures` rewrites them")
+            differs = published.update_readme(copy)
+            said = "README.md: its tables differ from the records; `resnet-lab figures` rewrites them"
+            found["README.md"] = [said] if differs else []
         for path in sorted((reports_folder() / profile).glob("*.ipynb")):
             if lab.outcome_of(path):
                 say(f"{path.stem}, again")
                 again = Path(name) / path.name
                 lab.execute(lab.source(path.stem), {"profile": profile, "train": False}, again, lambda line: None)
-                wrong += [
-                    f"{path.stem}, {place}: its output differs from the records" for place in differing(path, again)
-                ]
-    return wrong
+                places = differing(path, again)
+                found[path.stem] = [f"{path.stem}, {place}: its output differs from the records" for place in places]
+    return found
 
 
 def differing(one: Path, other: Path) -> list[str]:
