@@ -31,9 +31,6 @@ def main() -> None:
     for name in FOLDERS:  # the notebooks' kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
-    # And are to import this library, not one that is installed from another checkout.
-    here = str(Path(__file__).resolve().parents[1])
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     try:
         app()
     except ConfigError as error:

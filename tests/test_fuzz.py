@@ -168,7 +168,8 @@ def test_names_are_known_ones_or_refused(name):
         for field in ("model", "schedule", "split", "precision", "dataset"):
             with suppress(ConfigError):
                 assert set(Config(**{field: name}).run_id) <= PLAIN
-        with pytest.raises(LabError, match="there is no notebook"):
-            lab.source(name)
+        if name not in lab.STEPS:
+            with pytest.raises(LabError, match="there is no notebook"):
+                lab.source(name)
         with suppress(ConfigError):
             assignments([name, f"{name}={name}"])

@@ -1,5 +1,6 @@
 """The lab executes notebooks, renders pages that read offline, and says what failed."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -65,6 +66,18 @@ def test_kernels_in_parallel_have_sockets_of_their_own_and_leave_none(reports, n
     assert set(lab.NOTEBOOKS.iterdir()) == before
 
 
+def test_kernels_import_this_library_whatever_else_could_be_imported(reports, notebooks, tmp_path, monkeypatch):
+    decoy = tmp_path / "other" / "resnet_lib"
+    decoy.mkdir(parents=True)
+    (decoy / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(decoy.parent))
+    notebooks("whose", "import resnet_lib\nprint(resnet_lib.__file__)")
+    heard = []
+    lab.report("smoke", ("whose",), say=heard.append)
+    assert str(published.CHECKOUT / "resnet_lib" / "__init__.py") in heard
+    assert os.environ["PYTHONPATH"] == str(decoy.parent)
+
+
 def test_the_index_keeps_what_was_run_before(reports, notebooks):
     notebooks("a", "1 / 0")
     notebooks("b", "pass")
@@ -99,6 +112,7 @@ def test_a_page_reads_offline_and_says_its_profile(reports):
     page = (reports / "03_cifar_architecture.html").read_text()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert "smoke profile" in page
+    assert "--jp-" not in page  # JupyterLab's colours, which only it defines
     assert page.count('<details class="code">') == page.count("</details>") > 5
     assert page.count("data:image/png;base64,") == 3
     assert "(± 5 points): undecided" in page
@@ -129,8 +143,11 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert page.count('alt="') == page.count("<img")
     index = (reports / "full/index.html").read_text()
     pictures = re.findall(r'<img src="(.*?)" alt="(.*?)"', index)
-    assert len(pictures) == index.count("<img") == 4
-    assert all((reports / "full" / path).exists() and " " in said for path, said in pictures)
+    shown = {*published.CURVES, "05_waterfall_10_epochs", "05_waterfall_100_epochs", "06_figure6"}
+    drawn = {f"img/{path.name}" for path in (reports / "full/img").iterdir() if path.stem in shown}
+    assert {path for path, _ in pictures} == drawn
+    assert index.count("<img") == len(pictures) >= 4
+    assert all(" " in said for _, said in pictures)
     assert "The largest part of that" in index  # the cause, and not the curves alone
 
 

@@ -144,7 +144,7 @@ def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(tr
     page.figure(None, "What would be here.")
     said = [item.data for item in shown]
     assert any(line.startswith("*1 of 2 configurations have no record yet") for line in said)
-    assert said[-1] == "*Not yet run: What would be here.*"
+    assert said[-1] == "*No figure, for want of records: What would be here.*"
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):
@@ -292,7 +292,7 @@ def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert [list(line.get_xdata()) for line in ticks] == [[50, 75]]
     assert "story: 82 %" in texts(figure)
-    assert "not yet run: 4 of 5" in texts(figure)
+    assert "no record: 4 of 5" in texts(figure)
     assert "profile" not in texts(figure)
     loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03

@@ -160,7 +160,7 @@ def bench(
     for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
         path.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
-    warn_if_busy("so the rates will be too low")
+    warn_if_busy("the rates will be too low")
     measured = read_json(json_) if sweep and json_ and json_.exists() else {}
     if not bench_tables.same_machine(measured.get("environment", {}), environment(choice)):
         raise LabError(f"{json_} was measured on another machine: give the sweep a file of its own")

@@ -16,11 +16,12 @@ from rich.table import Table
 
 from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
 from resnet_lib.machine.files import read_json
+from resnet_lib.records.record import Record
 
 # Exit codes: it went wrong; the request was not allowed; stopped as asked, all saved (EX_TEMPFAIL: call again); Ctrl-C
 FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 75, 130
 
-BUSY = 0.7  # load from which on a measurement is not alone: one process computes all the time
+BUSY = 0.35  # load per core from which on a measurement may not be alone
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
@@ -95,12 +96,25 @@ def teller(status: Status) -> Callable[[str], None]:
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
 
 
+def print_outcome(config: Config, outcome: Record | Exception) -> None:
+    """What became of one run of many: its accuracy, or what went wrong; of what no user can mend, where."""
+    if isinstance(outcome, Exception):
+        where = "".join(f"\n{note}" for note in getattr(outcome, "__notes__", []))
+        err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}{where}", style="red")
+    else:
+        out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+
+
 def warn_if_busy(consequence: str) -> None:
     """Before something is timed."""
     from resnet_lib.machine import device
 
-    if (load := device.load()) > BUSY:
-        err.print(f"other programs keep this machine busy (load {load:.1f}), {consequence}", style="yellow")
+    if (load := device.load_average()) > BUSY:
+        err.print(
+            f"this machine was busy in the last minute ({load:.1f} processes per core): if something else computes "
+            f"still, {consequence}",
+            style="yellow",
+        )
 
 
 def as_table(frame: Any) -> Table:

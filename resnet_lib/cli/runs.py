@@ -8,12 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from resnet_lib.cli.options import FAILED, DataFolder, checked_profile, err, out, use_data
-from resnet_lib.config import Config, LabError
+from resnet_lib.cli.options import FAILED, DataFolder, checked_profile, err, out, print_outcome, use_data
+from resnet_lib.config import SIZES, Config, LabError, Profile
 from resnet_lib.records.record import read_record
-
-# Fields that a run's name or its profile tells.
-NAMED = {"model", "epochs", "iterations", "seed", "dataset", "train_images", "test_images", "width"}
 
 app = typer.Typer(help="List, show, verify, resume or prune the runs that are there.")
 
@@ -31,20 +28,22 @@ def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smok
             return
         table = Table(Column("run", no_wrap=True), "state", "settings")
         for entry in found:
-            settings = _settings(entry.config) if entry.config else ""
+            settings = _settings(entry.config, context.obj) if entry.config else ""
             table.add_row(entry.path.name, f"{entry.state}, {entry.detail}", settings)
         out.print(table)
 
 
-def _settings(config: Config) -> str:
-    """What tells a config from the default and is not in its run's name, nor the same for all of its profile."""
-    fields = config.model_dump(mode="json", exclude_defaults=True, exclude=NAMED)
+def _settings(config: Config, profile: Profile) -> str:
+    """What tells a config from the default, but for what its run's name or its profile tells."""
+    of_profile = {"dataset", *SIZES[profile]} if profile != "full" else set()
+    told = {"model", "epochs", "iterations", "seed", *of_profile}
+    fields = config.model_dump(mode="json", exclude_defaults=True, exclude=told)
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in fields.items())
 
 
 @app.command()
 def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its name, as the list has it")]) -> None:
-    """Print one run's config, as far as it is not the default, and the last row of its history."""
+    """Print one run's model, seed and what else is not the default, and the last row of its history."""
     from resnet_lib.records.run_folder import RunFolder
     from resnet_lib.runs import ledger
 
@@ -89,9 +88,8 @@ def resume(context: typer.Context, data: DataFolder = None) -> None:
     waiting = [e.config for e in ledger.entries(context.obj) if e.state == "unfinished" and e.config]
     failed = 0
     for config, outcome in experiment.run_many(waiting, context.obj):
-        if isinstance(outcome, Exception):
-            failed += 1
-            err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
+        failed += isinstance(outcome, Exception)
+        print_outcome(config, outcome)
     out.print(f"{len(waiting) - failed} of {len(waiting)} unfinished runs are finished now")
     if failed:
         raise typer.Exit(FAILED)

@@ -25,6 +25,7 @@ from resnet_lib.cli.options import (
     field,
     integers,
     out,
+    print_outcome,
     read_configs,
     recipe_fields,
     teller,
@@ -33,7 +34,7 @@ from resnet_lib.cli.options import (
 )
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.stop import Stopped, StopSignals
-from resnet_lib.records.record import Record, runs_folder
+from resnet_lib.records.record import runs_folder
 
 app = typer.Typer()
 
@@ -89,13 +90,13 @@ def run(
     record = experiment.run(config, profile, choose(config, device, threads, compile, deterministic))
     _print_metrics(record.result, record.config)
     if known:
-        where, when = record.result["environment"]["device_name"], record.result.get("finished", "before")[:10]
-        out.print(f"known    since {when} ({where}): nothing was trained now")
+        where, when = record.result["environment"]["device_name"], str(record.result.get("finished"))[:10]
+        out.print(f"known    since {when}, on {where}: nothing was trained now")
     out.print(f"record   {record.path}")
     if path := weights.export(record):
         out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
     else:
-        out.print("weights  none: this record came without them; another --seed trains another network")
+        out.print("weights  none beside this record; another --seed trains another network")
 
 
 @app.command("run-many")
@@ -128,7 +129,8 @@ def full(
 
     use_data(data)
     configs = outstanding.missing()
-    warn_if_busy("so the hours will be too many")
+    if configs:
+        warn_if_busy("the hours will be too many")
     with err.status("measuring") as status:
         rates = cost.rates(configs, choose(None, device, threads), teller(status))
     out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))
@@ -165,7 +167,7 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
                 if not isinstance(outcome, BrokenProcessPool):
                     del waiting[config]
                     failed += isinstance(outcome, Exception)
-                    _print_outcome(config, outcome)
+                    print_outcome(config, outcome)
         if waiting:
             jobs -= 1
             said = "a process was killed, by the system for lack of memory unless by you"
@@ -175,13 +177,6 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
     out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
     if failed:
         raise typer.Exit(FAILED)
-
-
-def _print_outcome(config: Config, outcome: Record | Exception) -> None:
-    if isinstance(outcome, Exception):
-        err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}", style="red")
-    else:
-        out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
 
 
 @app.command("eval")

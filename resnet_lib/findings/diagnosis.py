@@ -17,21 +17,21 @@ from resnet_lib.records.record import Record, Runs, find_runs
 FITTED = 0.97  # training accuracy from which a network knows its images
 LOW = 0.8  # and below which it is far from knowing them
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
-EPOCHS = 5  # fewest over which falls are looked for
+STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked for
 
 SYMPTOMS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
 HOW_TO_READ = (
     "Training accuracy is that over the last epoch. Final ÷ lowest: how far the test loss ended above its minimum. "
     "Mean fall: how much test accuracy was lost from one epoch to the next, gains counting as nothing, over the last "
-    "fifth of the epochs. Reading: what these tell together, – where they tell nothing."
+    f"fifth of the epochs, or the last {STEPS_SEEN} steps where that is more; of shorter runs there is none. Reading: "
+    "what these tell together, – where they tell nothing."
 )
 
 
 def symptoms(records: list[Record]) -> dict[str, str]:
     """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the last epoch.
 
-    A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains; looked for over the
-    last fifth of the epochs.
+    A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains.
     """
     train, test, rise, fall = np.mean([_signs(record) for record in records], axis=0)
     signs = {
@@ -40,14 +40,15 @@ def symptoms(records: list[Record]) -> dict[str, str]:
         "training accuracy low, and close to test accuracy: underfitting": train < LOW and train - test < GAP,
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
-    return dict(zip(SYMPTOMS, [f"{100 * train:.1f}", f"{rise:.2f}", f"{100 * fall:.1f}", reading], strict=True))
+    texts = [f"{100 * train:.1f}", f"{rise:.2f}", "" if np.isnan(fall) else f"{100 * fall:.1f}", reading]
+    return dict(zip(SYMPTOMS, texts, strict=True))
 
 
 def _signs(record: Record) -> tuple[float, float, float, float]:
-    """Training and test accuracy, the loss's end over its minimum, the mean fall."""
+    """Training and test accuracy, the loss's end over its minimum, the mean fall (NaN: too short a run to say)."""
     train, test, loss = (mean_curve([record], column) for column in ("train_accuracy", "accuracy", "loss"))
-    steps = np.diff(test)[-max(EPOCHS, len(test) // 5) :]
-    fall = np.maximum(0, -steps).mean() if len(steps) >= EPOCHS else 0.0
+    steps = np.diff(test)[-max(STEPS_SEEN, len(test) // 5) :]
+    fall = np.maximum(0, -steps).mean() if len(steps) >= STEPS_SEEN else np.nan
     return train[-1], test[-1], loss[-1] / loss.min(), fall
 
 
@@ -61,7 +62,9 @@ def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     told = {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
     rows, runs = [], find_runs(told, profile)
     first, *_ = runs.values()
-    for name, records in runs.items() if any(runs.values()) else ():
+    if not any(records or missing(told[name], profile) != NOT_YET for name, records in runs.items()):
+        return pd.DataFrame()
+    for name, records in runs.items():
         difference = ""
         if records and first and records is not first:
             difference = str(compare(records, first, len(runs) - 1))
@@ -75,7 +78,7 @@ def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
 
 
 def symptoms_table(runs: Runs) -> pd.DataFrame:
-    """One row per recorded run, the most accurate first: what its curves show."""
+    """One row per label that is recorded, the most accurate first: what its curves show, means over seeds."""
     found = {name: records for name, records in runs.items() if records}
     order = sorted(found, key=lambda name: -accuracy(found[name]).mean)
     rows = [

@@ -61,9 +61,12 @@ class Choice:
         return asdict(self)
 
 
-def load() -> float:
-    """How many processes wanted to compute in the last minute, on average; 0 where the system does not tell."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+def load_average() -> float:
+    """How many processes per core wanted to compute in the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # Windows has none, and a container may not
+        return 0.0
 
 
 def choose(
@@ -89,7 +92,7 @@ def choose(
         raise DeviceError("Apple's GPUs have no deterministic max-pool: leave --deterministic out, or use --device cpu")
     threads = threads or THREADS
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
-    words = [f"{device}, {threads} threads" if device == "cpu" else device, because]
+    words = [f"{device}, {threads} thread{'s' * (threads > 1)}" if device == "cpu" else device, because]
     if config and config.precision == "bf16" and not _has_bf16(device):
         words.append("no bf16 instructions here: fp32 would be several times as fast")
     return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, "; ".join(words))

@@ -24,7 +24,6 @@ class Step:
 
     notebook: str
     title: str
-    question: str
     configs: dict[str, Config]  # by label, at full size
     headline: str  # label of the run that the claimed accuracy is about
 
@@ -47,14 +46,12 @@ STEPS = (
     Step(
         "01_ten_epochs",
         "Ten epochs",
-        "Why does a ResNet coded from scratch stop near 50 % after 10 epochs?",
         {"ResNet-50": BASELINE},
         "ResNet-50",
     ),
     Step(
         "02_hundred_epochs",
         "A hundred epochs",
-        "What do 100 epochs, more weight decay and several learning-rate drops buy?",
         {
             "no LR drop": PLAIN,
             "more weight decay": PLAIN.replace(weight_decay=5e-4),
@@ -67,7 +64,6 @@ STEPS = (
     Step(
         "03_cifar_architecture",
         "The architecture",
-        "What changes with the paper's own CIFAR-10 architecture?",
         {
             "ResNet-20, 10 epochs": BASELINE.replace(model="resnet20"),
             "ResNet-20, 100 epochs": TUNED.replace(model="resnet20"),
@@ -77,7 +73,6 @@ STEPS = (
     Step(
         "04_torch_hub_check",
         "The sanity check",
-        "Does PyTorch's own ResNet, trained by the same code, do any better?",
         {
             "hub ResNet-50": TUNED.replace(model="hub-resnet50"),
             "hub ResNet-18": TUNED.replace(model="hub-resnet18"),

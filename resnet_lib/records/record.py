@@ -155,10 +155,13 @@ def find_seeds(config: Config, profile: str) -> list[Record]:
     """Every finished run of `config`, whatever its seed, in the order of the seeds.
 
     They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
-    otherwise.
+    otherwise. Raises RecordError for a record of another config: a default must never change without `protocol`.
     """
     found = runs_folder(profile).glob(f"*-{config.fingerprint}/result.json")
     records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
+    for record in records:
+        if record.config.fingerprint != config.fingerprint:
+            raise RecordError(f"{record.path} holds the record of another config: restore it, or delete the folder")
     return [replace(record, config=config.replace(seed=record.config.seed)) for record in records]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +31,7 @@ from resnet_lib.report.published import CHECKOUT, CURVES, figures, results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")
+PAGES = PackageLoader("resnet_lib.report", "")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 
 
@@ -88,7 +91,7 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
     error = cell = None
     began = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="lab") as sockets, warnings.catch_warnings():
+        with tempfile.TemporaryDirectory(prefix="lab") as sockets, warnings.catch_warnings(), importing_this_library():
             warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
             papermill.execute_notebook(
                 str(path),
@@ -111,6 +114,19 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
     notebook.metadata[OUTCOME] = asdict(outcome)
     write_atomic(target, nbformat.writes(notebook).encode())
     return outcome
+
+
+@contextmanager
+def importing_this_library() -> Iterator[None]:
+    """Kernels that start meanwhile import this checkout's library, whatever is installed."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), before)))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def client_settings(sockets: str) -> Traits:
@@ -144,13 +160,14 @@ def title(path: Path) -> str:
 
 @cache
 def templates() -> Environment:
-    return Environment(loader=PackageLoader("resnet_lib.report", ""), autoescape=True)
+    return Environment(loader=PAGES, autoescape=True)
 
 
 def render(notebook: Path, title: str, profile: str) -> Path:
     """The notebook as one HTML page: code folded away, pictures and style inside, no address outside it."""
-    folding = PackageLoader("resnet_lib.report", "")
-    exporter = HTMLExporter(extra_loaders=[folding], template_file="notebook.html", embed_images=True)
+    exporter = HTMLExporter(
+        template_name="basic", template_file="folded_code.html", extra_loaders=[PAGES], embed_images=True
+    )
     body, resources = exporter.from_filename(str(notebook))
     styles = "\n".join(resources["inlining"]["css"][:1])  # the colours of code; the rest is the page's own
     path = notebook.with_suffix(".html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from contextlib import suppress
 from typing import Any, get_args
 
 import pandas as pd
@@ -15,7 +16,7 @@ from resnet_lib.config import Config, ConfigError, Profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
-from resnet_lib.records.record import Diverged, Runs, find_runs
+from resnet_lib.records.record import Diverged, Runs, find_diverged, find_runs
 from resnet_lib.report import plots, tables
 from resnet_lib.runs import experiment
 
@@ -56,29 +57,28 @@ class Page:
     def run(self, configs: dict[str, Config]) -> Runs:
         """Train what this page's seeds lack, if it may; then every record of every config at its profile.
 
-        A run that diverges has none, and the page says so. Seeds beyond the page's own are shown where somebody ran
-        them: a page tells no less of a network than the report does.
+        Of a run that diverges there is none, and the page says so. Seeds beyond the page's own are shown where somebody
+        ran them: a page tells no less of a network than the report does.
         """
         for config in configs.values() if self.train else ():
             for seed in self.seeds:
-                self._train(config.replace(seed=seed).at(self.profile))
+                with suppress(Diverged):
+                    experiment.run(config.replace(seed=seed).at(self.profile), self.profile)
         runs = find_runs(configs, self.profile)
-        if lacking := sum(not records for records in runs.values()):
-            said = f"{lacking} of {len(runs)} configurations have no record yet"
-            display(Markdown(f"*{said}: `resnet-lab full --plan` says how long they take on this machine.*"))
+        ended = {label: find_diverged(config.at(self.profile), self.profile) for label, config in configs.items()}
+        for label, places in ended.items():
+            for place in places:
+                display(Markdown(f"**{label}: a run diverged at {place}**"))
+        if lacking := sum(not (records or ended[label]) for label, records in runs.items()):
+            how = "`resnet-lab full --plan` says how long" if self.profile == "full" else "with `train` they are run"
+            display(Markdown(f"*{lacking} of {len(runs)} configurations have no record yet: {how}.*"))
         return runs
 
-    def _train(self, config: Config) -> None:
-        try:
-            experiment.run(config, self.profile)
-        except Diverged as error:
-            display(Markdown(f"**{error}**"))
-
     def figure(self, figure: Figure | None, caption: str) -> None:
-        """Show a figure with its caption; of one that has nothing to draw, its caption alone, and that."""
+        """Show a figure with its caption; where there is nothing to draw, say so."""
         if figure:
             display(figure, metadata={"image/png": {"alt": caption}})
-        display(Markdown(f"*{caption}*" if figure else f"*{NOT_YET.capitalize()}: {caption}*"))
+        display(Markdown(f"*{caption}*" if figure else f"*No figure, for want of records: {caption}*"))
 
     def text(self, text: str) -> None:
         """Show Markdown, and of what size the experiment was."""

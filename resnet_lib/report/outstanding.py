@@ -12,7 +12,7 @@ from resnet_lib.config import Config
 from resnet_lib.questions import agenda
 from resnet_lib.records.record import read_diverged
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report.tables import machine, markdown
+from resnet_lib.report.tables import folded, machine, markdown
 from resnet_lib.speed import cost
 
 
@@ -41,7 +41,9 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
         f"Estimated for {machine(bench['environment'])} and nothing else running, from the "
         "FLOP/s of the most similar network in the benchmark below. `resnet-lab full --plan` measures your machine."
     )
-    return f"{markdown(table(lambda config: expected(cost.kind(config))))}\n\n{said}"
+    found = table(lambda config: expected(cost.kind(config)))
+    _, runs, lacking, hours = found.iloc[-1]
+    return folded(f"{lacking} of {runs} runs, about {hours} hours one at a time", f"{markdown(found)}\n\n{said}")
 
 
 def _is_missing(config: Config) -> bool:

@@ -67,7 +67,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):
-        handles.append(Line2D([], [], linestyle="", label=f"not yet run: {lacking} of {len(runs)}"))
+        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
     if any(record.history[-1]["drops"] for records in runs.values() for record in records):
         handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
     if any(len(table) > 1 for table in values):
@@ -217,7 +217,7 @@ def _log_scale(axes: Axes) -> None:
 def _axis_label(runs: Runs, quantity: Quantity) -> str:
     if quantity == "train_loss":
         return "Training loss (nats)"
-    names = {record.config.held_out for records in runs.values() for record in records} or {"test"}
+    names = {record.config.held_out for records in runs.values() for record in records}
     where = {"test": "Test", "val": "Validation"}[names.pop()] if len(names) == 1 else "Held-out"
     return f"{where} accuracy (%)" if quantity == "test_acc" else f"{where} loss (nats)"
 

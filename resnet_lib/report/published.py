@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from resnet_lib.config import LabError
@@ -13,34 +14,33 @@ from resnet_lib.findings import claims, evidence, paper_table, purged
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
 from resnet_lib.questions.causes import FACTORS, HALF
-from resnet_lib.records.record import Runs, find_runs, reports_folder
+from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.records.record import Runs, find_runs, find_seeds, reports_folder
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, bench_tables, figure6, plots, tables
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CURVES = {
-    "train_loss": "Training loss of every run of the story: mean cross-entropy over each epoch, on the images as they "
-    "were trained on.",
+    "train_loss": "Training loss of every run of the story: mean cross-entropy of an epoch, measured in training.",
     "test_acc": "Test accuracy of every run after each epoch, with what the story reports.",
     "test_loss": "Test loss of every run after each epoch: mean cross-entropy on the test images.",
 }
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
-    "The story's 80 % are about a hundred epochs, in which its learning rate (LR) comes down twice; in ten, which fit "
-    "on a CPU, no drop has come yet. So ten epochs tell what their own shortfall is made of, not what the 80 % are. "
-    "The paper's settings are here its stem, augmentation, learning rate, two LR drops and weight decay, within the "
-    "budget; images are normalised per channel, not per pixel. Each line is a sentence, its verdict (holds, does not "
-    "hold, undecided, not yet run) and the numbers behind it; points are percentage points, `n` counts the runs, each "
-    "with a random seed of its own, of a difference the fewest among those compared; `seed sd` is the standard "
-    "deviation over seeds, of a difference that of two single runs."
+    "The story's 80 % comes from a hundred epochs, in which its learning rate (LR) drops twice. Ten epochs fit on a "
+    "CPU, but neither of its drops comes within them: they show what ten epochs lack, not what the 80 % lacks. The "
+    "story's settings are, as the lab assumes, no augmentation and a learning rate of 0.1. The paper's are here its "
+    "stem, augmentation, learning rate, weight decay and two drops, at a half and three quarters of the run; images "
+    "are normalised per channel, not per pixel."
 )
-EFFECTS = (
-    f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
-    f"{2 ** len(FACTORS)} combinations. The story's ResNet-20 has the paper's stem and learning rate, so these two are "
-    "no part of its gap; here they are wrong in half of the runs. All intervals hold at once, those of the pairs, "
-    "which notebook 05 lists, among them."
+HOW_TO_READ = (
+    "Each line is a sentence, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. "
+    "Points are percentage points. `n` counts the runs, each with a random seed of its own; of a difference, the "
+    "fewest among those compared. `seed sd` is the standard deviation over seeds; of a difference, that of two single "
+    "runs."
 )
+CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
 
 def figures(profile: str, folder: Path) -> list[Path]:
@@ -78,6 +78,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     Returns whether anything changed. Raises LabError if a marker is not there.
     """
     sections = {
+        "answer": answer(),
         "results": results("full"),
         "missing": unfinished(),
         "bench": bench_tables.to_markdown(list(benchmarks().values())),
@@ -96,29 +97,73 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     return new != text
 
 
+def answer() -> str:
+    """In short what the `full` records say to the question of the title, the longest runs first, as Markdown."""
+    parts = []
+    for epochs in reversed(BUDGETS["full"]):
+        cells = evidence.find_cells(epochs, "full")
+        if cells.have(cells.way):
+            said = f"**ResNet-20 in {epochs} epochs**, from the story's settings (first row) to the paper's (last):"
+            parts += [said, tables.markdown(evidence.way_table(cells))]
+            if cells.have(HALF):
+                worth = [f"{e.name} {100 * e.estimate.mean:+.1f}" for e in evidence.effects(cells)[: len(FACTORS)]]
+                parts.append(
+                    f"On average over all settings of the others, in points: {', '.join(worth)} (see Results)."
+                )
+        else:
+            done = sum(bool(cells.records[levels]) for levels in cells.way)
+            parts.append(
+                f"**ResNet-20 in {epochs} epochs**: {done} of {len(cells.way)} combinations from the story's settings "
+                "to the paper's are recorded, so what separates the two there cannot be said yet."
+            )
+    if fast := find_seeds(bench_tables.FAST, "full"):
+        reached = " and ".join(f"{100 * record.accuracy:.2f}" for record in fast)
+        minutes = np.mean([record.result["training_seconds"] for record in fast]) / 60
+        parts.append(
+            f"**What works:** `resnet-lab run --model resnet20 --recipe fast` ended at {reached} % (the paper has "
+            f"{TABLE_6['resnet20'].accuracy:g}) after {bench_tables.FAST.epochs} epochs, {minutes:.0f} minutes on "
+            f"{tables.machine(fast[0].result['environment'])}. How its length was chosen makes that slightly "
+            "optimistic (see [Speed](#speed))."
+        )
+    return "\n\n".join(parts)
+
+
 def results(profile: str) -> str:
     """The cause, the story and the paper's table from the records of a profile, as Markdown.
 
     Its pictures are those of `figures`, in a folder `img`.
     """
     paper, measured = find_runs(paper_runs.configs(), profile), everything(profile)
-    parts = ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
-    for epochs in BUDGETS[profile]:
-        cells = evidence.find_cells(epochs, profile)
+    parts = ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE, HOW_TO_READ]
+    factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
+    for cells in factorials:
         if cells.have(cells.way):
-            caption = f"From the story's settings to the paper's on ResNet-20 in {epochs} epochs"
-            parts.append(f"![{caption}](img/{WATERFALL.format(epochs)}.png)")
+            caption = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
+            parts.append(f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)")
             parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
         parts.append(evidence.conclusion(cells, profile))
+    for cells in factorials:
         if cells.have(HALF):
-            parts += [f"### What each choice is worth on ResNet-20 in {epochs} epochs", EFFECTS]
+            parts += [f"### What each choice is worth on ResNet-20 in {cells.epochs} epochs", _mean_change(cells)]
             parts += [tables.markdown(evidence.effects_table(cells)[: len(FACTORS)]), evidence.known(cells)]
     parts += ["### The story, step by step", tables.story_markdown(profile)]
     if any(paper.values()):
-        parts += ["### The paper's table", "![Error of the paper's networks by iterations](img/06_figure6.png)"]
+        parts += ["### The paper's table", "![Error of the paper's networks against iterations](img/06_figure6.png)"]
         parts.append(_list(paper_table.verdicts(paper, profile)))
     checks = [claims.best_epoch(measured, profile), purged.sentence(measured)]
-    return "\n\n".join([*parts, "### Two checks on these numbers", "Over all runs that are recorded:", _list(checks)])
+    return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
+
+
+def _mean_change(cells: evidence.Cells) -> str:
+    """What the table of effects shows, and what it is not to be taken for."""
+    others = [factor.name for place, factor in enumerate(FACTORS) if place not in cells.shares]
+    return (
+        f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
+        f"{2 ** len(FACTORS)} combinations. What a choice is worth depends on the others, so its share in the figure, "
+        "what it changes first or last, and this mean are different numbers. In these the story's ResNet-20 is as the "
+        f"paper's, or so the lab assumes: {', '.join(others)}; they are no part of its gap, but wrong in half of the "
+        "runs here. All intervals hold at once, those of the pairs, which notebook 05 lists, among them."
+    )
 
 
 def _list(lines: Iterable[object]) -> str:

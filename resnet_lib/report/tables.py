@@ -63,9 +63,9 @@ def story_markdown(profile: str) -> str:
     is_missing = rows["measured %"] == NOT_YET
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
-        f"{MIN_SEEDS} runs on, over seeds. One run does not show how much seeds differ: accuracies and differences are "
-        "judged where several do, curves as they were recorded. `n` is the number of runs. Steps 01 to 04: SGD, "
-        "learning rate 0.1, momentum 0.9, batch 128, no augmentation."
+        f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ, so accuracies and differences are "
+        f"judged from {MIN_SEEDS} runs on, or by comparable runs; curves are judged as they were recorded. `n` is the "
+        "number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum 0.9, batch 128, no augmentation."
     )
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
@@ -97,6 +97,11 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def folded(summary: str, text: str) -> str:
+    """Markdown of which a reader first sees the summary alone."""
+    return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
 def faults_markdown(found: dict[str, Any]) -> str:
     """What `make soak` tried and how much of it was survived, as Markdown."""
     tried = sum(row["tried"] for row in found["faults"].values())
@@ -108,4 +113,4 @@ def faults_markdown(found: dict[str, Any]) -> str:
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
     said = f"`make soak` on {found['date'][:10]} ({where}): {tried:,} faults and hostile inputs, {survived:,} survived"
     how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests."
-    return f"<details><summary>{said}</summary>\n\n{markdown(pd.DataFrame(rows))}\n\n{how}\n\n</details>"
+    return folded(said, f"{markdown(pd.DataFrame(rows))}\n\n{how}")

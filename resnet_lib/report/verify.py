@@ -39,7 +39,8 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
                 again = Path(name) / path.name
                 lab.execute(lab.source(path.stem), {"profile": profile, "train": False}, again, lambda line: None)
                 places = differing(path, again)
-                found[path.stem] = [f"{path.stem}, {place}: its output differs from the records" for place in places]
+                remedy = f"`resnet-lab report --profile {profile} --no-train` makes it anew"
+                found[path.stem] = [f"{path.stem}, {place}: differs from the records; {remedy}" for place in places]
     return found
 
 

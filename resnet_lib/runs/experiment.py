@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
 from typing import Any
 
-from resnet_lib.config import Config
+from resnet_lib.config import Config, LabError
 from resnet_lib.data import cifar10
 from resnet_lib.machine import device, progress, provenance
 from resnet_lib.machine.device import Choice, DeviceError
@@ -35,8 +36,8 @@ def run(
     runs; an unfinished one goes on with the choice in its checkpoint.
     Raises RecordError if another process trains the same run or its folder holds another, CheckpointError if there is
     nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
-    small, Diverged if a loss is or was no number, Stopped if a signal asked for it, OSError if the last state or the
-    record cannot be written.
+    small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a signal asked for it, OSError
+    if the last state or the record cannot be written.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
@@ -125,6 +126,8 @@ def _outcome(
     try:
         return run(config, profile, choice, show)
     except Exception as error:
+        if not isinstance(error, LabError):  # nothing that a user did: say where, as text
+            error.add_note("".join(traceback.format_exception(error)))
         error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
         return error.with_traceback(None)
 
@@ -132,8 +135,8 @@ def _outcome(
 def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
     try:
         return _outcome(config, profile, choice, progress.Lines())  # several bars would draw over each other
-    except Stopped:  # a worker that returned would be given the next run; one that ends has the others stopped too
-        os._exit(1)
+    except Stopped:  # only in a process of its own, for signals reach no thread but the main one
+        os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too
 
 
 def summary(evaluation: Evaluation, dataset: cifar10.Dataset) -> dict[str, Any]:

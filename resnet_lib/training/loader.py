@@ -27,8 +27,7 @@ class Normalizer:
     """
 
     def __init__(self, train_images: np.ndarray, kind: str, device: torch.device) -> None:
-        shape = (1, *train_images.shape[1:]) if kind == "pixel" else (1, train_images.shape[1], 1, 1)
-        mean, std = np.zeros(shape), np.full((1, 1, 1, 1), 255.0)
+        mean, std = np.zeros((1, 1, 1, 1)), np.full((1, 1, 1, 1), 255.0)
         if kind == "pixel":
             mean = train_images.mean(axis=0, keepdims=True, dtype=np.float64)
         elif kind == "channel":
@@ -125,6 +124,7 @@ def draw(count: int, epoch: int, config: Config) -> tuple[Tensor, Tensor, Tensor
     offsets = torch.randint(0, 2 * config.crop + 1, (2, count), generator=generator)
     mirrored = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
     if config.flip == "alternating":  # each image one way round, then the other (Jordan 2024, arXiv 2404.00498)
+        # From where epoch 0 also draws its order: as it is, for a change would rename the recorded runs.
         first = torch.rand(count, generator=torch.Generator().manual_seed(config.seed << 20)) < 0.5
         mirrored = first if epoch % 2 == 0 else ~first
     return order, offsets[0], offsets[1], mirrored

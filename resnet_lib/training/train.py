@@ -1,4 +1,4 @@
-"""The only training loop."""
+"""The one training loop, of every recorded run."""
 
 from __future__ import annotations
 
