@@ -3,6 +3,7 @@
 import itertools
 import json
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -10,9 +11,12 @@ import torch
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
+from resnet_lib.cli.options import warn_if_busy
 from resnet_lib.config import Config, LabError
+from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
+from resnet_lib.records.record import Record
 from resnet_lib.report import bars, bench_tables, plots
 from resnet_lib.speed import bench, cost, pipelines
 
@@ -62,6 +66,25 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     figure = bars.ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     plots.save(figure, tmp_path / "ladder.png")
+
+
+@pytest.mark.parametrize(("best", "shown"), [(0.80, False), (0.92, True)])
+def test_time_to_accuracy_has_a_column_only_if_it_was_ever_reached(best, shown):
+    measured = {"networks": {"resnet20": [{"images_per_second": [500.0]}]}}  # a conventional epoch of 100 s
+    history = [{"seconds": 60.0, "test_accuracy": accuracy} for accuracy in (0.5, best, 0.7)]
+    record = Record(Path("run"), Config(seed=3), history, {"accuracy": 0.7})
+    (row,) = bench_tables.time_to_accuracy(measured, [record], 91.25).to_dict("records")
+    assert row["whole run (in conventional epochs)"] == "3.0 min (1.8)"
+    assert row["test accuracy, last epoch"] == "70.00 %"
+    assert row.get("to 91.25 %") == ("2.0 min (1.2)" if shown else None)
+
+
+def test_a_busy_machine_is_told_before_anything_is_timed(monkeypatch, capsys):
+    for busy, said in ((0.1, ""), (0.9, "busy in the last minute (0.9 processes per core)")):
+        monkeypatch.setattr(device, "load_average", lambda busy=busy: busy)
+        warn_if_busy("the rates will be too low")
+        assert said in (printed := capsys.readouterr().err)
+        assert bool(printed) == bool(said)
 
 
 def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted():

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -45,6 +46,14 @@ ALTERNATIVES = {
 def test_defaults_and_their_fingerprint_are_what_published_records_are_named_by():
     assert Config().fingerprint == "f12f2e92b789"
     assert Config(model="resnet50").fingerprint == "3f44a9d8a4b7"
+
+
+def test_no_default_changes_its_meaning_under_the_name_of_a_published_record():
+    """Fingerprints leave defaults out: who changes one must raise PROTOCOL, or give the new meaning a new field."""
+    published = Path(__file__).parents[1] / "reports/full/runs/resnet20-10ep-s0-f12f2e92b789/config.json"
+    record = json.loads(published.read_text())
+    now = Config(model="resnet20", milestones=(50, 75)).model_dump(mode="json")
+    assert record == {name: value for name, value in now.items() if name in record}
 
 
 def test_fingerprint_is_sha256_of_protocol_and_what_differs_from_the_defaults():

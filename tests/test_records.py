@@ -159,6 +159,16 @@ def test_only_finished_runs_are_found_in_the_order_of_their_seeds():
     assert find_seeds(Config(), "full") == []
 
 
+def test_a_record_of_other_settings_under_the_name_of_these_is_refused():
+    run = RunFolder.of(Config(), "quick")
+    run.start()
+    run.write_history(ROWS)
+    run.finish(ROWS, RESULT, {})
+    (run.path / "config.json").write_text(Config(momentum=0.8).model_dump_json())
+    with pytest.raises(RecordError, match="holds the record of another config"):
+        find_seeds(Config(), "quick")
+
+
 def test_a_result_that_is_not_a_number_is_never_written(folder):
     with pytest.raises(ValueError, match="JSON"):
         folder.finish(ROWS, RESULT | {"loss": float("nan")}, {})

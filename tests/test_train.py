@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnet_lib.cli.options import print_outcome
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.machine.device import Choice, DeviceError, choose
@@ -501,6 +502,17 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
     monkeypatch.setattr(train, "fit", exhausted)
     with pytest.raises(DeviceError, match=r"too little memory for batches of 64 in resnet8: set a smaller batch_size"):
         experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
+
+
+def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, monkeypatch, capsys):
+    def broken(*arguments):
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(train, "fit", broken)
+    ((config, error),) = experiment.run_many([SYNTHETIC], "quick", [CPU])
+    assert error.__traceback__ is None
+    print_outcome(config, error)
+    assert "in broken" in capsys.readouterr().err
 
 
 def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, monkeypatch):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from resnet_lib.config import Config
 from resnet_lib.findings.judgement import (
     UNDECIDED,
     Claim,
@@ -17,6 +18,7 @@ from resnet_lib.findings.judgement import (
     compare,
     decide,
     mean_curve,
+    positive,
     runs_in_words,
 )
 from resnet_lib.findings.stats import sample_size
@@ -43,29 +45,48 @@ def verdicts(steps: dict[str, Runs], profile: str) -> str:
 def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
     """What the story says in a notebook, judged by its runs; the same sentences in the same order at every profile."""
     step = story.step(notebook)
-    fingerprints = {label: config.at(profile).fingerprint for label, config in step.configs.items()}
-    told = {k: [r for r in runs.get(k, []) if r.config.fingerprint == name] for k, name in fingerprints.items()}
-    if notebook == "01_ten_epochs":
-        shown = next((records for records in runs.values() if records), [])
-        judged = [near(step, told, profile), no_drop_reached(shown), *loss_never_rose(told, profile)]
-        judged.append(underfits(told, profile))
-    elif notebook == "02_hundred_epochs":
-        pairs = [
-            ("more weight decay", "no LR drop"),
-            ("two LR drops, more weight decay", "two LR drops"),
-            ("one LR drop", "no LR drop"),
-            ("two LR drops", "one LR drop"),
-        ]
-        judged = [loss_falls(told, profile), *(better(*pair, told, profile) for pair in pairs)]
-        judged.append(near(step, told, profile))
-    elif notebook == "03_cifar_architecture":
-        judged = [near(step, told, profile), below_paper(told[step.headline], profile)]
-    else:
-        judged = [near(step, told, profile), hub_agrees(told[step.headline], profile)]
-    if told == {label: runs.get(label, []) for label in told}:
+    told = {label: _of(config.at(profile), runs.get(label, [])) for label, config in step.configs.items()}
+    judged = JUDGES[notebook](step, told, profile)
+    if notebook == "01_ten_epochs":  # of whatever runs are shown
+        judged.insert(1, no_drop_reached(next((records for records in runs.values() if records), [])))
+    if all(len(records) == len(runs.get(label, [])) for label, records in told.items()):
         return judged
     other = "the runs shown have other parameters than the story's"
     return [replace(claim, evidence=other) if claim.verdict == NOT_YET else claim for claim in judged]
+
+
+def _of(config: Config, records: list[Record]) -> list[Record]:
+    return [record for record in records if record.config.fingerprint == config.fingerprint]
+
+
+def _ten_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
+    return [near(step, runs, profile), *loss_never_rose(runs, profile), underfits(runs, profile)]
+
+
+def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
+    pairs = [
+        ("more weight decay", "no LR drop"),
+        ("two LR drops, more weight decay", "two LR drops"),
+        ("one LR drop", "no LR drop"),
+        ("two LR drops", "one LR drop"),
+    ]
+    return [loss_falls(runs, profile), *(better(*pair, runs, profile) for pair in pairs), near(step, runs, profile)]
+
+
+def _architecture(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
+    return [near(step, runs, profile), below_paper(runs[step.headline], profile)]
+
+
+def _hub(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
+    return [near(step, runs, profile), hub_agrees(runs[step.headline], profile)]
+
+
+JUDGES = {
+    "01_ten_epochs": _ten_epochs,
+    "02_hundred_epochs": _hundred_epochs,
+    "03_cifar_architecture": _architecture,
+    "04_torch_hub_check": _hub,
+}
 
 
 def near(step: story.Step, runs: Runs, profile: str) -> Claim:
@@ -145,7 +166,7 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
 
     def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
         difference = compare(first, second)
-        return between(difference, 0, 1), f"{difference}; {needs(first, second)}"
+        return positive(difference), f"{difference}; {needs(first, second)}"
 
     return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from resnet_lib.findings.judgement import UNDECIDED, Claim, between, mean_curve
+from resnet_lib.findings.judgement import UNDECIDED, Claim, mean_curve, positive
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
@@ -213,9 +213,9 @@ def verdicts(cells: Cells, profile: str) -> list[Claim]:
     first, second, *_ = found = shares(cells)
     ahead, behind = (cells.shares[share.factor] for share in (first, second))
     lead = weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
-    is_largest = between(lead, 0, 1) == between(first.estimate, 0, 1) == "holds"
+    is_largest = positive(lead) == positive(first.estimate) == "holds"
     judged = [
-        Claim(f"On {network}, {way} raises the accuracy", between(gap(cells), 0, 1), str(gap(cells))),
+        Claim(f"On {network}, {way} raises the accuracy", positive(gap(cells)), str(gap(cells))),
         Claim(
             f"The largest part of that, averaged over all orders of the changes, is {first.name}",
             "holds" if is_largest else UNDECIDED,
@@ -227,5 +227,5 @@ def verdicts(cells: Cells, profile: str) -> list[Claim]:
         alone, last = (weigh({after: 1.0, before: -1.0}, cells, 2 * len(found)) for before, after in changes)
         for difference, when in ((alone, "as the first change"), (last, "as the last change")):
             text = f"Changing {share.name} ({share.change}) raises the accuracy {when}"
-            judged.append(Claim(text, between(difference, 0, 1), str(difference)))
+            judged.append(Claim(text, positive(difference), str(difference)))
     return judged

@@ -45,6 +45,11 @@ def between(estimate: Estimate, low: float, high: float) -> Verdict:
     return "does not hold" if estimate.high < low or estimate.low > high else UNDECIDED
 
 
+def positive(estimate: Estimate) -> Verdict:
+    """Whether a difference of accuracies is above zero."""
+    return between(estimate, 0, 1)
+
+
 def accuracy(records: list[Record]) -> Estimate:
     return accuracy_interval([record.correct for record in records])
 

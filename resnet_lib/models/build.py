@@ -15,7 +15,7 @@ BUILDING = threading.Lock()  # torch's random state, from which networks are ini
 
 
 def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
-    """The network of a config, initialised from its seed, and where its code comes from."""
+    """The network of a config, and where its code comes from. Sets torch's random state to the seed, and uses it."""
     with BUILDING:
         torch.manual_seed(config.seed)
         if Architecture(config.model).family == "hub":

@@ -11,21 +11,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_lib.architecture import Architecture
+from resnet_lib.architecture import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS, Architecture
 from resnet_lib.config import Config
 
 Shortcut = Literal["A", "B", "none"]
-
-# Blocks per stage of the ImageNet shape; 26 is not in the paper: the smallest bottleneck net, two blocks a stage.
-IMAGENET_BLOCKS = {
-    18: (2, 2, 2, 2),
-    26: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
-BOTTLENECK_DEPTHS = (26, 50, 101, 152)
 
 
 class PadShortcut(nn.Module):

@@ -96,7 +96,7 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
     for record in records:
         seconds = np.cumsum([row["seconds"] for row in record.history])
         reached = [row["test_accuracy"] >= target / 100 for row in record.history]
-        times.append(_length(seconds[reached.index(True)], epoch) if any(reached) else "not reached")
+        times.append(_length(seconds[reached.index(True)], epoch) if any(reached) else "")
         rows.append(
             {
                 "seed": str(record.config.seed),
@@ -106,7 +106,7 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
             }
         )
     table = pd.DataFrame(rows)
-    return table.assign(**{f"to {target:g} %": times}) if set(times) > {"not reached"} else table
+    return table.assign(**{f"to {target:g} %": [time or "not reached" for time in times]}) if any(times) else table
 
 
 def _length(seconds: float, epoch: float) -> str:

@@ -141,7 +141,7 @@ def results(profile: str) -> str:
             caption = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
             parts.append(f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)")
             parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
-        parts.append(evidence.conclusion(cells, profile))
+    parts.append("\n".join(evidence.conclusion(cells, profile) for cells in factorials))
     for cells in factorials:
         if cells.have(HALF):
             parts += [f"### What each choice is worth on ResNet-20 in {cells.epochs} epochs", _mean_change(cells)]

@@ -1,4 +1,4 @@
-"""Keeps a run's state while it trains: saves it, goes on from it, stops when asked, refuses what is no number."""
+"""Keeps a run's state while it trains: saves it, goes on from it, stops when asked or when a loss is not finite."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Keeper:
         if self.signals.asked or time.monotonic() - self.last_try > SAVE_SECONDS:
             self.refuse_divergence()
             self.try_save()
-            self.stop_if_asked()  # in here: a signal that comes later is heeded after the next step, once that is saved
+            self.stop_if_asked()  # only after saving; a later signal is handled after the next step
 
     def after_epoch(self, row: Row) -> None:
         self.position.end_epoch(row)

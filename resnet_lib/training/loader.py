@@ -79,7 +79,10 @@ class TrainBatches:
         return map(self.take, self.plans(epoch))
 
     def plans(self, epoch: int) -> Iterator[Tensor]:
-        """What `take` needs for each batch of an epoch, on the device: int64 [4, B], image, top, left and mirrored."""
+        """What `take` needs for each batch of an epoch, on the device: int64 [4, B], image, top, left and mirrored.
+
+        In one tensor: an epoch's draws move to the device in one copy, and a CUDA graph has one input.
+        """
         order, *drawn = draw(len(self.images), epoch, self.config)
         plan = torch.stack([order, *(values[order] for values in drawn)]).to(self.images.device)
         return iter(plan.split(self.config.batch_size, dim=1))

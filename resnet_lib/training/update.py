@@ -45,7 +45,7 @@ class Update:
         if choice.compile:
             torch.compiler.reset()  # else the ninth shape of network in a process would run as it is, and not say so
         self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
-        if choice.device == "cpu":  # it warns of a CUDA toolkit without a GPU, which no CPU run needs
+        if choice.device == "cpu":  # torch warns there of a CUDA toolkit without a GPU, which no CPU run needs
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
     def __call__(self, plan: Tensor) -> None:
@@ -102,7 +102,10 @@ def make_update(model: nn.Module, images: np.ndarray, labels: np.ndarray, config
 
 @contextmanager
 def undone(update: Update) -> Iterator[None]:
-    """Undo, in place, what steps inside the block change; momentum that did not exist before becomes zero."""
+    """Undo, in place, what steps inside the block change; momentum that did not exist before becomes zero.
+
+    Not after an exception, which ends the run.
+    """
     totals, state = update.totals, update.optimizer.state
     tensors = [*update.model.state_dict().values(), *totals.tensors.values()]
     tensors += [values["momentum_buffer"] for values in state.values() if values.get("momentum_buffer") is not None]
