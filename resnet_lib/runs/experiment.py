@@ -11,6 +11,7 @@ from typing import Any
 
 from resnet_lib.config import Config, LabError
 from resnet_lib.data import cifar10
+from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.machine import device, progress, provenance
 from resnet_lib.machine.device import Choice, DeviceError
 from resnet_lib.machine.stop import Stopped
@@ -50,50 +51,67 @@ def run(
             return folder.record()
         folder.refuse_diverged()
         folder.start()
-        state = checkpoint.newest(folder.checkpoint, show.note)
-        if state:
-            if "config" not in state:  # `save_last` has left the weights of a finished run, and nothing to go on from
-                raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
-            folder.refuse_other(Config(**state["config"]), folder.checkpoint)
-            choice = Choice(**state["choice"])
-        choice = choice or device.choose(config)
-        model, source = build_model(config, len(dataset.classes))
-        try:
-            evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
-        except Diverged as error:
-            folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
+        state = _saved(folder, show)
+        choice = Choice(**state["choice"]) if state else choice or device.choose(config)
+        return _train(dataset, config, choice, folder, show, state)
+
+
+def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
+    """The newest whole state of an unfinished run; None of one that is new."""
+    state = checkpoint.newest(folder.checkpoint, show.note)
+    if state:
+        if "config" not in state:  # `save_last` has left the weights of a finished run, and nothing to go on from
+            raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
+        folder.refuse_other(Config(**state["config"]), folder.checkpoint)
+    return state
+
+
+def _train(
+    dataset: Dataset,
+    config: Config,
+    choice: Choice,
+    folder: RunFolder,
+    show: progress.Quiet,
+    state: dict[str, Any] | None,
+) -> Record:
+    """Train to the end, and leave the record and the weights."""
+    model, source = build_model(config, len(dataset.classes))
+    try:
+        evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
+    except Diverged as error:
+        folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
+        raise
+    except RuntimeError as error:
+        if not device.out_of_memory(error):
             raise
-        except RuntimeError as error:
-            if not device.out_of_memory(error):
-                raise
-            reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
-            said = str(error).partition("\n")[0] or type(error).__name__
-            raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16 ({said})") from None
-        result = {
-            "fingerprint": config.fingerprint,
-            "evaluated_on": config.held_out,
-            **summary(evaluation, dataset),
-            "parameters": count_parameters(model),
-            "model_source": source,
-            "data_source": dataset.source,
-            "data_sha256": dataset.sha256,
-            "training_seconds": round(sum(row["seconds"] for row in end.history), 1),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": end.sessions[-1]["commit"],
-            "sessions": end.sessions,
-            "environment": provenance.environment(choice),
-        }
-        predictions = {
-            "predicted": evaluation.predicted,
-            "confidence": evaluation.confidence,
-            "label": evaluation.labels.astype("uint8"),
-        }
-        record = folder.finish(end.history, result, predictions)
-        try:
-            checkpoint.save_last(folder.checkpoint, {"model": model.state_dict()})
-        except OSError as error:
-            show.note(f"{folder.checkpoint} keeps more than the weights ({error}); `resnet-lab runs prune` removes it")
-        return record
+        reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16, in another run ({said})") from None
+    result = {
+        "fingerprint": config.fingerprint,
+        "evaluated_on": config.held_out,
+        **summary(evaluation, dataset),
+        "parameters": count_parameters(model),
+        "model_source": source,
+        "data_source": dataset.source,
+        "data_sha256": dataset.sha256,
+        "training_seconds": round(sum(row["seconds"] for row in end.history), 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": end.sessions[-1]["commit"],
+        "sessions": end.sessions,
+        "environment": provenance.environment(choice),
+    }
+    predictions = {
+        "predicted": evaluation.predicted,
+        "confidence": evaluation.confidence,
+        "label": evaluation.labels.astype("uint8"),
+    }
+    record = folder.finish(end.history, result, predictions)
+    try:
+        checkpoint.save_last(folder.checkpoint, {"model": model.state_dict()})
+    except OSError as error:
+        show.note(f"{folder.checkpoint} keeps more than the weights ({error}); `resnet-lab runs prune` removes it")
+    return record
 
 
 def is_finished(config: Config, profile: str = "full") -> bool:
@@ -139,7 +157,7 @@ def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Rec
         os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too
 
 
-def summary(evaluation: Evaluation, dataset: cifar10.Dataset) -> dict[str, Any]:
+def summary(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
     """The metrics of an evaluation, as they stand in a record."""
     return {
         "images": len(evaluation.labels),
