@@ -121,7 +121,8 @@ def answer() -> str:
         minutes = np.mean([record.result["training_seconds"] for record in fast]) / 60
         parts.append(
             f"**What works:** `resnet-lab run --model resnet20 --recipe fast` ended at {reached} % (the paper has "
-            f"{TABLE_6['resnet20'].accuracy:g}) after {bench_tables.FAST.epochs} epochs, {minutes:.0f} minutes on "
+            f"{TABLE_6['resnet20'].accuracy:g}) after {bench_tables.FAST.epochs} epochs in "
+            f"{bench_tables.FAST.precision}, {minutes:.0f} minutes on "
             f"{tables.machine(fast[0].result['environment'])}. How its length was chosen makes that slightly "
             "optimistic (see [Speed](#speed))."
         )
