@@ -30,6 +30,7 @@ from resnet_lib.records.record import Record, Runs, find_seeds
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
 GAP = 0.03  # training accuracy no more than this above the test's: the network does not even fit its images
+HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
 
 
@@ -70,15 +71,20 @@ def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
         ("one LR drop", "no LR drop"),
         ("two LR drops", "one LR drop"),
     ]
-    return [loss_falls(runs, profile), *(better(*pair, runs, profile) for pair in pairs), near(step, runs, profile)]
+    compared = [better(*pair, runs, profile) for pair in pairs]
+    return [loss_falls(runs, profile), *compared, near(step, runs, profile), near_until_drop(step, runs, profile)]
 
 
 def _architecture(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    return [near(step, runs, profile), below_paper(runs[step.headline], profile)]
+    headline = runs[step.headline]
+    _, settled = loss_never_rose({step.headline: headline}, profile)
+    found = [near(step, runs, profile), near_until_drop(step, runs, profile), settled]
+    return [*found, below_paper(headline, profile)]
 
 
 def _hub(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    return [near(step, runs, profile), hub_agrees(runs[step.headline], profile)]
+    agrees = hub_agrees(runs[step.headline], profile)
+    return [near(step, runs, profile), near_until_drop(step, runs, profile), agrees]
 
 
 JUDGES = {
@@ -96,6 +102,22 @@ def near(step: story.Step, runs: Runs, profile: str) -> Claim:
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy(records)
         return between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
+
+    return decide(text, profile, judge, runs[step.headline])
+
+
+def near_until_drop(step: story.Step, runs: Runs, profile: str) -> Claim:
+    """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
+    text = f"Until its learning rate first drops, “{step.headline}” stays at about {step.claimed:g} %"
+    text += f" (± {100 * NEAR:g} points; mean of the last {HIGH} epochs before)"
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        curve = mean_curve(records, "accuracy")
+        drop = sum(row["drops"] == 0 for row in records[0].history)  # epochs before it
+        before = curve[:drop][-HIGH:]
+        evidence = f"{100 * before.mean():.1f} %, {100 * before.min():.1f} to {100 * before.max():.1f}"
+        evidence += f"; {100 * curve[drop]:.1f} % one epoch after the drop; in {runs_in_words(len(records))}"
+        return "holds" if abs(before.mean() - step.claimed / 100) < NEAR else "does not hold", evidence
 
     return decide(text, profile, judge, runs[step.headline])
 

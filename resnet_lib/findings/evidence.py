@@ -148,14 +148,16 @@ def cells_table(cells: Cells) -> pd.DataFrame:
 
 
 def way_table(cells: Cells) -> pd.DataFrame:
-    """One row per cell on the way from the story's settings to the paper's, once all are recorded; that order."""
+    """One row per cell on the way from the story's settings to the paper's, in that order."""
     rows = []
-    for levels in cells.way if cells.have(cells.way) else []:
-        records, estimate = cells.records[levels], accuracy_in(levels, cells)
+    for levels in cells.way:
+        records = cells.records[levels]
         row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in cells.shares}
-        row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
-        row["test accuracy, %"] = f"{100 * estimate.mean:.1f}"
-        row |= {"95 % interval": estimate.interval, "n": str(len(records))}
+        row |= {"training accuracy, %": "", "test accuracy, %": NOT_YET, "95 % interval": "", "n": str(len(records))}
+        if records:
+            estimate = accuracy_in(levels, cells)
+            row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
+            row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -99,23 +99,17 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
 
 def answer() -> str:
     """In short what the `full` records say to the question of the title, the longest runs first, as Markdown."""
-    parts = []
+    parts = advice()
     for epochs in reversed(BUDGETS["full"]):
         cells = evidence.find_cells(epochs, "full")
-        if cells.have(cells.way):
-            said = f"**ResNet-20 in {epochs} epochs**, from the story's settings (first row) to the paper's (last):"
-            parts += [said, tables.markdown(evidence.way_table(cells))]
-            if cells.have(HALF):
-                worth = [f"{e.name} {100 * e.estimate.mean:+.1f}" for e in evidence.effects(cells)[: len(FACTORS)]]
-                parts.append(
-                    f"On average over all settings of the others, in points: {', '.join(worth)} (see Results)."
-                )
-        else:
-            done = sum(bool(cells.records[levels]) for levels in cells.way)
-            parts.append(
-                f"**ResNet-20 in {epochs} epochs**: {done} of {len(cells.way)} combinations from the story's settings "
-                "to the paper's are recorded, so what separates the two there cannot be said yet."
-            )
+        done = sum(bool(cells.records[levels]) for levels in cells.way)
+        parts.append(f"**ResNet-20 in {epochs} epochs**, from the story's settings (first row) to the paper's (last):")
+        parts.append(tables.markdown(evidence.way_table(cells)))
+        if done < len(cells.way):
+            parts.append(f"{done} of {len(cells.way)} recorded: what separates the two ends cannot be said yet.")
+        if cells.have(HALF):
+            worth = [f"{e.name} {100 * e.estimate.mean:+.1f}" for e in evidence.effects(cells)[: len(FACTORS)]]
+            parts.append(f"On average over all settings of the others, in points: {', '.join(worth)} (see Results).")
     if fast := find_seeds(bench_tables.FAST, "full"):
         reached = " and ".join(f"{100 * record.accuracy:.2f}" for record in fast)
         minutes = np.mean([record.result["training_seconds"] for record in fast]) / 60
@@ -127,6 +121,24 @@ def answer() -> str:
             "optimistic (see [Speed](#speed))."
         )
     return "\n\n".join(parts)
+
+
+def advice() -> list[str]:
+    """What somebody whose network stops at 80 % should check, as far as the story's own ResNet-20 shows it."""
+    step = story.step("03_cifar_architecture")
+    near, until_drop, settled, _ = claims.claims(step.notebook, story.runs("full")[step.notebook], "full")
+    found = []
+    if until_drop.verdict == "holds" != near.verdict:
+        found.append(
+            f"**First, the learning rate.** Trained as in the story, ResNet-20 stayed near {step.claimed:g} % only "
+            f"until its learning rate dropped ({until_drop.evidence}): check that yours does."
+        )
+    if settled.verdict == "does not hold":
+        found.append(
+            f"**Then, overfitting.** After that its test loss rose ({settled.evidence}): crop and flip the training "
+            "images, as the paper does."
+        )
+    return found
 
 
 def results(profile: str) -> str:
