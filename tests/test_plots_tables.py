@@ -17,7 +17,7 @@ from resnet_lib.machine.progress import Quiet
 from resnet_lib.questions import paper, paper_runs, story
 from resnet_lib.records.record import find_runs
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import plots, tables
+from resnet_lib.report import plots, published, tables
 from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
 from resnet_lib.training.schedule import drops_before
@@ -69,7 +69,7 @@ def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, hig
         step = epoch * config.steps_per_epoch()
         row = {"epoch": epoch, "step": step, "lr": 0.1, "drops": drops_before(step - 1, config)}
         row |= {"train_loss": 3 / epoch, "train_accuracy": fitted, "seconds": 1.0, "images_per_second": 50_000.0}
-        seen = right if high is None or row["drops"] else high
+        seen = right if high is None or row["drops"] else np.resize(high, config.epochs)[epoch - 1].item()
         rows.append(row | {f"{config.held_out}_loss": float(loss), f"{config.held_out}_accuracy": seen})
     labels = (np.arange(IMAGES) % 10).astype(np.uint8)
     predicted = np.where(np.arange(IMAGES) < right * IMAGES, labels, (labels + 1) % 10).astype(np.uint8)
@@ -226,13 +226,31 @@ def test_a_network_that_fits_its_own_images_no_better_underfits(fitted, verdict)
 
 @pytest.mark.parametrize(("high", "verdict"), [(0.78, "holds"), (0.74, "does not hold")])
 def test_where_a_run_stays_until_its_rate_drops_is_judged_apart_from_where_it_ends(high, verdict):
-    craft(story.TUNED.replace(model="resnet20"), 0.87, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], high=high)
+    last = np.r_[np.full(40, 0.3), np.full(10, high)]  # ten epochs before the drop, and none of the lower ones
+    craft(story.TUNED.replace(model="resnet20"), 0.87, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], high=last)
     near, until_drop, settled, below_paper = judged("03_cifar_architecture")
     assert (until_drop.verdict, settled.verdict) == (verdict, "does not hold")
     assert until_drop.evidence == (
         f"{100 * high:.1f} %, {100 * high:.1f} to {100 * high:.1f}; 87.0 % one epoch after the drop; in 1 run"
     )
     assert {near.verdict, below_paper.verdict} == {"undecided"}  # of one run
+
+
+def test_what_to_check_first_is_said_only_as_far_as_it_was_seen():
+    config = story.TUNED.replace(model="resnet20")
+    rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
+    assert published.advice() == []
+    craft(config, 0.84, rising, high=0.78)  # no better after its drops than is near the 80 %
+    assert published.advice() == []
+    craft(config, 0.87, high=0.78)
+    (first,) = published.advice()
+    assert "stayed near 80 % until its learning rate first dropped" in first
+    assert "in 1 run), and ended at 87.0 %" in first
+    craft(config, 0.87, rising, high=0.78)
+    assert published.advice()[0] == first
+    assert published.advice()[1].endswith("random crops and flips prevent that is not yet run.")
+    craft(config.replace(crop=4, flip=True), 0.91)
+    assert "the same training ended at 91.0 % (+4.0 points [" in published.advice()[1]
 
 
 def test_comparisons_follow_the_data_in_both_directions():
@@ -264,14 +282,17 @@ def test_hub_is_compared_with_our_network():
 
 
 def test_other_parameters_are_not_the_story():
-    record = craft(story.BASELINE.replace(milestones=(3, 6)), 0.5)
+    config = story.BASELINE.replace(milestones=(3, 6))
+    record = craft(config, 0.5)
     near, drops, *_ = claims.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
     assert near.verdict == "not yet run"
     assert "other parameters" in near.evidence
     assert drops.verdict == "does not hold"
     assert drops.evidence == "drops after 3 and 6 epochs, the run has 10"
     runs = {"ResNet-50": [record]}
-    assert tables.results({"01_ten_epochs": runs}, "full")["claimed %"].tolist() == [""]
+    for shown in (runs, {"ResNet-50": []}):  # recorded or not
+        table = tables.results({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
+        assert table[["claimed %", "epochs"]].to_numpy().tolist() == [["", "7"]]
     assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
 
 

@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from resnet_lib.report import lab, verify
+from resnet_lib.report import lab, published, verify
 
 NAME = "03_cifar_architecture"
 
@@ -45,3 +45,12 @@ def test_a_report_is_what_its_records_say_until_somebody_changes_one(reports):
     assert any(line.startswith(f"{NAME}, cell ") for line in wrong)
     page.write_text(whole)
     path.write_text(result)
+
+
+def test_the_readme_is_checked_against_the_records_that_it_shows_alone(tmp_path, monkeypatch):
+    for shown, checked in (("elsewhere", set()), ("reports", {"README.md"})):
+        monkeypatch.setattr(published, "CHECKOUT", tmp_path)
+        monkeypatch.setattr(published, "update_readme", lambda path: False)
+        monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / shown))
+        (tmp_path / "README.md").touch()
+        assert verify.report("full").keys() == checked

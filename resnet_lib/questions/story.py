@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.questions.paper import STORY
-from resnet_lib.records.record import Record, Runs, find_diverged, find_runs
+from resnet_lib.records.record import Runs, find_diverged, find_runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -32,10 +31,10 @@ class Step:
         """Test accuracy (%) that the story tells of the headline run."""
         return STORY[self.notebook]
 
-    def tells_of(self, label: str, records: Sequence[Record], profile: str) -> bool:
-        """Whether the claimed accuracy is about these runs: the headline's, with the story's own parameters."""
+    def tells_of(self, label: str, config: Config, profile: str) -> bool:
+        """Whether the claimed accuracy is about runs of `config`: the headline's, with the story's own parameters."""
         told = self.configs[self.headline].at(profile).fingerprint
-        return label == self.headline and all(record.config.fingerprint == told for record in records)
+        return label == self.headline and config.fingerprint == told
 
     def label(self, label: str) -> str:
         """A label that is unique in the whole story: `02 one LR drop`."""

@@ -102,7 +102,7 @@ class Page:
                 "torch": record.result["environment"]["torch"],
                 "network from": record.result["model_source"],
                 "data (SHA-256)": record.result["data_sha256"][:12],
-                "commit": record.result["commit"][:12],
+                "commit": record.result["commit"][:12] + record.result["commit"][40:],  # " with changes", too
                 "training time": f"{record.result['training_seconds']:,.0f} s",
             }
             for records in runs.values()

@@ -175,7 +175,7 @@ def _told(runs: Runs, profile: str) -> dict[float, str]:
     told: dict[float, str] = {}
     for step in story.STEPS if profile != "smoke" else ():
         for label, records in runs.items():
-            if records and step.tells_of(label.removeprefix(step.label("")), records, profile):
+            if records and step.tells_of(label.removeprefix(step.label("")), records[0].config, profile):
                 told[step.claimed] = "story"
     return told
 

@@ -17,14 +17,17 @@ from resnet_lib.questions.story import NOT_YET, missing, stamp
 from resnet_lib.records.record import Record, Runs, find_runs
 
 
-def results(steps: dict[str, Runs], profile: str) -> pd.DataFrame:
-    """One row per run of the story: what was told beside what was measured, at the last epoch. All columns are text."""
+def results(steps: dict[str, Runs], profile: str, configs: dict[str, Config] | None = None) -> pd.DataFrame:
+    """One row per run of the story: what was told beside what was measured, at the last epoch. All columns are text.
+
+    `configs` are those of a page, by label, whose parameters may be others than the story's.
+    """
     rows = []
     for name, runs in steps.items():
         step = story.step(name)
         for label, records in runs.items():
-            config = records[0].config if records else step.configs[label].at(profile)
-            told = f"{step.claimed:g}" if step.tells_of(label, records, profile) else ""
+            config = (configs or step.configs)[label].at(profile)
+            told = f"{step.claimed:g}" if step.tells_of(label, config, profile) else ""
             rows.append({"step": name[:2], "run": label, **_row(config, records, told, profile)})
     return pd.DataFrame(rows)
 

@@ -27,7 +27,7 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         problems = [f"{entry.path.name}: {line}" for entry in entries for line in ledger.problems(entry.path)]
         found[runs_in_words(len(entries))] = problems
     with tempfile.TemporaryDirectory() as name:
-        if profile == "full":
+        if published.is_published(profile):
             copy = Path(name) / "README.md"
             copy.write_bytes((published.CHECKOUT / "README.md").read_bytes())
             differs = published.update_readme(copy)
