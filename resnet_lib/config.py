@@ -50,6 +50,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+# "until the training error is below 80% (about 400 iterations)", at a learning rate of 0.01
+RECIPES_OF_A_MODEL = {("paper", "resnet110"): {"warmup": 400, "warmup_start": 0.1, "warmup_shape": "constant"}}
+
 
 class LabError(Exception):
     """Something that the user can mend: the message says what happened, to what, and what to do."""
@@ -225,6 +228,13 @@ class Config(BaseModel):
             precision="fp32",
             width=size["width"] if is_ours and size["width"] else self.width,
         )
+
+
+def recipe(name: str, model: str) -> dict[str, Any]:
+    """The fields of a recipe for a network. Raises ConfigError for a name that is none."""
+    if name not in RECIPES:
+        raise ConfigError(f"recipe = {name!r} is not valid: choose {' or '.join(RECIPES)}")
+    return RECIPES[name] | RECIPES_OF_A_MODEL.get((name, model), {})
 
 
 def _explain(error: Any) -> str:

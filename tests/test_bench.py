@@ -6,6 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from threading import Barrier
 
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -178,12 +179,33 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
     monkeypatch.setattr(bench, "sweep", lambda choice, say: {"depth": {"20": 100.0}})
     file = tmp_path / "bench.json"
     command = ["bench", "--sweep", "--device", "cpu", "--json", str(file)]
-    for _ in range(2):  # the second joins a file of a sweep alone
-        assert CliRunner().invoke(app, command).exit_code == 0
-    kept = {"environment": environment(CPU) | {"threads": THREADS}, "date": "2026-11-24"}
+    here = environment(CPU) | {"threads": THREADS}
+    kept = {"environment": here, "networks": {}}
     file.write_text(json.dumps(kept))
     assert CliRunner().invoke(app, command).exit_code == 0
     assert json.loads(file.read_text()) == kept | {"sweep": {"depth": {"20": 100.0}}}
-    file.write_text(json.dumps({"environment": kept["environment"] | {"device_name": "abacus"}}))
-    with pytest.raises(LabError, match="another machine"):
-        CliRunner().invoke(app, command, catch_exceptions=False)
+    for content, words in (
+        (json.dumps(kept | {"environment": here | {"device_name": "abacus"}}), "was measured on another machine"),
+        ("{}", "is not there yet"),
+        ('{"sweep": {}}', "is not a benchmark's"),
+        ('{"networks"', "is not a benchmark's"),
+    ):
+        file.write_text(content)
+        with pytest.raises(LabError, match=words):
+            CliRunner().invoke(app, command, catch_exceptions=False)
+        assert file.read_text() == content
+
+
+def test_a_benchmark_measured_anew_keeps_the_sweep_of_its_machine(tmp_path, monkeypatch):
+    here = environment(CPU) | {"threads": THREADS}
+    measured = {"environment": here, "networks": {}, "date": "today"}
+    monkeypatch.setattr(bench, "measure", lambda choice, quick, say: measured)
+    for table in ("ladder", "networks"):
+        monkeypatch.setattr(bench_tables, table, lambda result: pd.DataFrame())
+    monkeypatch.setattr(bench_tables, "facts", lambda result: [])
+    file = tmp_path / "bench.json"
+    for before, kept in ((here, {"sweep": {"depth": {}}}), (here | {"device_name": "abacus"}, {})):
+        file.write_text(json.dumps({"environment": before, "networks": {}, "sweep": {"depth": {}}, "date": "before"}))
+        command = ["bench", "--device", "cpu", "--json", str(file)]
+        assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+        assert json.loads(file.read_text()) == measured | kept

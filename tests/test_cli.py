@@ -6,12 +6,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from resnet_lib.__main__ import main
+from resnet_lib.cli.options import use_data
 
 
 def resnet_lab(*arguments, **environment):
@@ -111,6 +113,12 @@ def test_eval_of_foreign_weights_says_what_they_lack_and_never_to_delete_them(tm
         assert "delete" not in result.stderr
 
 
+def test_a_home_folder_is_found_where_no_shell_expands_it(monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_DATA", "")  # put back afterwards
+    use_data(Path("~/images"))
+    assert os.environ["RESNET_LAB_DATA"] == os.path.expanduser("~/images")
+
+
 def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RESNET_LAB_REPORTS", "mine")
@@ -134,6 +142,9 @@ def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path
         (["run", "--set", "depth"], 2, "name=value"),
         (["run", "--profile", "huge"], 2, "profile = 'huge' is not valid"),
         (["run", "--recipe", "slow"], 2, "recipe = 'slow' is not valid: choose paper or fast"),
+        (["run", "--recipe", "paper", "--epochs", "5"], 2, "leave epochs out: recipe 'paper' counts iterations"),
+        (["run", "--epochs", "5", "--iterations", "9"], 2, "epochs and iterations are both a length"),
+        (["run", "--recipe", "paper", "--set", "iterations=640"], 2, "drops at 32000,48000 of 64000 iterations"),
         (["run", "--device", "tpu"], 1, "'tpu' is not available"),
         (["eval", "nowhere.safetensors"], 1, "not a file"),
         (["report", "--only", "99_nothing"], 1, "no notebook '99_nothing'"),
@@ -161,7 +172,9 @@ def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(tmp_path):
     assert not (tmp_path / "reports").exists()
     configs.write_text("[]")
     assert "a JSON list of one config or more" in resnet_lab("run-many", str(configs)).stderr
-    configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')
+    configs.write_text(
+        '[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}, {"seed": 2, "model": "resnet8"}]'
+    )
     for jobs in ("2", "1"):
         arguments = ["run-many", str(configs), "--profile", "smoke", "--jobs", jobs, "--threads", "1"]
         result = resnet_lab(*arguments, RESNET_LAB_REPORTS=str(tmp_path / "reports"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from resnet_lib.config import PROTOCOL, RECIPES, Config, ConfigError
+from resnet_lib.config import PROTOCOL, RECIPES, Config, ConfigError, recipe
 
 # A value other than the default for every field, with what else it needs.
 ALTERNATIVES = {
@@ -238,3 +238,12 @@ def test_recipes_are_valid_and_the_paper_s_is_what_the_paper_says():
     assert (paper.batch_size, paper.lr, paper.momentum, paper.weight_decay) == (128, 0.1, 0.9, 1e-4)
     assert (paper.total_steps(), paper.milestone_steps()) == (64_000, (32_000, 48_000))
     assert (paper.nesterov, paper.label_smoothing, paper.normalize) == (False, 0, "pixel")
+
+
+def test_only_the_paper_s_deepest_network_starts_slowly():
+    deep, fast = (Config(model="resnet110", **recipe(name, "resnet110")) for name in ("paper", "fast"))
+    assert (deep.warmup, deep.warmup_start, deep.warmup_shape) == (400, 0.1, "constant")
+    assert deep.replace(warmup=0) == Config(model="resnet110", **RECIPES["paper"], warmup_shape="constant")
+    assert fast.warmup == Config(model="resnet56", **recipe("paper", "resnet56")).warmup == 0
+    with pytest.raises(ConfigError, match="recipe = 'slow' is not valid: choose paper or fast"):
+        recipe("slow", "resnet20")

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 from functools import partial
@@ -156,6 +157,8 @@ def test_only_finished_runs_are_found_in_the_order_of_their_seeds():
         if seed < 3:
             run.finish(ROWS, RESULT, {})
     assert [record.config.seed for record in find_seeds(Config(), "quick")] == [1, 2]
+    shutil.copytree(run.path.with_name(Config(seed=1).run_id), run.path.with_name(f"copy-of-{Config(seed=1).run_id}"))
+    assert [record.config.seed for record in find_seeds(Config(), "quick")] == [1, 2]
     assert find_seeds(Config(), "full") == []
 
 
@@ -165,7 +168,7 @@ def test_a_record_of_other_settings_under_the_name_of_these_is_refused():
     run.write_history(ROWS)
     run.finish(ROWS, RESULT, {})
     (run.path / "config.json").write_text(Config(momentum=0.8).model_dump_json())
-    with pytest.raises(RecordError, match="holds the record of another config"):
+    with pytest.raises(RecordError, match="holds the record of another run"):
         find_seeds(Config(), "quick")
 
 

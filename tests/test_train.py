@@ -6,6 +6,7 @@ import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -422,8 +423,11 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     assert len(folder.rows()) == 2
     assert not folder.finished
 
-    other = Choice(device="cpu", threads=2, channels_last=False)  # not asked again: the checkpoint's choice goes on
-    resumed = experiment.run(SYNTHETIC, choice=other, show=Quiet())
+    other = Choice(device="cpu", threads=2, channels_last=False, why="another")  # the checkpoint's choice goes on
+    show, told = Quiet(), []
+    monkeypatch.setattr(show, "note", told.append)
+    resumed = experiment.run(SYNTHETIC, choice=other, show=show)
+    assert told == [f"{SYNTHETIC.run_id} goes on as it began, not with what is chosen now (another)"]
     assert untimed(resumed.history) == untimed(trained.history)
     assert resumed.result["environment"] == trained.result["environment"]
     one, two = (checkpoint.load(record.path / "checkpoint.pt") for record in (trained, resumed))
@@ -433,17 +437,27 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
 
 def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
     configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in (2, 1)]
-    choices = [CPU] * 3
     broken = configs[0].replace(seed=5)
     monkeypatch.setattr(train, "fit", failing_for(broken, train.fit))
-    outcomes = list(experiment.run_many([configs[0], broken, configs[1]], "quick", choices))
+    outcomes = list(experiment.run_many([configs[0], broken, configs[1]], "quick", on_cpu))
     assert [config.seed for config, _ in outcomes] == [2, 5, 1]
     assert isinstance(outcomes[1][1], Diverged)
     with ThreadPoolExecutor(2) as pool:
-        again = dict(experiment.run_many(configs, "full", choices[:2], pool))
+        again = dict(experiment.run_many(configs, "full", on_cpu, pool))
     assert {config.seed: untimed(record.history) for config, record in again.items()} == {
         config.seed: untimed(record.history) for config, record in outcomes if config != broken
     }
+
+
+def test_one_run_of_many_that_this_machine_cannot_do_does_not_stop_the_others(reports):
+    configs = [SYNTHETIC.replace(precision="tf32"), SYNTHETIC.replace(epochs=1, milestones=())]
+    (_, refused), (_, record) = experiment.run_many(configs, "quick", partial(choose, device="cpu"))
+    assert isinstance(refused, DeviceError)
+    assert record.config == configs[1]
+
+
+def on_cpu(config):
+    return CPU
 
 
 def failing_for(config, fit):
@@ -509,7 +523,7 @@ def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, mo
         raise ZeroDivisionError("on purpose")
 
     monkeypatch.setattr(train, "fit", broken)
-    ((config, error),) = experiment.run_many([SYNTHETIC], "quick", [CPU])
+    ((config, error),) = experiment.run_many([SYNTHETIC], "quick", on_cpu)
     assert error.__traceback__ is None
     print_outcome(config, error)
     assert "in broken" in capsys.readouterr().err
@@ -523,7 +537,7 @@ def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, m
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(train, "fit", exhausted)
-    ((_, error),) = experiment.run_many([SYNTHETIC], "quick", [CPU])
+    ((_, error),) = experiment.run_many([SYNTHETIC], "quick", on_cpu)
     assert isinstance(error, DeviceError)
     gc.collect()
     assert networks[0]() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -24,6 +24,7 @@ from resnet_lib.cli.options import (
     warn_if_busy,
 )
 from resnet_lib.config import Config, LabError
+from resnet_lib.machine.files import read_json
 
 app = typer.Typer()
 data_app = typer.Typer()
@@ -144,7 +145,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs")] = False,
     json_: Annotated[
-        Path | None, typer.Option("--json", help="Write what was measured to this file, a sweep into it")
+        Path | None, typer.Option("--json", help="Write what was measured to this file; a sweep into a benchmark's")
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file")] = None,
     device: Device = None,
@@ -152,7 +153,7 @@ def bench(
 ) -> None:
     """Measure how fast this machine trains, and what each improvement is worth; let nothing else run meanwhile."""
     from resnet_lib.machine.device import choose
-    from resnet_lib.machine.files import read_json, write_atomic
+    from resnet_lib.machine.files import write_atomic
     from resnet_lib.machine.provenance import environment
     from resnet_lib.report import bars, bench_tables, plots
     from resnet_lib.speed import bench
@@ -161,15 +162,13 @@ def bench(
         path.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     warn_if_busy("the rates will be too low")
-    measured = read_json(json_) if sweep and json_ and json_.exists() else {}
-    if not bench_tables.same_machine(measured.get("environment", {}), environment(choice)):
-        raise LabError(f"{json_} was measured on another machine: give the sweep a file of its own")
+    kept = _measured_before(json_, sweep, environment(choice))
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
         say = teller(status)
         result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
     if json_:
-        write_atomic(json_, (json.dumps(measured | result, indent=1) + "\n").encode())
+        write_atomic(json_, (json.dumps(kept | result, indent=1) + "\n").encode())
     if sweep:
         out.print(as_table(bench_tables.sweep(result["sweep"])))
         return
@@ -180,6 +179,29 @@ def bench(
         plots.save(bars.ladder(result), figure)
 
 
+def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
+    """What a benchmark's file keeps: beside a sweep the benchmark, which must be there, and beside that the sweep.
+
+    Both must be of this machine.
+    """
+    from resnet_lib.report import bench_tables
+
+    if not file:
+        return {}
+    try:
+        found = read_json(file) if file.exists() else {}
+        is_whole = not found or {"environment", "networks"} <= found.keys()
+    except (ValueError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        raise LabError(f"{file} is not a benchmark's: delete it, or name another file")
+    is_ours = bench_tables.same_machine(found.get("environment", {}), here)
+    if sweep and not (found and is_ours):
+        wrong = "was measured on another machine" if found else "is not there yet"
+        raise LabError(f"a sweep goes into this machine's benchmark, and {file} {wrong}: run it without --sweep first")
+    return found if sweep else {name: found[name] for name in ("sweep",) if is_ours and name in found}
+
+
 @app.command()
 def figures(
     profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full",
@@ -188,7 +210,7 @@ def figures(
     from resnet_lib.records.record import reports_folder
     from resnet_lib.report import published
 
-    is_published = checked_profile(profile) == "full" and reports_folder() == published.CHECKOUT / "reports"
+    is_published = published.is_published(checked_profile(profile))
     folder = published.CHECKOUT / "img" if is_published else reports_folder() / profile / "img"
     for path in published.figures(profile, folder):
         out.print(str(path))

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from resnet_lib.config import RECIPES, Config, ConfigError, LabError, Profile
+from resnet_lib.config import Config, ConfigError, LabError, Profile, recipe
 from resnet_lib.machine.files import read_json
 from resnet_lib.records.record import Record
 
@@ -46,10 +46,20 @@ def checked_profile(name: str) -> Profile:
     return name
 
 
-def recipe_fields(name: str | None) -> dict[str, Any]:
-    if name is not None and name not in RECIPES:
-        raise ConfigError(f"recipe = {name!r} is not valid: choose {' or '.join(RECIPES)}")
-    return RECIPES[name] if name else {}
+def with_recipe(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe, if one is named, and over them those that were given.
+
+    Raises ConfigError where that would leave one length beside another, or drops that belong to another length.
+    """
+    fields = recipe(name, given.get("model", Config().model)) if name else {}
+    steps = fields.get("iterations")
+    if "epochs" in given and (fields | given).get("iterations"):
+        instead = f": recipe '{name}' counts iterations" if steps else ""
+        raise ConfigError(f"epochs and iterations are both a length, so leave epochs out{instead}")
+    if fields.get("milestones") and "milestones" not in given and given.get("iterations", steps) != steps:
+        drops = ",".join(map(str, fields["milestones"]))
+        raise ConfigError(f"recipe '{name}' drops at {drops} of {steps} iterations: give milestones for yours, too")
+    return fields | given
 
 
 def integers(text: str) -> tuple[int, ...]:
@@ -127,4 +137,4 @@ def as_table(frame: Any) -> Table:
 
 def use_data(folder: Path | None) -> None:
     if folder is not None:
-        os.environ["RESNET_LAB_DATA"] = str(folder.absolute())  # the notebooks' kernels are to see it too
+        os.environ["RESNET_LAB_DATA"] = str(folder.expanduser().absolute())  # the notebooks' kernels are to see it too

@@ -6,6 +6,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,10 +28,10 @@ from resnet_lib.cli.options import (
     out,
     print_outcome,
     read_configs,
-    recipe_fields,
     teller,
     use_data,
     warn_if_busy,
+    with_recipe,
 )
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.stop import Stopped, StopSignals
@@ -83,8 +84,8 @@ def run(
         weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, crop=crop, flip=flip, precision=precision,
         split=split, seed=seed, milestones=None if milestones is None else integers(milestones),
     )  # fmt: skip
-    fields = recipe_fields(recipe) | {name: value for name, value in given.items() if value is not None}
-    config = Config(**(fields | assignments(set_ or []))).at(checked_profile(profile))
+    given = {name: value for name, value in given.items() if value is not None} | assignments(set_ or [])
+    config = Config(**with_recipe(recipe, given)).at(checked_profile(profile))
     use_data(data)
     known = experiment.is_finished(config, profile)
     record = experiment.run(config, profile, choose(config, device, threads, compile, deterministic))
@@ -146,8 +147,9 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
     from resnet_lib.machine.device import THREADS, choose
     from resnet_lib.runs import experiment
 
-    threads = threads or max(1, THREADS // jobs)
-    waiting = {config: choose(config, device, threads) for config in configs}
+    choose(device=device)  # a device that is not there is told once, and not by every run
+    choice = partial(choose, device=device, threads=threads or max(1, THREADS // jobs))
+    waiting = {config.run_id: config for config in configs}  # each run once
     total, failed, asked = len(waiting), 0, []
 
     def hand_on(number: int, frame: Any) -> None:
@@ -161,11 +163,11 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
             signal.signal(number, hand_on)
     while waiting:
         with ProcessPoolExecutor(jobs, get_context("spawn")) if in_pool else nullcontext() as pool:
-            for config, outcome in experiment.run_many([*waiting], profile, [*waiting.values()], pool):
+            for config, outcome in experiment.run_many([*waiting.values()], profile, choice, pool):
                 if asked:
                     raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
                 if not isinstance(outcome, BrokenProcessPool):
-                    del waiting[config]
+                    del waiting[config.run_id]
                     failed += isinstance(outcome, Exception)
                     print_outcome(config, outcome)
         if waiting:

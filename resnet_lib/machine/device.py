@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import sysconfig
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     missing = ""
     if device == "mps":
         missing = "torch.compile is not for Apple's GPUs yet"
-    elif not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+    elif not shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")):  # as torch asks
         missing = "there is no C++ compiler"
     elif not Path(sysconfig.get_path("include"), "Python.h").exists():
         missing = "Python's headers are not there (python3-dev)"

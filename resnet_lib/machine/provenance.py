@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def _cpu_name() -> str:
         for line in cpuinfo.read_text(errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":  # where platform.processor() is "arm", whatever the chip
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        with suppress(OSError):
+            if name := subprocess.run(command, capture_output=True, text=True).stdout.strip():
+                return name
     return platform.processor() or platform.machine()
 
 

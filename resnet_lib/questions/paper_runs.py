@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import RECIPES, Config
+from resnet_lib.config import Config, recipe
 from resnet_lib.questions.paper import TABLE_6
 
 PLAIN = ("plain20", "plain56")  # without shortcuts: the deeper one is the worse, also on the images it trains on
@@ -12,15 +12,12 @@ READING = "ResNet-20, 45,000 images"  # the split on which the paper chose its l
 
 def table_6() -> dict[str, Config]:
     """The runs of Table 6, by label, on all training images."""
-    runs = {Architecture(model).title: Config(model=model, **RECIPES["paper"]) for model in TABLE_6}
-    # ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)"
-    runs["ResNet-110"] = runs["ResNet-110"].replace(warmup=400, warmup_start=0.1, warmup_shape="constant")
-    return runs
+    return {Architecture(model).title: Config(model=model, **recipe("paper", model)) for model in TABLE_6}
 
 
 def configs(deepest: int = 1_000) -> dict[str, Config]:
     """Table 6, the other reading of its training set for ResNet-20, and the plain nets, up to so many layers."""
     shown = table_6()
     shown[READING] = shown["ResNet-20"].replace(split="train45k-test")
-    shown |= {Architecture(model).title: Config(model=model, **RECIPES["paper"]) for model in PLAIN}
+    shown |= {Architecture(model).title: Config(model=model, **recipe("paper", model)) for model in PLAIN}
     return {name: config for name, config in shown.items() if Architecture(config.model).depth <= deepest}

@@ -157,18 +157,23 @@ def find_seeds(config: Config, profile: str) -> list[Record]:
     They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
     otherwise. Raises RecordError for a record of another config: a default must never change without `protocol`.
     """
-    found = runs_folder(profile).glob(f"*-{config.fingerprint}/result.json")
+    found = runs_folder(profile).glob(f"{_named(config)}/result.json")
     records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
     for record in records:
-        if record.config.fingerprint != config.fingerprint:
-            raise RecordError(f"{record.path} holds the record of another config: restore it, or delete the folder")
+        if record.config.run_id != record.path.name:
+            raise RecordError(f"{record.path} holds the record of another run: restore it, or delete the folder")
     return [replace(record, config=config.replace(seed=record.config.seed)) for record in records]
 
 
 def find_diverged(config: Config, profile: str) -> list[str]:
     """Where runs of `config` diverged, in words, whatever their seeds."""
-    found = sorted(runs_folder(profile).glob(f"*-{config.fingerprint}/{DIVERGED}"))
+    found = sorted(runs_folder(profile).glob(f"{_named(config)}/{DIVERGED}"))
     return [where for path in found if (where := read_diverged(path.parent)) is not None]
+
+
+def _named(config: Config) -> str:
+    """The pattern of the folders of `config`, whatever their seeds: a copy under a name of its own is no other seed."""
+    return config.run_id.replace(f"-s{config.seed}-", "-s*-")
 
 
 def read_record(path: Path) -> Record:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import RECIPES, TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config, recipe
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report.tables import folded, machine, markdown
 
-FAST = Config(model="resnet20", **RECIPES["fast"])
+FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
 
 
 def ladder(bench: dict[str, Any]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, as_completed
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +34,7 @@ def run(
     """The record of `config` among the runs of `profile`, training whatever of it is missing.
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
-    runs; an unfinished one goes on with the choice in its checkpoint.
+    runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another.
     Raises RecordError if another process trains the same run or its folder holds another, CheckpointError if there is
     nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
     small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a signal asked for it, OSError
@@ -52,8 +52,10 @@ def run(
         folder.refuse_diverged()
         folder.start()
         state = _saved(folder, show)
-        choice = Choice(**state["choice"]) if state else choice or device.choose(config)
-        return _train(dataset, config, choice, folder, show, state)
+        began = Choice(**state["choice"]) if state else choice or device.choose(config)
+        if choice and choice != began:
+            show.note(f"{config.run_id} goes on as it began, not with what is chosen now ({choice.why})")
+        return _train(dataset, config, began, folder, show, state)
 
 
 def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
@@ -120,29 +122,32 @@ def is_finished(config: Config, profile: str = "full") -> bool:
 
 
 def run_many(
-    configs: list[Config], profile: str = "full", choices: list[Choice] | None = None, executor: Executor | None = None
+    configs: list[Config],
+    profile: str = "full",
+    choose: Callable[[Config], Choice] | None = None,
+    executor: Executor | None = None,
 ) -> Iterator[tuple[Config, Record | Exception]]:
     """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
 
-    `executor` (any of concurrent.futures, so processes, threads or Dask's; on a GPU not threads, for one process can
-    capture one graph at a time) runs them in parallel; without one they run in turn. If a process of it is killed, what
-    has not ended comes with BrokenProcessPool. `choices` are for new runs, as in `run`.
+    `executor` (any of concurrent.futures, so processes, threads or Dask's) runs them in parallel; without one they run
+    in turn. Its processes must be spawned, for torch's threads do not outlive a fork; on a GPU, take no threads, for
+    one process can capture one graph at a time. If a process is killed, what has not ended comes with
+    BrokenProcessPool. `choose` is for new runs, as the choice is in `run`.
     """
-    work = list(zip(configs, choices or [None] * len(configs), strict=True))
     if executor is None:
-        for config, choice in work:
-            yield config, _outcome(config, profile, choice)
+        for config in configs:
+            yield config, _outcome(config, profile, choose)
     else:
-        waiting = {executor.submit(_outcome_in_pool, config, profile, choice): config for config, choice in work}
+        waiting = {executor.submit(_outcome_in_pool, config, profile, choose): config for config in configs}
         for done in as_completed(waiting):
             yield waiting[done], done.exception() or done.result()
 
 
 def _outcome(
-    config: Config, profile: str, choice: Choice | None, show: progress.Quiet | None = None
+    config: Config, profile: str, choose: Callable[[Config], Choice] | None, show: progress.Quiet | None = None
 ) -> Record | Exception:
     try:
-        return run(config, profile, choice, show)
+        return run(config, profile, choose and choose(config), show)
     except Exception as error:
         if not isinstance(error, LabError):  # nothing that a user did: say where, as text
             error.add_note("".join(traceback.format_exception(error)))
@@ -150,9 +155,9 @@ def _outcome(
         return error.with_traceback(None)
 
 
-def _outcome_in_pool(config: Config, profile: str, choice: Choice | None) -> Record | Exception:
+def _outcome_in_pool(config: Config, profile: str, choose: Callable[[Config], Choice] | None) -> Record | Exception:
     try:
-        return _outcome(config, profile, choice, progress.Lines())  # several bars would draw over each other
+        return _outcome(config, profile, choose, progress.Lines())  # several bars would draw over each other
     except Stopped:  # only in a process of its own, for signals reach no thread but the main one
         os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too
 
