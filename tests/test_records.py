@@ -16,6 +16,7 @@ import torch
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
+from resnet_lib.machine.device import Choice
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records import checkpoint, record
 from resnet_lib.records.checkpoint import CheckpointError
@@ -352,6 +353,21 @@ def test_a_commit_is_noted_of_code_that_is_in_it_alone(tmp_path, monkeypatch):
     assert len(provenance.commit()) == 40
     code.write_text("two")
     assert provenance.commit().endswith(" with changes")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("model name\t: AMD EPYC 9655 96-Core\ncpu family\t: 26\nmodel\t: 2\n", "AMD EPYC 9655 96-Core"),
+        ("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n", "AMD EPYC (family 26, model 2)"),
+        ("CPU implementer\t: 0x41\n", "the system's word"),  # ARM
+    ],
+)
+def test_a_processor_whose_name_tells_little_is_told_from_others(text, name, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(provenance, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(provenance.platform, "processor", lambda: "the system's word")
+    assert provenance.environment(Choice("cpu", 1, True))["device_name"] == name
 
 
 @pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")

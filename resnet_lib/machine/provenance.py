@@ -13,6 +13,8 @@ import torch
 
 from resnet_lib.machine.device import Choice
 
+CPUINFO = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
+
 
 def environment(choice: Choice) -> dict[str, Any]:
     """Versions and hardware, for a run's record."""
@@ -33,12 +35,14 @@ def environment(choice: Choice) -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    if platform.system() == "Darwin":  # where platform.processor() is "arm", whatever the chip
+    if CPUINFO.exists():
+        pairs = (line.partition(":") for line in CPUINFO.read_text(errors="replace").splitlines())
+        found = {key.strip(): value.strip() for key, _, value in pairs}
+        if name := found.get("model name"):
+            # A virtual machine may say `AMD EPYC` of processors that differ twofold in speed.
+            is_vague = not any(map(str.isdigit, name)) and "cpu family" in found
+            return f"{name} (family {found['cpu family']}, model {found['model']})" if is_vague else name
+    if platform.system() == "Darwin":  # where platform.processor() is `arm`, whatever the chip
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         with suppress(OSError):
             if name := subprocess.run(command, capture_output=True, text=True).stdout.strip():
