@@ -22,7 +22,8 @@ def network_and_optimizer(config):
 def step(model, optimizer):
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
-        parameter.grad = torch.randn(parameter.shape, generator=generator)
+        parameter.grad = torch.empty_like(parameter)  # laid out as autograd does, which a fused kernel relies on
+        parameter.grad.copy_(torch.randn(parameter.shape, generator=generator))
     optimizer.step()
 
 
@@ -71,6 +72,34 @@ def test_muon_moves_convolutions_by_its_rate_and_everything_else_as_sgd_does(cha
             assert moved.norm() / length == pytest.approx(0.015, rel=0.3), name
         else:
             torch.testing.assert_close(parameter, other)
+
+
+def straightened(matrix):
+    """What `orthogonalize` is to make of a matrix, by way of its singular values."""
+    u, values, vt = torch.linalg.svd(matrix, full_matrices=False)
+    values = values / values.norm()
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return u @ torch.diag(values) @ vt
+
+
+@pytest.mark.parametrize("nesterov", [True, False], ids=["Nesterov", "plain momentum"])
+@pytest.mark.parametrize("shape", [(8, 3, 3, 3), (40, 2, 1, 1)], ids=["wide", "tall"])
+def test_three_steps_of_muon_on_a_filter_bank(shape, nesterov):
+    """Against the formula, so that a step up, a lost momentum or the other form of it would show."""
+    bank = torch.nn.Conv2d(shape[1], shape[0], shape[2], bias=False).double().to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(bank, MUON.replace(momentum=0.8, nesterov=nesterov), CPU)
+    expected, velocity = bank.weight.detach().clone().flatten(1), 0
+    for _ in range(3):
+        gradient = torch.randn(shape, dtype=torch.float64)
+        bank.weight.grad = gradient.to(memory_format=torch.channels_last)
+        optimizer.step()
+        gradient = gradient.flatten(1)
+        velocity = 0.8 * velocity + gradient
+        direction = straightened(gradient + 0.8 * velocity if nesterov else velocity)
+        longer = max(1, shape[0] / gradient.shape[1]) ** 0.5
+        expected = expected * shape[0] ** 0.5 / expected.norm() - 0.03 * longer * direction
+        torch.testing.assert_close(bank.weight.detach().flatten(1), expected, rtol=0, atol=1e-5)
 
 
 def test_muon_goes_on_from_its_state_as_if_never_stopped():

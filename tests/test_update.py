@@ -137,6 +137,15 @@ def test_bf16_is_used_where_it_is_said_and_only_there():
             assert model(torch.zeros(2, 3, 32, 32)).dtype == dtype
 
 
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_step_trains_in_the_precision_of_the_config(tiny_dataset, precision, expected):
+    update = prepare(CIFAR.replace(precision=precision), tiny_dataset)
+    seen = []
+    update.model.fc.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    update(next(update.batches.plans(0)))
+    assert seen == [expected]
+
+
 # --- the choice
 
 
