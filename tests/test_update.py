@@ -11,7 +11,7 @@ from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import lr_at
-from resnet_lib.training.update import autocast, make_update, undone
+from resnet_lib.training.update import Replay, autocast, make_update, undone
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 # Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
@@ -147,6 +147,43 @@ def test_a_step_trains_in_the_precision_of_the_config(tiny_dataset, precision, e
 
 
 # --- the choice
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_network_and_images_have_the_layout_that_is_chosen(tiny_dataset, channels_last):
+    update = prepare(CIFAR, tiny_dataset, Choice("cpu", 1, channels_last))
+    images, _ = update.batches.take(next(update.batches.plans(0)))
+    banks = [parameter for parameter in update.model.parameters() if parameter.shape[2:] == (3, 3)]
+    assert all(t.is_contiguous(memory_format=torch.channels_last) == channels_last for t in [images, *banks])
+    assert all(t.is_contiguous() != channels_last for t in [images, *banks])
+
+
+@pytest.mark.parametrize("config", [CIFAR, MUON], ids=["SGD", "Muon"])
+def test_one_kernel_updates_all_weights(tiny_dataset, config):
+    assert all(group["fused"] for group in prepare(config, tiny_dataset).optimizer.param_groups)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_whole_batches_go_through_the_compiled_network_if_chosen_and_only_then(tiny_dataset, monkeypatch, compile):
+    compiled = []
+
+    def compiler(model, **options):
+        def forward(images):
+            compiled.append(len(images))
+            return model(images)
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    update = prepare(CIFAR, tiny_dataset, Choice("cpu", 1, True, compile=compile))
+    for plan in update.batches.plans(0):  # 120 images: the last batch has 24
+        update(plan)
+    assert compiled == ([32, 32, 32] if compile else [])
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_steps_are_replayed_if_chosen_and_only_then(tiny_dataset, graph):
+    assert isinstance(prepare(CIFAR, tiny_dataset, Choice("cpu", 1, True, graph=graph)), Replay) == graph
 
 
 def test_a_short_run_is_not_compiled_and_a_long_one_is_where_it_can_be(monkeypatch):
