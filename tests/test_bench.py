@@ -3,6 +3,7 @@
 import itertools
 import json
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -20,6 +21,8 @@ from resnet_lib.machine.provenance import environment
 from resnet_lib.records.record import Record
 from resnet_lib.report import bars, bench_tables, plots
 from resnet_lib.speed import bench, cost, pipelines
+from resnet_lib.training.metrics import RunningTotals
+from resnet_lib.training.update import Replay
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 
@@ -105,6 +108,48 @@ def test_every_rung_trains(small):
         pipeline.steps(2)
         assert all(not torch.equal(a, b) for a, b in zip(before, pipeline.network.parameters(), strict=True))
         assert all(p.isfinite().all() for p in pipeline.network.parameters())
+
+
+def test_every_rung_does_what_it_is_named_for(small, monkeypatch):
+    """As seen from the network, the optimizer and the metrics: that a rung trains does not tell it from another."""
+    events, read = [], RunningTotals.read
+    monkeypatch.setattr(torch, "compile", lambda network, **options: events.append("compiled") or network)
+    monkeypatch.setattr(RunningTotals, "read", lambda totals: events.append("read") or read(totals))
+    monkeypatch.setattr(pipelines.Pipeline, "conventional_step", noting(events, pipelines.Pipeline.conventional_step))
+    found = []
+    for rung in bench.ladder(replace(CPU, compile=True)):
+        pipeline = pipelines.Pipeline("resnet8", rung, 8)
+        pipeline.network.fc.register_forward_hook(lambda module, inputs, logits: events.append(str(logits.dtype)[6:]))
+        pipeline.steps(1)
+        if next(pipeline.network.parameters()).is_contiguous(memory_format=torch.channels_last):
+            events.append("channels_last")
+        if pipeline.optimizer.param_groups[0]["fused"]:
+            events.append("fused")
+        found.append(sorted(events))
+        events.clear()
+    assert found == [
+        ["conventional", "float32"],
+        ["float32", "read"],
+        ["float32"],
+        ["channels_last", "float32"],
+        ["bfloat16", "channels_last"],
+        ["bfloat16", "channels_last", "fused"],
+        ["bfloat16", "channels_last", "compiled", "fused"],
+    ]
+
+
+def noting(events, conventional_step):
+    def step(*arguments):
+        events.append("conventional")
+        conventional_step(*arguments)
+
+    return step
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_rung_with_a_graph_replays_it(small, graph):
+    rung = replace(bench.ladder(CPU)[-1], choice=replace(CPU, graph=graph))
+    assert isinstance(pipelines.Pipeline("resnet8", rung, 8).update, Replay) == graph
 
 
 def test_flops_are_those_of_the_layers():
