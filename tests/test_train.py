@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from torch import nn
 from resnet_lib.cli.options import print_outcome
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
+from resnet_lib.data.sources import DataError
 from resnet_lib.machine.device import Choice, DeviceError, choose
 from resnet_lib.machine.progress import Quiet
 from resnet_lib.models.build import build_model
@@ -24,7 +26,7 @@ from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, weights
-from resnet_lib.training import train
+from resnet_lib.training import keeper, train
 from resnet_lib.training.keeper import Position
 from resnet_lib.training.loader import EvaluationBatches, Normalizer
 from resnet_lib.training.optimizer import make_optimizer
@@ -223,6 +225,40 @@ def test_interrupted_again_and_again(tmp_path, tiny_dataset, uninterrupted):
     assert_same(fit(tmp_path, tiny_dataset), uninterrupted)
 
 
+class Clock(Interrupting):
+    """Stands in for `time`: every step takes ten seconds, everything else none."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self, now, at=0):
+        super().__init__(at)
+        self.now = now
+
+    def step(self, images):
+        self.now += 10
+        super().step(images)
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_seconds_before_an_interrupt_count_and_those_until_the_next_session_do_not(tmp_path, tiny_dataset, monkeypatch):
+    """The four steps of an epoch take forty seconds, however many sessions they are spread over."""
+
+    def session(clock):
+        monkeypatch.setattr(keeper, "time", clock)
+        fit(tmp_path, tiny_dataset, progress=clock)
+
+    monkeypatch.setattr(keeper, "SAVE_SECONDS", -1)  # after every step
+    for clock in (Clock(100, at=3), Clock(5_000, at=5)):
+        with pytest.raises(KeyboardInterrupt):
+            session(clock)
+    session(Clock(70))
+    rows = RunFolder(tmp_path, TINY).rows()
+    assert [row["seconds"] for row in rows] == [40, 40, 40, 40]
+    assert [row["images_per_second"] for row in rows] == [3, 3, 3, 3]
+
+
 def test_fitting_a_trained_run_only_evaluates(tmp_path, tiny_dataset, uninterrupted, monkeypatch):
     fit(tmp_path, tiny_dataset)
     monkeypatch.setattr(train, "train_epoch", None)
@@ -397,6 +433,14 @@ def test_held_out_training_images_are_never_called_test(reports):
     assert {"val_loss", "val_accuracy"} < record.history[0].keys()
     assert not [name for name in record.history[0] if name.startswith("test")]
     assert record.result["evaluated_on"] == "val"
+
+
+def test_without_the_images_there_is_no_run_and_none_on_others(reports, monkeypatch, tmp_path):
+    monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
+    with pytest.raises(DataError, match="CIFAR-10 could not be had"):
+        experiment.run(TINY, choice=CPU, show=Quiet())
+    assert not reports.exists()
 
 
 KILLED = """
