@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -15,6 +16,7 @@ from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Quiet
 from resnet_lib.machine.stop import Stopped
 from resnet_lib.records import checkpoint
+from resnet_lib.records.record import Diverged
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment
 from resnet_lib.training import keeper
@@ -60,6 +62,17 @@ def survived(fault: str):
     note(fault, "tried")
     yield
     note(fault, "survived")
+
+
+def failing_for(seed: int):
+    """Stands in for `experiment.run`: the run of this seed diverges, every other is right on half of the images."""
+
+    def run(config, *arguments):
+        if config.seed == seed:
+            raise Diverged("on purpose")
+        return SimpleNamespace(accuracy=0.5)
+
+    return run
 
 
 def forking():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faults
 import pytest
 import torch
 import typer
@@ -15,8 +16,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
-from resnet_lib.cli.options import use_data
+from resnet_lib.cli.options import FAILED, use_data
 from resnet_lib.config import RECIPES, Config
+from resnet_lib.report import lab, verify
+from resnet_lib.report.lab import Outcome
 from resnet_lib.runs import experiment
 
 
@@ -280,3 +283,35 @@ def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(tmp_path):
         assert result.returncode == 0, result.stderr
         assert "2 of 2 runs have their record" in result.stdout
     assert len(list((tmp_path / "reports").glob("smoke/runs/*/result.json"))) == 2
+
+
+def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch, tmp_path):
+    configs = tmp_path / "configs.json"
+    configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')
+    monkeypatch.setattr(experiment, "run", faults.failing_for(seed=1))
+    result = CliRunner().invoke(app, ["run-many", str(configs), "--profile", "smoke"])
+    assert result.exit_code == FAILED
+    assert "Diverged: on purpose" in result.output
+    assert "test accuracy 50.00 %" in result.output
+    assert "1 of 2 runs have their record" in result.output
+
+
+# --- what the commands on the report end with
+
+
+def test_report_ends_with_the_notebooks_that_failed(monkeypatch):
+    fine, broken = Outcome("a", "A", 1.0, None, None), Outcome("b", "B", 1.0, "ZeroDivisionError: by zero", 3)
+    for outcomes, code in (([fine], 0), ([broken, fine], FAILED)):
+        monkeypatch.setattr(lab, "report", lambda *arguments, found=outcomes: found)
+        result = CliRunner().invoke(app, ["report", "--profile", "smoke"])
+        assert result.exit_code == code
+        assert ("ZeroDivisionError" in result.output) == bool(code)
+
+
+def test_verify_report_ends_with_what_differs(monkeypatch):
+    for lines, code in (([], 0), (["README.md: its tables differ"], FAILED)):
+        monkeypatch.setattr(verify, "report", lambda *arguments, found=lines: {"2 runs": [], "README.md": found})
+        result = CliRunner().invoke(app, ["verify-report"])
+        assert result.exit_code == code
+        assert ("its tables differ" in result.output) == bool(code)
+        assert ("as the records say" in result.output) == (not code)

@@ -71,6 +71,17 @@ def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
     assert runs("resume")[1].startswith("0 of 0")
 
 
+def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):
+    for seed in (1, 2):
+        RunFolder.of(TINY.replace(seed=seed), "full").start()
+    monkeypatch.setattr(experiment, "run", faults.failing_for(seed=1))
+    code, said = runs("resume")
+    assert code == options.FAILED
+    assert "resnet8-6ep-s1-" in said
+    assert "Diverged: on purpose" in said
+    assert "1 of 2 unfinished runs are finished now" in said
+
+
 def test_whole_runs_are_verified(three):
     assert [ledger.problems(path) for path in three] == [[], [], []]
     assert runs("verify") == (0, "3 of 3 runs are whole and agree with themselves\n")
