@@ -9,10 +9,12 @@ import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
+from typer.testing import CliRunner
 
+from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
 from resnet_lib.questions import story
-from resnet_lib.report import lab, published, tables
+from resnet_lib.report import bench_tables, lab, published, tables, verify
 
 
 @pytest.fixture
@@ -177,3 +179,51 @@ def test_readme_without_markers_is_refused(tmp_path):
     with pytest.raises(LabError, match="lacks the lines"):
         published.update_readme(readme)
     assert readme.read_text() == "# nothing\n"
+
+
+SECTIONS = ("answer", "results", "missing", "bench", "faults")
+
+
+@pytest.fixture
+def readme(tmp_path, monkeypatch):
+    """That of a checkout of the test's own, in which every table says 12.3 and is right."""
+    for name in ("answer", "results", "unfinished", "faults"):
+        monkeypatch.setattr(published, name, lambda *profile: "12.3 %")
+    monkeypatch.setattr(bench_tables, "to_markdown", lambda measured: "12.3 %")
+    monkeypatch.setattr(published, "CHECKOUT", tmp_path)
+    parts = [f"<!-- {name}: begin -->\n12.3 %\n<!-- {name}: end -->\n" for name in SECTIONS]
+    (tmp_path / "README.md").write_text("between them\n".join(parts))
+    return tmp_path / "README.md"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_number_of_the_readme_that_was_changed_by_hand_is_found_and_mended(readme, section):
+    right = readme.read_text()
+    assert verify.report("full") == {"README.md": []}
+    changed = right.replace(f"<!-- {section}: begin -->\n12.3", f"<!-- {section}: begin -->\n12.4")
+    readme.write_text(changed)
+    assert "its tables differ" in "".join(verify.report("full")["README.md"])
+    assert readme.read_text() == changed  # to verify is not to mend
+    assert published.update_readme(readme)
+    assert readme.read_text() == right
+
+
+@pytest.mark.parametrize(
+    ("folder", "profile", "written"),
+    [
+        ("checkout/reports", "full", ["checkout/img", "checkout/img", "checkout/README.md"]),
+        ("checkout/reports", "quick", ["checkout/reports/quick/img"]),
+        ("elsewhere", "full", ["elsewhere/full/img"]),
+    ],
+)
+def test_figures_of_others_than_the_checkouts_own_records_leave_it_alone(
+    tmp_path, monkeypatch, folder, profile, written
+):
+    seen = []
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / folder))
+    monkeypatch.setattr(published, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(published, "figures", lambda profile, target: seen.append(target) or [])
+    monkeypatch.setattr(published, "bench_figures", lambda target: seen.append(target) or [])
+    monkeypatch.setattr(published, "update_readme", lambda: seen.append(tmp_path / "checkout" / "README.md"))
+    assert CliRunner().invoke(app, ["figures", "--profile", profile]).exit_code == 0
+    assert seen == [tmp_path / path for path in written]
