@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import faults
 import pytest
@@ -18,9 +19,11 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED, use_data
 from resnet_lib.config import RECIPES, Config
+from resnet_lib.questions import agenda
 from resnet_lib.report import lab, verify
 from resnet_lib.report.lab import Outcome
 from resnet_lib.runs import experiment
+from resnet_lib.speed import cost
 
 
 def resnet_lab(*arguments, **environment):
@@ -294,6 +297,22 @@ def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch,
     assert "Diverged: on purpose" in result.output
     assert "test accuracy 50.00 %" in result.output
     assert "1 of 2 runs have their record" in result.output
+
+
+def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monkeypatch):
+    small, large = Config(model="resnet8", epochs=100), Config(model="resnet14", epochs=100)
+    trained = []
+    monkeypatch.setattr(agenda, "parts", lambda: [agenda.Part("first", (small,)), agenda.Part("second", (large,))])
+    monkeypatch.setattr(cost, "images_per_second", lambda config, choice: 1000 if config.model == "resnet8" else 500)
+    monkeypatch.setattr(experiment, "run", lambda config, *_: trained.append(config) or SimpleNamespace(accuracy=0.5))
+    result = CliRunner().invoke(app, ["full", "--plan"])
+    assert result.exit_code == 0
+    rows = [re.findall(r"[\w.]+", line) for line in result.output.splitlines() if line.startswith("│")]
+    assert rows == [["first", "1", "1", "1.5"], ["second", "1", "1", "3.0"], ["all", "2", "2", "4.4"]]
+    assert not trained
+    assert not reports.exists()
+    assert CliRunner().invoke(app, ["full"]).exit_code == 0
+    assert trained == [small, large]
 
 
 # --- what the commands on the report end with
