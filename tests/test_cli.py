@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED, use_data
-from resnet_lib.config import RECIPES, Config
+from resnet_lib.config import RECIPES, Config, ConfigError, LabError
+from resnet_lib.machine.stop import Stopped
 from resnet_lib.questions import agenda
 from resnet_lib.report import lab, verify
 from resnet_lib.report.lab import Outcome
@@ -266,6 +267,41 @@ def test_images_of_a_folder_are_looked_for_there(asked_for, monkeypatch, tmp_pat
     monkeypatch.setenv("RESNET_LAB_DATA", "elsewhere")  # so that it is put back
     asked_for("--data", str(tmp_path))
     assert os.environ["RESNET_LAB_DATA"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConfigError("no such thing"), 2, "error: no such thing"),
+        (LabError("no such file"), 1, "error: no such file"),
+        (OSError(28, "No space left on device"), 1, "No space left on device; when that is mended, call it again"),
+        (ModuleNotFoundError("No module named 'seaborn'", name="seaborn"), 1, "pip install 'resnet-lab[lab]'"),
+        (KeyboardInterrupt(), 130, "interrupted; call it again: nothing that was finished or saved is lost"),
+        (Stopped("stopped at step 3"), 75, "stopped at step 3"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_ends_a_command_has_its_message_and_exit_code(monkeypatch, capsys, error, code, words):
+    monkeypatch.setattr(experiment, "run", raising(error))
+    monkeypatch.setattr(sys, "argv", ["resnet-lab", "run"])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == code
+    assert words in capsys.readouterr().err
+
+
+def test_a_module_that_this_library_lacks_is_no_fault_of_the_installation(monkeypatch):
+    monkeypatch.setattr(experiment, "run", raising(ModuleNotFoundError("No module", name="resnet_lib.gone")))
+    monkeypatch.setattr(sys, "argv", ["resnet-lab", "run"])
+    with pytest.raises(ModuleNotFoundError):
+        main()
+
+
+def raising(error):
+    def run(*arguments):
+        raise error
+
+    return run
 
 
 def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from faults import TINY, in_process, survived
 
 from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import Diverged, RecordError
@@ -161,6 +163,44 @@ def test_asked_to_stop_it_ends_the_step_saves_and_says_how_to_go_on(reports, by)
         assert "Traceback" not in said
         (path,) = reports.glob("full/runs/*/checkpoint.pt")
         assert 0 < checkpoint.load(path)["step"] < 4_000
+
+
+def test_a_second_ctrl_c_acts_at_once():
+    reached = []
+    with suppress(KeyboardInterrupt), StopSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        reached.append(signals.asked)
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end")
+    assert reached == ["SIGINT"]
+
+
+@pytest.fixture
+def received():
+    """The signals that reach the handlers of whoever called, as numbers."""
+    found = []
+    before = {one: signal.signal(one, lambda number, frame: found.append(number)) for one in StopSignals.SIGNALS}
+    yield found
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
+@pytest.mark.parametrize("by", StopSignals.SIGNALS, ids=lambda s: s.name)
+def test_a_signal_that_came_too_late_to_be_acted_on_is_passed_on(received, by):
+    with StopSignals():
+        signal.raise_signal(by)
+        assert received == []
+    assert received == [by]
+
+
+def test_a_signal_that_was_acted_on_is_not_passed_on_however_often_it_came(received):
+    with suppress(Stopped), StopSignals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        raise Stopped
+    assert received == []
+    signal.raise_signal(signal.SIGTERM)
+    assert received == [signal.SIGTERM]  # the handler is back
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
