@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from resnet_lib.config import Config
+from resnet_lib.findings.judgement import compare
 from resnet_lib.findings.stats import (
     Estimate,
     Spread,
@@ -17,6 +20,7 @@ from resnet_lib.findings.stats import (
     spread,
     weighted_sum,
 )
+from resnet_lib.records.record import Record
 
 
 def simulate(rng, seeds, images, seed_sd, mean=0.8):
@@ -204,6 +208,20 @@ def test_refuses_what_cannot_be_compared():
         accuracy_interval([])
     with pytest.raises(ValueError, match="cannot be paired"):
         paired_difference([np.ones(3, bool)], [np.ones(4, bool)])
+
+
+def test_runs_over_other_images_are_not_compared_though_there_are_as_many():
+    one, other = (Record(Path(name), Config(), [{"lr": 0.1}], {}) for name in ("one", "other"))
+    for record, labels in ((one, np.array([0, 1, 2])), (other, np.array([0, 1, 3]))):
+        record.__dict__["predictions"] = {"predicted": labels, "label": labels}  # read already
+    assert compare([one], [one]).mean == 0
+    with pytest.raises(ValueError, match="one and other were not evaluated on the same images"):
+        compare([one], [other])
+
+
+def test_cells_over_unequal_numbers_of_images_are_not_added():
+    with pytest.raises(ValueError, match="cannot be added"):
+        weighted_sum([(1.0, [np.ones(3, bool)], None), (1.0, [np.ones(4, bool)], None)])
 
 
 def test_is_fast():
