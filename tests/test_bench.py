@@ -234,6 +234,8 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
         ("{}", "is not there yet"),
         ('{"sweep": {}}', "is not a benchmark's"),
         ('{"networks"', "is not a benchmark's"),
+        ("[]", "is not a benchmark's"),
+        ('{"environment": 1, "networks": {}}', "is not a benchmark's"),
     ):
         file.write_text(content)
         with pytest.raises(LabError, match=words):

@@ -153,6 +153,7 @@ def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path
         (["run", "--set", "depth"], 2, "name=value"),
         (["run", "--profile", "huge"], 2, "profile = 'huge' is not valid"),
         (["run", "--recipe", "slow"], 2, "recipe = 'slow' is not valid: choose paper or fast"),
+        (["run", "--recipe", "paper", "--set", "model=[1]"], 2, "model = [1] is not valid"),
         (["run", "--recipe", "paper", "--epochs", "5"], 2, "leave epochs out: recipe 'paper' counts iterations"),
         (["run", "--epochs", "5", "--iterations", "9"], 2, "epochs and iterations are both a length"),
         (["run", "--recipe", "paper", "--set", "iterations=640"], 2, "drops at 32000,48000 of 64000 iterations"),
@@ -232,6 +233,7 @@ def test_an_option_of_run_is_its_field_of_the_config(asked_for, option):
     [
         ("paper", "--iterations 60000 --milestones 30000", {"iterations": 60_000, "milestones": (30_000,)}),
         ("paper", "--crop 0 --set normalize=channel", {"crop": 0, "normalize": "channel"}),
+        ("paper", "--schedule cosine --iterations 9", {"schedule": "cosine", "iterations": 9, "milestones": ()}),
         ("fast", "--epochs 3 --lr 0.3 --weight-decay 0", {"epochs": 3, "lr": 0.3, "weight_decay": 0.0}),
         ("fast", "--schedule cosine --flip", {"schedule": "cosine", "flip": True}),
         ("fast", "--precision fp32", {"precision": "fp32"}),

@@ -245,5 +245,3 @@ def test_only_the_paper_s_deepest_network_starts_slowly():
     assert (deep.warmup, deep.warmup_start, deep.warmup_shape) == (400, 0.1, "constant")
     assert deep.replace(warmup=0) == Config(model="resnet110", **RECIPES["paper"], warmup_shape="constant")
     assert fast.warmup == Config(model="resnet56", **recipe("paper", "resnet56")).warmup == 0
-    with pytest.raises(ConfigError, match="recipe = 'slow' is not valid: choose paper or fast"):
-        recipe("slow", "resnet20")

@@ -248,9 +248,10 @@ def test_what_to_check_first_is_said_only_as_far_as_it_was_seen():
     assert "in 1 run), and ended at 87.0 %" in first
     craft(config, 0.87, rising, high=0.78)
     assert published.advice()[0] == first
+    assert "loss ended at 1.200, minimum 1.000 in epoch" in published.advice()[1]
     assert published.advice()[1].endswith("random crops and flips prevent that is not yet run.")
     craft(config.replace(crop=4, flip=True), 0.91)
-    assert "the same training ended at 91.0 % (+4.0 points [" in published.advice()[1]
+    assert "the same training came to 91.0 % (+4.0 points [" in published.advice()[1]
 
 
 def test_comparisons_follow_the_data_in_both_directions():

@@ -367,6 +367,7 @@ def test_a_processor_whose_name_tells_little_is_told_from_others(text, name, tmp
     (tmp_path / "cpuinfo").write_text(text)
     monkeypatch.setattr(provenance, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(provenance.platform, "processor", lambda: "the system's word")
+    monkeypatch.setattr(provenance.platform, "system", lambda: "Linux")
     assert provenance.environment(Choice("cpu", 1, True))["device_name"] == name
 
 

@@ -467,11 +467,11 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     assert len(folder.rows()) == 2
     assert not folder.finished
 
-    other = Choice(device="cpu", threads=2, channels_last=False, why="another")  # the checkpoint's choice goes on
+    other = Choice(device="cpu", threads=2, channels_last=False)  # the checkpoint's choice goes on
     show, told = Quiet(), []
     monkeypatch.setattr(show, "note", told.append)
     resumed = experiment.run(SYNTHETIC, choice=other, show=show)
-    assert told == [f"{SYNTHETIC.run_id} goes on as it began, not with what is chosen now (another)"]
+    assert told == [f"{SYNTHETIC.run_id} goes on as it began: threads 1, not 2; channels_last True, not False"]
     assert untimed(resumed.history) == untimed(trained.history)
     assert resumed.result["environment"] == trained.result["environment"]
     one, two = (checkpoint.load(record.path / "checkpoint.pt") for record in (trained, resumed))

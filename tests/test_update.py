@@ -197,6 +197,17 @@ def test_a_short_run_is_not_compiled_and_a_long_one_is_where_it_can_be(monkeypat
     assert not choose(Config(iterations=64_000), "cpu", compile=False).compile
 
 
+@pytest.mark.parametrize(
+    ("told", "system", "asked"),
+    [("", "linux", "g++"), ("", "darwin", "clang++"), ("ccache c++ -O1", "linux", "ccache")],
+)
+def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch, told, system, asked):
+    monkeypatch.setenv("CXX", told)
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("shutil.which", {asked: asked}.get)
+    assert choose(Config(iterations=64_000), "cpu").compile
+
+
 def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     choice = choose(Config(iterations=64_000), "cpu")

@@ -180,9 +180,9 @@ def bench(
 
 
 def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
-    """What a benchmark's file keeps: beside a sweep the benchmark, which must be there, and beside that the sweep.
+    """What a benchmark's file keeps: beside a sweep the benchmark, and beside that the sweep, both of this machine.
 
-    Both must be of this machine.
+    Raises LabError for a file that is none, or has no benchmark to put a sweep beside.
     """
     from resnet_lib.report import bench_tables
 
@@ -190,16 +190,16 @@ def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> di
         return {}
     try:
         found = read_json(file) if file.exists() else {}
-        is_whole = not found or {"environment", "networks"} <= found.keys()
-    except (ValueError, AttributeError):
-        is_whole = False
-    if not is_whole:
+    except ValueError:
+        found = None
+    is_whole = isinstance(found, dict) and isinstance(found.get("environment"), dict) and "networks" in found
+    if found != {} and not is_whole:
         raise LabError(f"{file} is not a benchmark's: delete it, or name another file")
-    is_ours = bench_tables.same_machine(found.get("environment", {}), here)
-    if sweep and not (found and is_ours):
+    is_ours = bool(found) and bench_tables.same_machine(found["environment"], here)
+    if sweep and not is_ours:
         wrong = "was measured on another machine" if found else "is not there yet"
         raise LabError(f"a sweep goes into this machine's benchmark, and {file} {wrong}: run it without --sweep first")
-    return found if sweep else {name: found[name] for name in ("sweep",) if is_ours and name in found}
+    return found if sweep else {"sweep": found["sweep"]} if is_ours and "sweep" in found else {}
 
 
 @app.command()

@@ -49,9 +49,11 @@ def checked_profile(name: str) -> Profile:
 def with_recipe(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """The fields of a recipe, if one is named, and over them those that were given.
 
-    Raises ConfigError where that would leave one length beside another, or drops that belong to another length.
+    Raises ConfigError where epochs were given beside iterations, or would leave drops that belong to another length.
     """
     fields = recipe(name, given.get("model", Config().model)) if name else {}
+    if given.get("schedule", "multistep") != "multistep":  # which alone has drops
+        fields.pop("milestones", None)
     steps = fields.get("iterations")
     if "epochs" in given and (fields | given).get("iterations"):
         instead = f": recipe '{name}' counts iterations" if steps else ""

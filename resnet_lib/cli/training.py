@@ -88,7 +88,8 @@ def run(
     config = Config(**with_recipe(recipe, given)).at(checked_profile(profile))
     use_data(data)
     known = experiment.is_finished(config, profile)
-    record = experiment.run(config, profile, choose(config, device, threads, compile, deterministic))
+    choice = None if known else choose(config, device, threads, compile, deterministic)
+    record = experiment.run(config, profile, choice)
     _print_metrics(record.result, record.config)
     if known:
         where, when = record.result["environment"]["device_name"], str(record.result.get("finished"))[:10]

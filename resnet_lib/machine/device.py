@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -61,6 +62,12 @@ class Choice:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def unlike(self, other: Choice) -> str:
+        """What is chosen otherwise there, in words."""
+        ours, theirs = self.as_dict(), other.as_dict()
+        names = [name for name in ours if name != "why" and ours[name] != theirs[name]]
+        return "; ".join(f"{name} {ours[name]}, not {theirs[name]}" for name in names)
+
 
 def load_average() -> float:
     """How many processes per core wanted to compute in the last minute; 0 where the system does not tell."""
@@ -104,7 +111,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     missing = ""
     if device == "mps":
         missing = "torch.compile is not for Apple's GPUs yet"
-    elif not shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")):  # as torch asks
+    elif not shutil.which(_cxx()):
         missing = "there is no C++ compiler"
     elif not Path(sysconfig.get_path("include"), "Python.h").exists():
         missing = "Python's headers are not there (python3-dev)"
@@ -119,6 +126,12 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     if steps < COMPILE_STEPS:
         return False, f"not compiled: {steps:,} steps are too few to earn it back"
     return True, f"compiled: {steps:,} steps earn it back"
+
+
+def _cxx() -> str:
+    """The compiler that torch would call."""
+    told = shlex.split(os.environ.get("CXX", ""))  # may be `ccache g++`
+    return told[0] if told else "clang++" if sys.platform == "darwin" else "g++"
 
 
 def _available(name: str) -> bool:

@@ -36,11 +36,12 @@ def environment(choice: Choice) -> dict[str, Any]:
 
 def _cpu_name() -> str:
     if CPUINFO.exists():
-        pairs = (line.partition(":") for line in CPUINFO.read_text(errors="replace").splitlines())
+        first, *_ = CPUINFO.read_text(errors="replace").strip().split("\n\n")  # of several alike
+        pairs = (line.partition(":") for line in first.splitlines())
         found = {key.strip(): value.strip() for key, _, value in pairs}
         if name := found.get("model name"):
             # A virtual machine may say `AMD EPYC` of processors that differ twofold in speed.
-            is_vague = not any(map(str.isdigit, name)) and "cpu family" in found
+            is_vague = not any(map(str.isdigit, name)) and {"cpu family", "model"} <= found.keys()
             return f"{name} (family {found['cpu family']}, model {found['model']})" if is_vague else name
     if platform.system() == "Darwin":  # where platform.processor() is `arm`, whatever the chip
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]

@@ -155,7 +155,7 @@ def find_seeds(config: Config, profile: str) -> list[Record]:
     """Every finished run of `config`, whatever its seed, in the order of the seeds.
 
     They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
-    otherwise. Raises RecordError for a record of another config: a default must never change without `protocol`.
+    otherwise. Raises RecordError for a record of another run: a default must never change without `protocol`.
     """
     found = runs_folder(profile).glob(f"{_named(config)}/result.json")
     records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)

@@ -147,9 +147,11 @@ def advice() -> list[str]:
     if settled.verdict == "does not hold":
         cure = "Whether the paper's random crops and flips prevent that is not yet run."
         if augmented:
-            ended = f"ended at {100 * accuracy(augmented).mean:.1f} % ({compare(augmented, plain)})"
-            cure = f"With the paper's random crops and flips the same training {ended}."
-        found.append(f"**Then, overfitting.** Its test loss rose after that ({settled.evidence}). {cure}")
+            _, with_them = claims.loss_never_rose({step.headline: augmented}, "full")
+            reached = f"{100 * accuracy(augmented).mean:.1f} % ({compare(augmented, plain)})"
+            cure = f"With the paper's random crops and flips the same training came to {reached}, and its test loss "
+            cure += f"{with_them.evidence}."
+        found.append(f"**Then, overfitting.** Its test loss {settled.evidence}. {cure}")
     return found
 
 

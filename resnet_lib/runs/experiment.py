@@ -54,7 +54,7 @@ def run(
         state = _saved(folder, show)
         began = Choice(**state["choice"]) if state else choice or device.choose(config)
         if choice and choice != began:
-            show.note(f"{config.run_id} goes on as it began, not with what is chosen now ({choice.why})")
+            show.note(f"{config.run_id} goes on as it began: {began.unlike(choice)}")
         return _train(dataset, config, began, folder, show, state)
 
 
@@ -147,7 +147,8 @@ def _outcome(
     config: Config, profile: str, choose: Callable[[Config], Choice] | None, show: progress.Quiet | None = None
 ) -> Record | Exception:
     try:
-        return run(config, profile, choose and choose(config), show)
+        is_new = choose and not is_finished(config, profile)
+        return run(config, profile, choose(config) if is_new else None, show)
     except Exception as error:
         if not isinstance(error, LabError):  # nothing that a user did: say where, as text
             error.add_note("".join(traceback.format_exception(error)))
