@@ -136,6 +136,12 @@ def test_prune_asks_and_keeps_records_and_weights(three):
     assert (three[0] / "weights.safetensors").exists()
     assert (three[1] / "checkpoint.pt").exists()
     assert ledger.problems(three[0]) == []
+    exported = three[0] / "weights.safetensors"
+    whole = exported.read_bytes()
+    exported.write_bytes(whole.replace(b'lr\\":0.05', b'lr\\":0.06'))
+    assert ledger.problems(three[0]) == ["weights.safetensors belongs to another run"]
+    exported.write_bytes(whole[:-1])
+    assert "not a whole safetensors file" in ledger.problems(three[0])[0]
 
 
 def test_prune_says_whose_weights_are_lost_and_goes_on(three):

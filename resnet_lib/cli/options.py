@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
-from rich.table import Table
+from rich.table import Column, Table
 
 from resnet_lib.config import Config, ConfigError, LabError, Profile, recipe
 from resnet_lib.machine.files import read_json
@@ -130,8 +130,8 @@ def warn_if_busy(consequence: str) -> None:
 
 
 def as_table(frame: Any) -> Table:
-    """A DataFrame of text, for the terminal."""
-    table = Table(*frame.columns)
+    """A DataFrame of text, for the terminal: on a narrow one words are broken, but nothing is cut off."""
+    table = Table(*(Column(name, overflow="fold") for name in frame.columns))
     for row in frame.to_numpy():
         table.add_row(*row)
     return table

@@ -12,6 +12,7 @@ from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record, runs_folder, sha256
 from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import weights
 from resnet_lib.training.metrics import calibration_error, confusion
 
 ROUNDING = 1e-6  # of a float that went through JSON or a sum in another order
@@ -69,6 +70,13 @@ def problems(path: Path) -> list[str]:
                 checkpoint.load(file)
         except CheckpointError as error:
             wrong.append(str(error))
+    exported = path / "weights.safetensors"
+    try:
+        inside = weights.config_of(exported) if exported.exists() else found.config
+        if not inside or inside.run_id != found.config.run_id:
+            wrong.append(f"{exported.name} belongs to another run")
+    except CheckpointError as error:
+        wrong.append(str(error))
     if found.state == "finished":
         try:
             wrong += _disagreements(read_record(path))
