@@ -191,6 +191,7 @@ def readme(tmp_path, monkeypatch):
         monkeypatch.setattr(published, name, lambda *profile: "12.3 %")
     monkeypatch.setattr(bench_tables, "to_markdown", lambda measured: "12.3 %")
     monkeypatch.setattr(published, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))
     parts = [f"<!-- {name}: begin -->\n12.3 %\n<!-- {name}: end -->\n" for name in SECTIONS]
     (tmp_path / "README.md").write_text("between them\n".join(parts))
     return tmp_path / "README.md"

@@ -236,7 +236,7 @@ def test_where_a_run_stays_until_its_rate_drops_is_judged_apart_from_where_it_en
     assert {near.verdict, below_paper.verdict} == {"undecided"}  # of one run
 
 
-def test_what_to_check_first_is_said_only_as_far_as_it_was_seen():
+def test_what_to_check_first_is_said_only_as_far_as_it_was_seen(tmp_path):
     config = story.TUNED.replace(model="resnet20")
     rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
     assert published.advice() == []
@@ -250,8 +250,19 @@ def test_what_to_check_first_is_said_only_as_far_as_it_was_seen():
     assert published.advice()[0] == first
     assert "loss ended at 1.200, minimum 1.000 in epoch" in published.advice()[1]
     assert published.advice()[1].endswith("random crops and flips prevent that is not yet run.")
+    assert not {path.stem for path in published.figures("full", tmp_path)} & {published.ANSWER}
+    assert "img/answer.png" not in published.answer()
     craft(config.replace(crop=4, flip=True), 0.91)
     assert "the same training came to 91.0 % (+4.0 points [" in published.advice()[1]
+    assert published.ANSWER in {path.stem for path in published.figures("full", tmp_path)}
+    assert "img/answer.png" in published.answer()
+
+
+@pytest.mark.parametrize(("end", "side"), [(0.93, "left"), (0.90, "right"), (0.97, "right")])
+def test_a_published_accuracy_is_named_where_no_curve_ends(end, side):
+    figure = plots.curves({"one": [craft(story.BASELINE, end)]}, "test_acc", "full", {91.25: "paper"})
+    (text,) = figure.axes[0].texts
+    assert (text.get_text(), text.get_ha()) == ("paper: 91.25 %", side)
 
 
 def test_comparisons_follow_the_data_in_both_directions():

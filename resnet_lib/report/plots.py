@@ -73,7 +73,8 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     if any(len(table) > 1 for table in values):
         handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
     if quantity == "test_acc":
-        _reference_lines(axes, _told(runs, profile) if references is None else references)
+        ends = [table.mean(axis=0)[-1] for table in values]
+        _reference_lines(axes, _told(runs, profile) if references is None else references, ends)
     elif _span(values) > LOG_RANGE:
         _log_scale(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
@@ -180,8 +181,11 @@ def _told(runs: Runs, profile: str) -> dict[float, str]:
     return told
 
 
-def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
-    """A dotted line for each published accuracy (%); one text for those too close to be labelled apart."""
+def _reference_lines(axes: Axes, references: dict[float, str], ends: list[float]) -> None:
+    """A dotted line for each published accuracy (%); one text for those too close to be labelled apart.
+
+    It stands on the right, but on the left where a curve `ends` just above the line: curves begin far below.
+    """
     for value in references:
         axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
     groups: list[list[float]] = []
@@ -192,10 +196,11 @@ def _reference_lines(axes: Axes, references: dict[float, str]) -> None:
             groups.append([value])
     for group in groups:
         text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
+        is_free = not any(0 <= end - group[-1] < 4 for end in ends)
         # Below the curves, which may pass there too.
         axes.annotate(
-            text, (1, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
-            ha="right", color=GREY, fontsize="small", zorder=0.5,
+            text, (is_free, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4 if is_free else 4, 3),
+            textcoords="offset points", ha="right" if is_free else "left", color=GREY, fontsize="small", zorder=0.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0},
         )  # fmt: skip
 
