@@ -13,7 +13,7 @@ from resnet_lib.config import LabError
 from resnet_lib.findings import claims, evidence, paper_table, purged
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.machine.files import read_json, write_atomic
-from resnet_lib.questions import agenda, paper_runs, story
+from resnet_lib.questions import agenda, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Runs, find_runs, find_seeds, reports_folder
@@ -28,7 +28,7 @@ CURVES = {
 }
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
 WATERFALL = "05_waterfall_{}_epochs"
-ANSWER = "answer"
+ANSWER = "answer"  # the figure with which the README begins
 REPORTED = {story.step("03_cifar_architecture").claimed: "story", TABLE_6["resnet20"].accuracy: "paper"}
 CAUSE = (
     "The story's 80 % comes from a hundred epochs, in which its learning rate (LR) drops twice. Ten epochs fit on a "
@@ -54,15 +54,16 @@ def is_published(profile: str) -> bool:
 def figures(profile: str, folder: Path) -> list[Path]:
     """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
 
-    First the curves of all runs of the story, then step by step, then the root cause and the paper's Figure 6.
+    First the curves of all runs of the story, then step by step, then what crop and flip change, the root cause and
+    the paper's Figure 6.
     """
     steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
     drawn: dict[str, Figure | None] = {}
     for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
         for quantity in CURVES:
             drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
-    answers = headline(profile)
-    drawn[ANSWER] = plots.curves(answers, "test_acc", profile, REPORTED) if all(answers.values()) else None
+    runs = crop_and_flip(profile)
+    drawn[ANSWER] = plots.curves(runs, "test_acc", profile, REPORTED) if all(runs.values()) else None
     for epochs in BUDGETS[profile]:
         drawn[WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile), profile)
     drawn["06_figure6"] = figure6.draw(paper, profile)
@@ -110,7 +111,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
 def answer() -> str:
     """In short what the `full` records say to the question of the title, the longest runs first, as Markdown."""
     parts = advice()
-    if all(headline("full").values()):
+    if all(crop_and_flip("full").values()):
         caption = "Test accuracy of ResNet-20 by epoch, trained as in the story, and with random crops and flips"
         parts.append(f"![{caption}](img/{ANSWER}.png)")
     for epochs in reversed(BUDGETS["full"]):
@@ -138,17 +139,17 @@ def answer() -> str:
     return "\n\n".join(parts)
 
 
-def headline(profile: str) -> Runs:
-    """The story's own ResNet-20 as the story trains it, and with what it lacks most of the paper's."""
-    step = story.step("03_cifar_architecture")
-    config = step.configs[step.headline]
-    return find_runs({"as in the story": config, "with crop and flip": config.replace(crop=4, flip=True)}, profile)
+def crop_and_flip(profile: str) -> Runs:
+    """ResNet-20 as the story trains it for a hundred epochs, and the same with random crops and flips."""
+    changed = suspects.one_at_a_time()
+    shown = {"as in the story": changed[suspects.STORY], "with crop and flip": changed["crop and flip"]}
+    return find_runs(shown, profile)
 
 
 def advice() -> list[str]:
     """What somebody whose network stops at 80 % should check, as far as the story's own ResNet-20 shows it."""
     step = story.step("03_cifar_architecture")
-    plain, augmented = headline("full").values()
+    plain, augmented = crop_and_flip("full").values()
     _, until_drop, settled, _ = claims.claims(step.notebook, {step.headline: plain}, "full")
     if until_drop.verdict != "holds" or accuracy(plain).mean < step.claimed / 100 + claims.NEAR:
         return []
