@@ -63,10 +63,12 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert all(value > 0 for value in result["ceiling"].values())
     text = bench_tables.to_markdown([result])
     assert "| conventional |" in text
-    assert text.endswith("**NVIDIA GPU**\n\nNot measured.")
+    assert text.endswith("**NVIDIA GPU**: not measured.")
     measured = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
-    assert "**NVIDIA H200**\n" in (both := bench_tables.to_markdown([result, measured]))
-    assert "Not measured" not in both
+    assert "<summary>NVIDIA H200</summary>" in (both := bench_tables.to_markdown([result, measured]))
+    assert both.startswith(text.partition("\n")[0])  # the first machine is not folded away
+    assert "not measured." not in both
+    assert bench_tables.to_markdown([]) == "not yet run"
     figure = bars.ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     plots.save(figure, tmp_path / "ladder.png")
@@ -78,7 +80,7 @@ def test_time_to_accuracy_has_a_column_only_if_it_was_ever_reached(best, shown):
     history = [{"seconds": 60.0, "test_accuracy": accuracy} for accuracy in (0.5, best, 0.7)]
     record = Record(Path("run"), Config(seed=3), history, {"accuracy": 0.7})
     (row,) = bench_tables.time_to_accuracy(measured, [record], 91.25).to_dict("records")
-    assert row["whole run (in conventional epochs)"] == "3.0 min (1.8)"
+    assert row["whole run (conventional epochs)"] == "3.0 min (1.8)"
     assert row["test accuracy, last epoch"] == "70.00 %"
     assert row.get("to 91.25 %") == ("2.0 min (1.2)" if shown else None)
 

@@ -7,7 +7,7 @@ from test_plots_tables import craft, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
-from resnet_lib.findings import claims, diagnosis, purged
+from resnet_lib.findings import diagnosis, purged
 from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
@@ -62,7 +62,8 @@ FALLING = [1.2, 1.1, 1.0, 0.9, 0.8, 0.7]
 @pytest.mark.parametrize(
     ("fitted", "loss", "accuracies", "reading"),
     [
-        (0.99, [1.0, 0.5, 0.7, 0.8, 1.0, 1.2], [0.8] * 6, "overfitting"),
+        (0.995, [1.0, 0.5, 0.7, 0.8, 1.0, 1.2], [0.8] * 6, "overfitting"),
+        (0.98, [1.0, 0.5, 0.7, 0.8, 1.0, 1.2], [0.8] * 6, "–"),  # not all of them: as a network does that is augmented
         (0.60, FALLING, [0.59] * 6, "underfitting"),
         (0.90, FALLING, [0.5, 0.6, 0.5, 0.7, 0.6, 0.7], "learning rate still high"),
         (0.90, FALLING, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7], "–"),  # changes as much, and never falls back
@@ -92,16 +93,6 @@ def test_a_change_that_a_small_profile_does_not_show_has_no_row():
     for profile, is_told in (("full", True), ("quick", False)):
         craft(configs[STORY].at(profile), 0.5, profile=profile)
         assert ("164 epochs" in set(diagnosis.suspects_table(configs, profile)["change"])) == is_told
-
-
-def test_the_readme_tells_signs_at_the_values_that_the_tables_use():
-    readme = " ".join((published.CHECKOUT / "README.md").read_text().split())
-    for said in (
-        f"below {100 * diagnosis.LOW:g} %) and within {100 * claims.GAP:g} points of test accuracy",
-        f"({100 * diagnosis.FITTED:g} % or more), test loss rising (ending {100 * claims.LOSS_TREND:g} % or more",
-        f"({ {0.005: 'half a point'}[diagnosis.FALL] } lost per epoch",
-    ):
-        assert said in readme, said
 
 
 def test_falls_are_looked_for_where_there_are_epochs_enough():

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
 from resnet_lib.questions import story
-from resnet_lib.report import bench_tables, lab, published, tables, verify
+from resnet_lib.report import answer, bench_tables, lab, published, tables, verify
 
 
 @pytest.fixture
@@ -181,14 +181,15 @@ def test_readme_without_markers_is_refused(tmp_path):
     assert readme.read_text() == "# nothing\n"
 
 
-SECTIONS = ("answer", "results", "missing", "bench", "faults")
+SECTIONS = ("answer", "checklist", "results", "missing", "bench", "faults")
 
 
 @pytest.fixture
 def readme(tmp_path, monkeypatch):
     """That of a checkout of the test's own, in which every table says 12.3 and is right."""
-    for name in ("answer", "results", "unfinished", "faults"):
-        monkeypatch.setattr(published, name, lambda *profile: "12.3 %")
+    parts = [(published, ("results", "unfinished", "faults")), (answer, ("answer", "checklist"))]
+    for module, name in [(module, name) for module, names in parts for name in names]:
+        monkeypatch.setattr(module, name, lambda *profile: "12.3 %")
     monkeypatch.setattr(bench_tables, "to_markdown", lambda measured: "12.3 %")
     monkeypatch.setattr(published, "CHECKOUT", tmp_path)
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))

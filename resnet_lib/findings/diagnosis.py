@@ -14,7 +14,7 @@ from resnet_lib.questions.story import NOT_YET, STEPS, missing
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.record import Record, Runs, find_runs
 
-FITTED = 0.97  # training accuracy from which a network knows its images
+FITTED = 0.99  # training accuracy from which a network knows its images
 LOW = 0.8  # and below which it is far from knowing them
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
 STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked for

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
+from resnet_lib.records.record import Runs
+from resnet_lib.records.run_folder import RunFolder
 
 SEEDS = range(3)
 PAPER_SEEDS = range(5)
@@ -31,6 +33,7 @@ def parts() -> list[Part]:
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
         Part("05, factorial, ten epochs", factorial(10)),
         Part("03, a hundred epochs", seeded([architecture["ResNet-20, 100 epochs"], augmented], SEEDS)),
+        Part("02, ResNet-26", seeded([c for c in hundred.values() if c.model == "resnet26"], SEEDS)),
         Part("02, first seed", seeded(hundred.values(), [first])),
         Part("02, other seeds", seeded(hundred.values(), others)),
         Part("04, first seed", seeded([*hub.values(), *causes.square().values()], [first])),
@@ -46,6 +49,12 @@ def parts() -> list[Part]:
     ]
     seen: set[str] = set()
     return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]
+
+
+def recorded(profile: str) -> Runs:
+    """Every finished run, by part."""
+    runs = {part.name: [RunFolder.of(config.at(profile), profile) for config in part.configs] for part in parts()}
+    return {name: [run.record() for run in found if run.finished] for name, found in runs.items()}
 
 
 def factorial(epochs: int) -> tuple[Config, ...]:

@@ -23,7 +23,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
     rungs = bench["networks"]["resnet20"]
     rates = [np.array(rung["images_per_second"]) for rung in rungs]
     medians = np.array([np.median(one) for one in rates])
-    figure, axes = new_figure(0.9 + 0.36 * len(rungs))
+    figure, axes = new_figure(1.1 + 0.36 * len(rungs))
     places = np.arange(len(rungs))
     spans = np.abs([[one.min(), one.max()] for one in rates] - medians[:, None]).T
     axes.barh(places, medians, color=colour(0), height=0.6)
@@ -34,8 +34,8 @@ def ladder(bench: dict[str, Any]) -> Figure:
     names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.3 * max(map(np.max, rates))))
-    title = f"{machine(bench['environment'])}; median and range of {len(rates[0])} repeats"
+    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * max(map(np.max, rates))))
+    title = f"{machine(bench['environment'])}\nmedian and range of {len(rates[0])} repeats"
     axes.set_title(title, loc="left")
     return figure
 
@@ -43,8 +43,9 @@ def ladder(bench: dict[str, Any]) -> Figure:
 BARS = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
 HOW_TO_READ = (
     "Bars: the share of each choice, averaged over all orders in which the choices can be changed (its Shapley value); "
-    "their 95 % intervals hold together. Diamonds and circles: accuracies measured, at both ends and with one choice "
-    "alone changed, each with its 95 % interval."
+    "their 95 % intervals hold together. Diamonds and circles: accuracies measured, at both ends and where this choice "
+    "alone was changed, each with its 95 % interval. Shares differ from that: what a choice is worth depends on the "
+    "others."
 )
 
 
@@ -67,7 +68,7 @@ def waterfall(cells: Cells, profile: str) -> Figure | None:
         axes.barh(place, mean, left=left, height=0.5, color=colour(0 if mean > 0 else 1))
         axes.errorbar(left + mean, place, xerr=[[mean - low], [high - mean]], fmt="none", **BARS)
         _beside(axes, max(left, left + high), place, f"{mean:+.1f} points")
-        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", " alone")
+        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", ", this alone")
     _accuracy(axes, len(shares) + 1, end, "D", "")
     names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
     axes.set_yticks(np.arange(len(names)), names)

@@ -10,6 +10,7 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config, recipe
 from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report.tables import folded, machine, markdown
 
@@ -102,7 +103,7 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
                 "seed": str(record.config.seed),
                 "epochs": str(len(record.history)),
                 "test accuracy, last epoch": f"{100 * record.accuracy:.2f} %",
-                "whole run (in conventional epochs)": _length(seconds[-1], epoch),
+                "whole run (conventional epochs)": _length(seconds[-1], epoch),
             }
         )
     table = pd.DataFrame(rows)
@@ -120,37 +121,39 @@ def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def to_markdown(benches: list[dict[str, Any]]) -> str:
-    """Every machine's benchmark, and how soon the fast recipe reached the paper's ResNet-20 there, as Markdown."""
-    fast = find_seeds(FAST, "full")
-    paper = TABLE_6["resnet20"].accuracy
-    parts = []
-    for bench in benches:
-        parts += [f"**{machine(bench['environment'])}**", markdown(ladder(bench)), markdown(networks(bench))]
-        parts.append("\n".join(f"- {fact}" for fact in facts(bench)))
-        here = [record for record in fast if same_machine(record.result["environment"], bench["environment"])]
-        if here:
-            reached = sum(record.accuracy >= paper / 100 for record in here)
-            said = (
-                f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in "
-                f"{reached} of {len(here)} runs. Times include compilation and one evaluation per epoch. Its length "
-                "and the rate of Muon, its optimizer, were chosen after 18 epochs had fallen short on the test "
-                "images, so the accuracy is slightly optimistic; the trials are among the records, too:"
-            )
-            parts += [said, markdown(time_to_accuracy(bench, here, paper))]
-        if "sweep" in bench:
-            said = (
-                "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline "
-                "without torch.compile, ResNet-20 unless a depth is given; medians of three repeats "
-                "(concurrent runs: one). On a machine with ranges as above, small differences mean nothing:"
-            )
-            parts.append(
-                folded(
-                    "Against depth, batch size, threads and concurrent runs",
-                    f"{said}\n\n{markdown(sweep(bench['sweep']))}",
-                )
-            )
+    """Every machine's benchmark, the first at once and the others folded away, as Markdown."""
+    if not benches:
+        return NOT_YET
+    first, *others = ((machine(bench["environment"]), _one_machine(bench)) for bench in benches)
+    parts = [f"**{first[0]}**\n\n{first[1]}", *(folded(*other) for other in others)]
     if not any(bench["environment"]["device"] == "cuda" for bench in benches):
-        parts += ["**NVIDIA GPU**", "Not measured."]
+        parts.append("**NVIDIA GPU**: not measured.")
+    return "\n\n".join(parts)
+
+
+def _one_machine(bench: dict[str, Any]) -> str:
+    """Its tables and facts, and how soon the fast recipe came to the paper's ResNet-20 there, if it was run."""
+    parts = [markdown(ladder(bench)), markdown(networks(bench)), "\n".join(f"- {fact}" for fact in facts(bench))]
+    runs = find_seeds(FAST, "full")
+    here = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]
+    if here:
+        paper = TABLE_6["resnet20"].accuracy
+        reached = sum(record.accuracy >= paper / 100 for record in here)
+        said = (
+            f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in {reached} "
+            f"of {len(here)} runs. Times include compilation and one evaluation per epoch. Its length and the rate of "
+            "Muon, its optimizer, were chosen after 18 epochs had fallen short on the test images, so the accuracy is "
+            "slightly optimistic; the trials are among the records, too:"
+        )
+        parts += [said, markdown(time_to_accuracy(bench, here, paper))]
+    if "sweep" in bench:
+        said = (
+            "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline "
+            "without torch.compile, ResNet-20 unless a depth is given; medians of three repeats (concurrent runs: "
+            "one). On a machine with ranges as above, small differences mean nothing:"
+        )
+        text = f"{said}\n\n{markdown(sweep(bench['sweep']))}"
+        parts.append(folded("Against depth, batch size, threads and concurrent runs", text))
     return "\n\n".join(parts)
 
 

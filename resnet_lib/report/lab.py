@@ -27,6 +27,7 @@ from resnet_lib.config import LabError
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.record import reports_folder
+from resnet_lib.report import answer
 from resnet_lib.report.published import CHECKOUT, CURVES, figures, results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
@@ -185,6 +186,11 @@ def write_index(profile: str) -> Path:
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
         profile=profile,
         outcomes=[outcome for outcome in found if outcome],
+        recorded={
+            name: f"{sum(map(bool, runs.values()))} of {len(runs)} settings recorded"
+            for name, runs in story.runs(profile).items()
+        },
+        answer=markdown2html(answer.answer(profile)) if profile == "full" else "",
         results=markdown2html(results(profile)),
         pictures={f"img/{name}.png": caption for name, caption in CURVES.items() if name in drawn},
     )

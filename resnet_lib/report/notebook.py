@@ -108,10 +108,11 @@ class Page:
             for records in runs.values()
             for record in records
         ]
-        self.table(pd.DataFrame(rows).drop_duplicates())
         unique = {record.path: record.result["training_seconds"] for records in runs.values() for record in records}
-        hours = sum(unique.values()) / 3600
-        display(Markdown(f"{runs_in_words(len(unique))}, {hours:,.1f} hours of training in all."))
+        said = f"{runs_in_words(len(unique))}, {sum(unique.values()) / 3600:,.1f} hours of training in all"
+        table = pd.DataFrame(rows).drop_duplicates().to_html(index=False, border=0) if rows else ""
+        display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
+        self._say_profile()
 
     def _say_profile(self) -> None:
         if text := stamp(self.profile):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TRAIN_IMAGES, Config
-from resnet_lib.findings.claims import verdicts
+from resnet_lib.findings.claims import claims, verdicts
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
@@ -38,7 +38,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     return {
         "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
-        "weight decay": f"{config.weight_decay:g}",
+        "weight decay": f"{config.weight_decay:.0e}".replace("e-0", "e-") if config.weight_decay else "0",
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "claimed %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
@@ -66,13 +66,15 @@ def story_markdown(profile: str) -> str:
     is_missing = rows["measured %"] == NOT_YET
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
-        f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ, so accuracies and differences are "
-        f"judged from {MIN_SEEDS} runs on, or by comparable runs; curves are judged as they were recorded. `n` is the "
-        "number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum 0.9, batch 128, no augmentation."
+        f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ: no verdict is then given on an "
+        "accuracy or a difference, unless comparable runs show it; what is said of a curve is said of the recorded "
+        "runs alone. `n` is the number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum 0.9, batch 128, no "
+        "augmentation."
     )
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
-    recorded = {name: runs for name, runs in steps.items() if any(runs.values())}
+    judged = {name: any(c.verdict != NOT_YET for c in claims(name, runs, profile)) for name, runs in steps.items()}
+    recorded = {name: runs for name, runs in steps.items() if judged[name]}
     body = [markdown(rows[~is_missing]), note, *lacking(rows[is_missing]), verdicts(recorded, profile)]
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
 
