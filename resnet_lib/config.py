@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -52,6 +52,13 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 # The paper's ResNet-110 starts at lr 0.01 "until the training error is below 80% (about 400 iterations)".
 SLOW_START = {"warmup": 400, "warmup_start": 0.1, "warmup_shape": "constant"}
+
+
+def checked_profile(name: str) -> Profile:
+    """Raises ConfigError for a name that is no profile's."""
+    if name not in get_args(Profile):
+        raise ConfigError(f"profile = {name!r} is not valid: choose {', '.join(get_args(Profile))}")
+    return name
 
 
 class LabError(Exception):

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,8 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED, use_data
-from resnet_lib.config import RECIPES, Config, ConfigError, LabError
+from resnet_lib.config import RECIPES, Config, ConfigError, LabError, recipe
+from resnet_lib.data import sources
 from resnet_lib.machine.stop import Stopped
 from resnet_lib.questions import agenda
 from resnet_lib.report import lab, verify
@@ -70,7 +72,7 @@ def test_run_again_trains_nothing(trained):
     again = resnet_lab("run", "--model", "resnet8", "--profile", "smoke", RESNET_LAB_REPORTS=str(folder))
     assert again.returncode == 0
     assert "epoch" not in again.stdout
-    assert re.search(r"known    since \d{4}-\d\d-\d\d, on .+: nothing was trained now", again.stdout)
+    assert re.search(r"known    recorded on \d{4}-\d\d-\d\d, on .+: nothing was trained now", again.stdout)
     assert "accuracy" in again.stdout
 
 
@@ -82,7 +84,7 @@ def test_run_says_that_a_record_which_travelled_has_no_weights(trained, tmp_path
         shutil.copy(run / name, tmp_path / "smoke/runs" / run.name)
     result = resnet_lab("run", "--model", "resnet8", "--profile", "smoke", RESNET_LAB_REPORTS=str(tmp_path))
     assert result.returncode == 0
-    assert "weights  none" in result.stdout
+    assert "weights  not kept" in result.stdout
 
 
 def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
@@ -229,6 +231,20 @@ def test_an_option_of_run_is_its_field_of_the_config(asked_for, option):
 
 
 @pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ("--recipe paper --no-flip", {**recipe("paper", "resnet20"), "flip": False}),
+        ("--recipe fast --no-nesterov", {**recipe("fast", "resnet20"), "nesterov": False}),
+        ("--set milestones=1,2", {"milestones": (1, 2)}),
+        ("--set milestones=5", {"milestones": (5,)}),
+        ("--set milestones=[1,2]", {"milestones": (1, 2)}),
+    ],
+)
+def test_what_a_recipe_sets_can_be_unset_and_any_field_given(asked_for, options, fields):
+    assert asked_for(*options.split())[0] == Config(**fields)
+
+
+@pytest.mark.parametrize(
     ("recipe", "options", "fields"),
     [
         ("paper", "--iterations 60000 --milestones 30000", {"iterations": 60_000, "milestones": (30_000,)}),
@@ -335,6 +351,28 @@ def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch,
     assert "Diverged: on purpose" in result.output
     assert "test accuracy 50.00 %" in result.output
     assert "1 of 2 runs have their record" in result.output
+
+
+def test_run_many_hands_on_what_a_broken_pool_no_longer_takes():
+    class Broken:
+        def submit(self, *arguments):
+            raise BrokenProcessPool("a process was killed")
+
+    configs = [Config(seed=seed) for seed in range(2)]
+    found = list(experiment.run_many(configs, executor=Broken()))
+    assert [config for config, _ in found] == configs
+    assert all(isinstance(outcome, BrokenProcessPool) for _, outcome in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"), [([], False), (["--profile", "full"], True), (["--profile", "full", "--no-train"], False)]
+)
+def test_report_tells_before_it_trains_for_days(reports, monkeypatch, options, is_told):
+    monkeypatch.setattr(sources, "fetch", lambda: None)
+    monkeypatch.setattr(lab, "report", lambda *_: [])
+    result = CliRunner().invoke(app, ["report", *options])
+    assert result.exit_code == 0
+    assert ("hours to days" in result.output) == is_told
 
 
 def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monkeypatch):

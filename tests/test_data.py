@@ -608,6 +608,7 @@ def test_packed_and_unpacked_is_the_same(cache, tmp_path, monkeypatch, max_bytes
     assert max(path.stat().st_size for path in written) <= max_bytes
     assert sum(path.stat().st_size for path in written) == sum(map(len, FILES.values()))
     (tmp_path / "parts" / f"{written[0].name}.4242.tmp").write_bytes(b"")  # what a killed packing leaves
+    parts.pack(source, tmp_path / "parts", max_bytes // 2, TINY)  # again, with which the first must not mix
     fetch(tmp_path / "parts", TINY)
     assert filled(cache)
 
@@ -624,7 +625,7 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
     with pytest.raises(DataError, match="is not the published file"):
         fetch(tmp_path / "parts", TINY)
     written[1].write_bytes(whole)
-    parts.pack(source, tmp_path / "parts", 5_000, TINY)
+    (tmp_path / "parts" / f"{NAMES[0]}.1of9").write_bytes(b"")
     with pytest.raises(DataError, match="from different packings"):
         fetch(tmp_path / "parts", TINY)
     for path in (tmp_path / "parts").glob("*.1of*"):  # a packing that was killed, and nothing else

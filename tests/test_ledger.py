@@ -5,6 +5,7 @@ import json
 import faults
 import numpy as np
 import pytest
+import torch
 from faults import TINY, in_process
 from typer.testing import CliRunner
 
@@ -12,8 +13,9 @@ from resnet_lib.__main__ import app
 from resnet_lib.cli import options
 from resnet_lib.config import LabError
 from resnet_lib.machine.progress import Quiet
+from resnet_lib.records.record import read_record
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.runs import experiment, ledger
+from resnet_lib.runs import experiment, ledger, weights
 
 
 def runs(*arguments, answer=None):
@@ -41,16 +43,20 @@ def three(reports):
 
 
 def test_the_list_tells_what_became_of_every_run(three):
-    (three[0].parent / "not-a-run").mkdir()
+    for name in ("not-a-run", ".ipynb_checkpoints", "only-locked"):
+        (three[0].parent / name).mkdir()
+    (three[0].parent / "not-a-run" / "config.json").write_text("{")
+    (three[0].parent / "only-locked" / "lock").touch()
     states = {entry.path: entry.state for entry in ledger.entries("full")}
     assert [states[path] for path in three] == ["finished", "unfinished", "diverged"]
-    assert states[three[0].parent / "not-a-run"] == "damaged"
+    assert states.pop(three[0].parent / "not-a-run") == "damaged"
+    assert set(states) == set(three)  # what a tool left, or a process that was killed at once, is no run
     code, said = runs()
     assert code == 0
     assert all(path.name in said for path in three)
     assert "unfinished, 2 of 6 epochs" in said
     assert "weight_decay" in said
-    for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"]):
+    for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"], ["verify", "--profile", "quick"]):
         assert runs(*arguments) == (0, "there are no runs at profile quick yet\n")
 
 
@@ -126,7 +132,7 @@ def test_other_files_that_were_changed_are_found(three):
 
 def test_prune_asks_and_keeps_records_and_weights(three):
     code, said = runs("prune", answer="n\n")
-    assert "Delete 1 checkpoints" in said
+    assert "Delete 1 checkpoint of finished runs" in said
     assert (three[0] / "checkpoint.pt").exists()
     assert runs("--profile", "quick", "prune", "--yes")[1].startswith("no finished run")
     assert (three[0] / "checkpoint.pt").exists()
@@ -144,10 +150,40 @@ def test_prune_asks_and_keeps_records_and_weights(three):
     assert "not a whole safetensors file" in ledger.problems(three[0])[0]
 
 
-def test_prune_says_whose_weights_are_lost_and_goes_on(three):
-    (three[0] / "checkpoint.pt").write_bytes(b"torn")
+@pytest.mark.parametrize("damage", ["torn", "older before it", "never there"])
+def test_prune_deletes_nothing_of_a_run_whose_last_weights_are_in_no_whole_file(three, damage):
+    checkpoint = three[0] / "checkpoint.pt"
+    if damage == "torn":
+        checkpoint.write_bytes(b"torn")
+    else:  # a whole one, but of an earlier step
+        older = (three[1] / "checkpoint.pt").read_bytes()
+        (three[0] / "checkpoint-before.pt").write_bytes(older)
+        checkpoint.write_bytes(b"torn") if damage == "older before it" else checkpoint.unlink()
+    kept = {path: path.read_bytes() for path in three[0].iterdir()}
     code, said = runs("prune", "--yes")
     assert code == 0
-    assert f"{three[0].name}: no whole checkpoint is left" in " ".join(said.split())
-    assert not (three[0] / "checkpoint.pt").exists()
-    assert not (three[0] / "weights.safetensors").exists()
+    assert f"{three[0].name}: its last weights are in no whole file" in " ".join(said.split())
+    assert "deleted 0 checkpoints" in said
+    assert {path: path.read_bytes() for path in three[0].iterdir()} == kept
+
+
+def test_prune_takes_the_weights_from_where_a_kill_between_two_renames_left_them(three):
+    (three[0] / "checkpoint.pt").rename(three[0] / "checkpoint-before.pt")
+    assert "deleted 1 checkpoint" in runs("prune", "--yes")[1]
+    assert sorted(path.name for path in three[0].glob("*.*")) == [
+        "config.json", "history.csv", "predictions.npz", "result.json", "weights.safetensors"
+    ]  # fmt: skip
+    assert ledger.problems(three[0]) == []
+
+
+@pytest.mark.fault("truncated or bit-flipped checkpoint")
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_damaged_weights_are_found_and_made_anew_while_the_checkpoint_is_there(three, damage):
+    exported = weights.export(read_record(three[0]))
+    whole, saved = exported.read_bytes(), weights.load(exported)
+    exported.write_bytes(whole[:-1] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    said = "not a whole safetensors file" if damage == "truncated" else "not as it was saved"
+    assert [said in line for line in ledger.problems(three[0])] == [True]
+    assert runs("prune", "--yes")[0] == 0
+    assert ledger.problems(three[0]) == []
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in weights.load(exported).items())

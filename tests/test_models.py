@@ -1,5 +1,6 @@
 import math
 import re
+import urllib.error
 
 import pytest
 import torch
@@ -189,25 +190,45 @@ def test_hub_offline_is_the_installed_torchvision_and_says_so(depth):
     assert net.fc.out_features == 10
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch, fails):
+def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch):
     asked = []
 
     def load(repository, name, **options):
         asked.append((repository, name, options["trust_repo"]))
-        net = torchvision.models.resnet18(num_classes=options["num_classes"])
-        if fails:
-            raise RuntimeError("rate limit")
-        return net
+        return torchvision.models.resnet18(num_classes=options["num_classes"])
 
     monkeypatch.setattr(hub, "_reachable", lambda: True)
     monkeypatch.setattr(torch.hub, "load", load)
     net, source = build_model(Config(model="hub-resnet18"))
     release = torchvision.__version__.partition("+")[0]
     assert asked == [(f"pytorch/vision:v{release}", "resnet18", True)]
-    assert source.startswith("torchvision" if fails else f"torch.hub pytorch/vision:v{release}")
-    torch.manual_seed(0)  # whichever way, the seed gives the same weights
-    assert torch.equal(net.fc.weight, torchvision.models.resnet18(num_classes=10).fc.weight)
+    assert source.startswith(f"torch.hub pytorch/vision:v{release}")
+    assert torch.equal(net.fc.weight, seeded_hub_network().fc.weight)
+
+
+RATE_LIMIT = urllib.error.HTTPError("https://api.github.com", 403, "rate limit exceeded", {}, None)
+
+
+@pytest.mark.parametrize("answer", [RATE_LIMIT, OSError("reset"), "<html>sign in</html>", "[]"], ids=str)
+def test_where_the_hub_does_not_answer_as_it_should_the_installed_network_is_taken(monkeypatch, tmp_path, answer):
+    def read(request):
+        torch.rand(1)  # as a network that was half built would leave it
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(torch.hub, "_read_url", read)
+    net, source = build_model(Config(model="hub-resnet18"))
+    assert source.endswith("installed (hub not reached)")
+    assert torch.equal(net.fc.weight, seeded_hub_network().fc.weight)
+
+
+def seeded_hub_network():
+    torch.manual_seed(0)
+    return torchvision.models.resnet18(num_classes=10)
 
 
 @pytest.mark.parametrize(("value", "contacts"), [("1", 0), ("0", 1), ("", 1)])
@@ -235,8 +256,3 @@ def test_unknown_names_are_refused_with_what_is_allowed(name):
     assert repr(name) in str(refused.value)
     for allowed in ("resnet18", "26", "50", "110", "6n+2", "plain20", "hub-resnet18"):
         assert allowed in str(refused.value)
-
-
-def test_hub_models_are_not_built_here():
-    with pytest.raises(ValueError, match=r"resnet_lib\.models\.hub"):
-        build("hub-resnet18")

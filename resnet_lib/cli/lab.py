@@ -16,14 +16,13 @@ from resnet_lib.cli.options import (
     Device,
     Threads,
     as_table,
-    checked_profile,
     err,
     out,
     teller,
     use_data,
     warn_if_busy,
 )
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config, LabError, checked_profile
 from resnet_lib.machine.files import read_json
 
 app = typer.Typer()
@@ -107,6 +106,12 @@ def report(
     checked_profile(profile)
     use_data(data)
     names = tuple(only) if only else lab.STEPS
+    if profile == "full" and not no_train:
+        err.print(
+            "this trains what has no record yet, hours to days on a CPU (`resnet-lab full --plan` tells): it can be "
+            "stopped at any time, and with --no-train it shows what is there",
+            style="yellow",
+        )
     if profile != "smoke" and not no_train:
         sources.fetch()  # here, where its progress can be seen and its failure stops everything
     with err.status("starting") as status:

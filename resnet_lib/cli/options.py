@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Column, Table
 
-from resnet_lib.config import Config, ConfigError, LabError, Profile, recipe
+from resnet_lib.config import Config, ConfigError, LabError, recipe
 from resnet_lib.machine.files import read_json
 from resnet_lib.records.record import Record
 
@@ -38,12 +38,6 @@ def field(name: str, text: str) -> Any:
     """An option for a field of `Config`, whose default its help tells."""
     default = Config.model_fields[name].default
     return typer.Option(help=text if default is None else f"{text} (default: {default})")
-
-
-def checked_profile(name: str) -> Profile:
-    if name not in ("smoke", "quick", "full"):
-        raise ConfigError(f"profile = {name!r} is not valid: choose smoke, quick or full")
-    return name
 
 
 def with_recipe(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +90,9 @@ def assignments(items: list[str]) -> dict[str, Any]:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError(f"--set {item!r} is not valid: give name=value")
+        if name == "milestones" and "[" not in value:  # as the option of this name has them
+            fields[name] = integers(value)
+            continue
         try:
             fields[name] = json.loads(value)
         except (ValueError, RecursionError):
@@ -104,7 +101,7 @@ def assignments(items: list[str]) -> dict[str, Any]:
 
 
 def teller(status: Status) -> Callable[[str], None]:
-    """What hears how far something is: a line that changes on a terminal, one after the other in a log."""
+    """A callback that shows progress: one line that changes on a terminal, one line after the other in a log."""
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
 
 

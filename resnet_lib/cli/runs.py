@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from resnet_lib.cli.options import FAILED, DataFolder, checked_profile, err, out, print_outcome, use_data
-from resnet_lib.config import SIZES, Config, LabError, Profile
+from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcome, use_data
+from resnet_lib.config import SIZES, Config, LabError, Profile, checked_profile
 from resnet_lib.records.record import read_record
+
+OfProfile = Annotated[str | None, typer.Option("--profile", help="smoke, quick or full")]
 
 app = typer.Typer(help="List, show, verify, resume or prune the runs that are there.")
 
@@ -42,14 +44,19 @@ def _settings(config: Config, profile: Profile) -> str:
 
 
 @app.command()
-def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its name, as the list has it")]) -> None:
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="Its name, as the list has it")],
+    profile: OfProfile = None,
+) -> None:
     """Print one run's model, seed and what else is not the default, and the last row of its history."""
     from resnet_lib.records.run_folder import RunFolder
     from resnet_lib.runs import ledger
 
-    found = {entry.path.name: entry for entry in ledger.entries(context.obj)}
+    of = checked_profile(profile or context.obj)
+    found = {entry.path.name: entry for entry in ledger.entries(of)}
     if run not in found:
-        raise LabError(f"there is no run {run!r} at profile {context.obj}: `resnet-lab runs` lists them")
+        raise LabError(f"there is no run {run!r} at profile {of}: `resnet-lab runs` lists them")
     entry = found[run]
     out.print(f"{entry.path}: {entry.state}, {entry.detail}")
     if entry.config:
@@ -61,17 +68,18 @@ def show(context: typer.Context, run: Annotated[str, typer.Argument(help="Its na
 
 
 @app.command()
-def verify(context: typer.Context) -> None:
+def verify(context: typer.Context, profile: OfProfile = None) -> None:
     """Check files against their checksums, and the numbers of every record against what they come from."""
     from resnet_lib.runs import ledger
 
-    entries = ledger.entries(context.obj)
+    of = checked_profile(profile or context.obj)
+    entries = ledger.entries(of)
     wrong = {entry.path: ledger.problems(entry.path) for entry in entries}
     for path, lines in wrong.items():
         for line in lines:
             err.print(f"{path.name}: {line}", style="red")
     if not entries:
-        out.print(f"there are no runs at profile {context.obj} yet")
+        out.print(f"there are no runs at profile {of} yet")
         return
     bad = sum(map(bool, wrong.values()))
     out.print(f"{len(entries) - bad} of {len(entries)} runs are whole and agree with themselves")
@@ -80,14 +88,15 @@ def verify(context: typer.Context) -> None:
 
 
 @app.command()
-def resume(context: typer.Context, data: DataFolder = None) -> None:
+def resume(context: typer.Context, data: DataFolder = None, profile: OfProfile = None) -> None:
     """Finish every unfinished run, with the choices it began with; continues after a failure and reports it."""
     from resnet_lib.runs import experiment, ledger
 
+    of = checked_profile(profile or context.obj)
     use_data(data)
-    waiting = [e.config for e in ledger.entries(context.obj) if e.state == "unfinished" and e.config]
+    waiting = [e.config for e in ledger.entries(of) if e.state == "unfinished" and e.config]
     failed = 0
-    for config, outcome in experiment.run_many(waiting, context.obj):
+    for config, outcome in experiment.run_many(waiting, of):
         failed += isinstance(outcome, Exception)
         print_outcome(config, outcome)
     out.print(f"{len(waiting) - failed} of {len(waiting)} unfinished runs are finished now")
@@ -99,19 +108,28 @@ def resume(context: typer.Context, data: DataFolder = None) -> None:
 def prune(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+    profile: OfProfile = None,
 ) -> None:
     """Delete the checkpoints of finished runs; their records stay, and their weights as safetensors."""
     from resnet_lib.runs import ledger, weights
 
-    finished = [entry for entry in ledger.entries(context.obj) if entry.spare]
+    of = checked_profile(profile or context.obj)
+    finished = [entry for entry in ledger.entries(of) if entry.spare]
     spare = [path for entry in finished for path in entry.spare]
     size = sum(path.stat().st_size for path in spare) / 2**20
     if not spare:
         out.print("no finished run has a checkpoint left")
-    elif yes or typer.confirm(f"Delete {len(spare)} checkpoints of finished runs ({size:,.1f} MiB)?"):
+    elif yes or typer.confirm(f"Delete {_checkpoints(len(spare))} of finished runs ({size:,.1f} MiB)?"):
+        count = 0
         for entry in finished:
             if not weights.export(read_record(entry.path)):
-                err.print(f"{entry.path.name}: no whole checkpoint is left, so its weights are lost", style="red")
+                err.print(f"{entry.path.name}: its last weights are in no whole file: nothing is deleted", style="red")
+                continue
             for path in entry.spare:
                 path.unlink(missing_ok=True)
-        out.print(f"deleted {len(spare)} checkpoints, {size:,.1f} MiB")
+                count += 1
+        out.print(f"deleted {_checkpoints(count)}")
+
+
+def _checkpoints(count: int) -> str:
+    return "1 checkpoint" if count == 1 else f"{count} checkpoints"

@@ -21,7 +21,6 @@ from resnet_lib.cli.options import (
     Threads,
     as_table,
     assignments,
-    checked_profile,
     err,
     field,
     integers,
@@ -33,7 +32,7 @@ from resnet_lib.cli.options import (
     warn_if_busy,
     with_recipe,
 )
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config, LabError, checked_profile
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records.record import runs_folder
 
@@ -52,9 +51,11 @@ def run(
     batch_size: Annotated[int | None, field("batch_size", "Images per step")] = None,
     weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty")] = None,
     momentum: Annotated[float | None, field("momentum", "Momentum of SGD")] = None,
-    nesterov: Annotated[bool | None, typer.Option("--nesterov", help="Nesterov's form of momentum")] = None,
+    nesterov: Annotated[
+        bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's form of momentum")
+    ] = None,
     crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding")] = None,
-    flip: Annotated[bool | None, typer.Option("--flip", help="Mirror half of the images")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the images")] = None,
     precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs")] = None,
     split: Annotated[
         str | None,
@@ -93,12 +94,12 @@ def run(
     _print_metrics(record.result, record.config)
     if known:
         where, when = record.result["environment"]["device_name"], str(record.result.get("finished"))[:10]
-        out.print(f"known    since {when}, on {where}: nothing was trained now")
+        out.print(f"known    recorded on {when}, on {where}: nothing was trained now")
     out.print(f"record   {record.path}")
     if path := weights.export(record):
         out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
     else:
-        out.print("weights  none beside this record; another --seed trains another network")
+        out.print("weights  not kept beside this record; to have some, train with another --seed")
 
 
 @app.command("run-many")

@@ -23,7 +23,14 @@ def pack(cache: Path, folder: Path, max_bytes: int, manifest: Manifest) -> list[
         for number, piece in enumerate(pieces, 1):
             paths.append(folder / f"{name}.{number}of{len(pieces)}")
             write_atomic(paths[-1], piece)
+        for other in _parts(folder, name):  # of an earlier packing, beside which these could not be joined
+            if other not in paths:
+                other.unlink()
     return paths
+
+
+def _parts(folder: Path, name: str) -> list[Path]:
+    return [path for path in folder.iterdir() if re.fullmatch(rf"{re.escape(name)}\.\d+of\d+", path.name)]
 
 
 def are_in(folder: Path) -> bool:
@@ -33,8 +40,7 @@ def are_in(folder: Path) -> bool:
 def read_parts(folder: Path, manifest: Manifest) -> Files:
     """The files that the parts in `folder` join to. Raises Unusable with the names of missing parts."""
     for name in manifest.files:
-        found = (re.fullmatch(rf"{re.escape(name)}\.\d+of(\d+)", path.name) for path in folder.iterdir())
-        totals = {int(part[1]) for part in found if part}
+        totals = {int(path.name.rpartition("of")[2]) for path in _parts(folder, name)}
         if len(totals) != 1:
             raise Unusable(f"has parts of {name} from different packings" if totals else f"has no part of {name}")
         paths = [folder / f"{name}.{number}of{max(totals)}" for number in range(1, max(totals) + 1)]

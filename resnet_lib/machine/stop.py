@@ -17,7 +17,8 @@ class Stopped(BaseException):
 class StopSignals:
     """While entered, SIGINT and SIGTERM are only noted in `asked`; a second SIGINT acts as it always did.
 
-    A second SIGTERM does not: a pool of processes sends several. What was noted and not acted on is raised at the end.
+    A second SIGTERM does not: a pool of processes sends several. On exit a signal that nobody has acted on is raised
+    again.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)

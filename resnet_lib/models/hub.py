@@ -8,16 +8,15 @@ record is to say whether it was. The source returned beside the model says which
 from __future__ import annotations
 
 import io
-import os
 import socket
 from contextlib import redirect_stderr
-from zipfile import BadZipFile
 
 import torch
 from torch import nn
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, LabError
+from resnet_lib.machine.network import is_offline
 
 HUB_HOST = "github.com"
 CONNECT_SECONDS = 3
@@ -56,14 +55,14 @@ def _own(config: Config, num_classes: int) -> tuple[nn.Module, str]:
                     repository, name, weights=None, num_classes=num_classes, trust_repo=True, verbose=False
                 )
             return model, f"torch.hub {repository}, by the installed torchvision {release}"
-        except (OSError, RuntimeError, BadZipFile):  # a proxy in the way, a rate limit: fall back, and say so
+        except Exception:  # a rate limit, a proxy in the way: torch.hub can raise almost anything; the source says so
             torch.set_rng_state(seeded)
     model = getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
     return model, f"torchvision {release}, installed (hub not reached)"
 
 
 def _reachable() -> bool:
-    if os.environ.get("RESNET_LAB_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         return False
     try:
         socket.create_connection((HUB_HOST, 443), CONNECT_SECONDS).close()

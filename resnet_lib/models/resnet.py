@@ -149,13 +149,8 @@ def initialize_he(model: nn.Module) -> None:
 
 
 def build(config: Config, num_classes: int = 10) -> ResNet:
-    """The network of a config, initialised from `torch`'s current random state.
-
-    Raises ValueError for a hub model, which `resnet_lib.models.hub` builds.
-    """
+    """The network of a config, unless it is torch.hub's; initialised from `torch`'s current random state."""
     arch = Architecture(config.model)
-    if arch.family == "hub":
-        raise ValueError(f"{config.model} is built by resnet_lib.models.hub")
     is_cifar = arch.shape == "cifar"
     if is_cifar:
         block, blocks = BasicBlock, ((arch.depth - 2) // 6,) * 3

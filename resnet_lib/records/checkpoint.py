@@ -13,6 +13,7 @@ import torch
 
 from resnet_lib.config import LabError
 from resnet_lib.machine.files import write_atomic
+from resnet_lib.records.record import CHECKPOINT
 
 MAGIC = b"resnet-lab checkpoint 2\n"
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -39,6 +40,12 @@ def save_last(path: Path, state: dict[str, Any]) -> None:
 def before(path: Path) -> Path:
     """Where the state before the one at `path` is kept."""
     return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """What a run's folder has of its state, the newest first."""
+    newest = folder / CHECKPOINT
+    return [path for path in (newest, before(newest)) if path.exists()]
 
 
 def newest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ from resnet_lib.machine.files import read_json
 
 Row = dict[str, float]
 
+CHECKPOINT = "checkpoint.pt"  # beside a record: what a run goes on from, and at last its weights
 DIVERGED = "diverged.json"
 HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
 
@@ -157,7 +158,7 @@ def find_seeds(config: Config, profile: str) -> list[Record]:
     They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
     otherwise. Raises RecordError for a record of another run: a default must never change without `protocol`.
     """
-    found = runs_folder(profile).glob(f"{_named(config)}/result.json")
+    found = runs_folder(profile).glob(f"{_folder_pattern(config)}/result.json")
     records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
     for record in records:
         if record.config.run_id != record.path.name:
@@ -167,11 +168,11 @@ def find_seeds(config: Config, profile: str) -> list[Record]:
 
 def find_diverged(config: Config, profile: str) -> list[str]:
     """Where runs of `config` diverged, in words, whatever their seeds."""
-    found = sorted(runs_folder(profile).glob(f"{_named(config)}/{DIVERGED}"))
+    found = sorted(runs_folder(profile).glob(f"{_folder_pattern(config)}/{DIVERGED}"))
     return [where for path in found if (where := read_diverged(path.parent)) is not None]
 
 
-def _named(config: Config) -> str:
+def _folder_pattern(config: Config) -> str:
     """The pattern of the folders of `config`, whatever their seeds: a copy under a name of its own is no other seed."""
     return config.run_id.replace(f"-s{config.seed}-", "-s*-")
 

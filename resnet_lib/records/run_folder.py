@@ -19,6 +19,7 @@ import numpy as np
 from resnet_lib.config import Config
 from resnet_lib.machine.files import remove_litter, try_lock, write_atomic
 from resnet_lib.records.record import (
+    CHECKPOINT,
     DIVERGED,
     HASHED,
     Diverged,
@@ -40,7 +41,7 @@ class RunFolder:
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
-        self.checkpoint = path / "checkpoint.pt"
+        self.checkpoint = path / CHECKPOINT
 
     @classmethod
     def of(cls, config: Config, profile: str) -> RunFolder:

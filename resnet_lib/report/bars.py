@@ -12,7 +12,7 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions.causes import PAPER
-from resnet_lib.report.bench_tables import gain
+from resnet_lib.report.bench_tables import gain, title
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
 
@@ -31,12 +31,10 @@ def ladder(bench: dict[str, Any]) -> Figure:
     for place, one, median in zip(places, rates, medians, strict=True):
         text = f"{median:,.0f}  (×{gain(one, rates[0]):.2f})"
         axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
-    names = [("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"] for rung in rungs]
-    axes.set_yticks(places, names)
+    axes.set_yticks(places, map(title, rungs))
     axes.invert_yaxis()
     axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * max(map(np.max, rates))))
-    title = f"{machine(bench['environment'])}\nmedian and range of {len(rates[0])} repeats"
-    axes.set_title(title, loc="left")
+    axes.set_title(f"{machine(bench['environment'])}\nmedian and range of {len(rates[0])} repeats", loc="left")
     return figure
 
 

@@ -25,7 +25,7 @@ def ladder(bench: dict[str, Any]) -> pd.DataFrame:
         base = np.array(bench["networks"]["resnet20"][0]["images_per_second"])
         rows.append(
             {
-                "pipeline": ("" if rung["name"] in ("conventional", "ours") else "+ ") + rung["name"],
+                "pipeline": title(rung),
                 "images/s": f"{np.median(rates):,.0f}",
                 "range": f"{rates.min():,.0f}–{rates.max():,.0f}",
                 "× conventional": f"{gain(rates, base):.2f}",
@@ -35,6 +35,11 @@ def ladder(bench: dict[str, Any]) -> pd.DataFrame:
         )
         before = rates
     return pd.DataFrame(rows)
+
+
+def title(rung: dict[str, Any]) -> str:
+    """`conventional`, or what was added to the pipeline before: `+ bf16`."""
+    return rung["name"] if rung["name"] in ("conventional", "ours") else f"+ {rung['name']}"
 
 
 def gain(rates: np.ndarray, others: np.ndarray) -> float:

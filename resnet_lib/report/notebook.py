@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import os
 from contextlib import suppress
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.config import Config, ConfigError, checked_profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
@@ -34,7 +34,7 @@ class Page:
     def __init__(self, name: str, profile: str = "", seeds: int = 1, train: bool = True) -> None:
         refuse_unknown_parameters()
         self.name = name
-        self.profile: Profile = resolve_profile(profile)
+        self.profile = checked_profile(profile or os.environ.get("RESNET_LAB_PROFILE") or "quick")
         if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
             raise ConfigError(f"seeds = {seeds!r} is not valid: give a whole number from 1 to {MAX_SEEDS}")
         if type(train) is not bool:
@@ -117,13 +117,6 @@ class Page:
     def _say_profile(self) -> None:
         if text := stamp(self.profile):
             display(Markdown(f"**{text}**"))
-
-
-def resolve_profile(profile: str) -> Profile:
-    chosen = profile or os.environ.get("RESNET_LAB_PROFILE") or "quick"
-    if chosen not in get_args(Profile):
-        raise ConfigError(f"profile = {chosen!r} is not valid: choose {' or '.join(get_args(Profile))}")
-    return chosen
 
 
 def refuse_unknown_parameters() -> None:

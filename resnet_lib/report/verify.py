@@ -17,7 +17,7 @@ SHOWN = ("text/html", "text/markdown", "text/plain")  # the first of these that 
 
 
 def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict[str, list[str]]:
-    """All that was checked at a profile, and of each what does not agree with the records, a line each; hopefully none.
+    """All that was checked at a profile, and of each a line for whatever does not agree with the records.
 
     The notebooks that were executed are executed again, training nothing.
     """

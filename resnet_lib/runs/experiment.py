@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,7 +138,12 @@ def run_many(
         for config in configs:
             yield config, _outcome(config, profile, choose)
     else:
-        waiting = {executor.submit(_outcome_in_pool, config, profile, choose): config for config in configs}
+        waiting = {}
+        for config in configs:
+            try:
+                waiting[executor.submit(_outcome_in_pool, config, profile, choose)] = config
+            except BrokenExecutor as error:  # a process was killed before all runs were handed out
+                yield config, error
         for done in as_completed(waiting):
             yield waiting[done], done.exception() or done.result()
 

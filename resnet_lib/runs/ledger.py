@@ -31,14 +31,18 @@ class Entry:
     @property
     def spare(self) -> list[Path]:
         """Checkpoints that nothing needs any more: those of a finished run."""
-        kept = self.path / "checkpoint.pt"
-        return [path for path in (kept, checkpoint.before(kept)) if path.exists()] if self.state == "finished" else []
+        return checkpoint.in_folder(self.path) if self.state == "finished" else []
 
 
 def entries(profile: str) -> list[Entry]:
     """Every run of a profile, by name."""
     folder = runs_folder(profile)
-    return [entry(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.exists() else []
+    return [entry(path) for path in sorted(folder.iterdir()) if _is_begun(path)] if folder.exists() else []
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether it is a run's folder in which something was saved, and not a tool's, or one that was only locked."""
+    return path.is_dir() and path.name[0] != "." and any(file.name != "lock" for file in path.iterdir())
 
 
 def entry(path: Path) -> Entry:
@@ -56,25 +60,25 @@ def entry(path: Path) -> Entry:
 
 
 def problems(path: Path) -> list[str]:
-    """What in a run's folder is not as it was written, or does not agree with the rest of it; hopefully nothing."""
+    """What in a run's folder is not as it was written, or does not agree with the rest of it: empty if all is well."""
     found = entry(path)
     if found.config is None:
         return [found.detail]
     wrong = []
     if path.name != found.config.run_id:
         wrong.append(f"its config belongs to {found.config.run_id}")
-    kept = path / "checkpoint.pt"
-    for file in (kept, checkpoint.before(kept)):
+    for file in checkpoint.in_folder(path):
         try:
-            if file.exists():
-                checkpoint.load(file)
+            checkpoint.load(file)
         except CheckpointError as error:
             wrong.append(str(error))
-    exported = path / "weights.safetensors"
+    exported = path / weights.NAME
     try:
-        inside = weights.config_of(exported) if exported.exists() else found.config
-        if not inside or inside.run_id != found.config.run_id:
-            wrong.append(f"{exported.name} belongs to another run")
+        if exported.exists():
+            weights.load(exported)
+            inside = weights.config_of(exported)
+            if not inside or inside.run_id != found.config.run_id:
+                wrong.append(f"{exported.name} belongs to another run")
     except CheckpointError as error:
         wrong.append(str(error))
     if found.state == "finished":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -22,21 +25,47 @@ from resnet_lib.runs.experiment import summary
 from resnet_lib.training import train
 from resnet_lib.training.loader import EvaluationBatches, Normalizer
 
+NAME = "weights.safetensors"  # in a run's folder
+
 
 def export(record: Record) -> Path | None:
-    """The weights of a run as `weights.safetensors` beside its record.
+    """The weights of a finished run, in a file of their own beside its record.
 
-    None where there is no whole checkpoint: records travel without their weights, and stand without them.
+    None where they are in no whole file: records travel without their weights, and stand without them.
     """
-    path = record.path / "weights.safetensors"
-    if not path.exists():
-        try:
-            trained = checkpoint.load(record.path / "checkpoint.pt")
-        except (FileNotFoundError, CheckpointError):
+    path = record.path / NAME
+    if not _is_whole(path):
+        state = _final(record)
+        if state is None:
             return None
-        state = {name: tensor.contiguous() for name, tensor in trained["model"].items()}
-        write_atomic(path, save(state, {"config": record.config.model_dump_json()}))
+        state = {name: tensor.contiguous() for name, tensor in state.items()}
+        write_atomic(path, save(state, {"config": record.config.model_dump_json(), "sha256": _digest(state)}))
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.exists() and bool(load(path))
+    except CheckpointError:
+        return False
+
+
+def _final(record: Record) -> dict[str, Tensor] | None:
+    """What a finished run ended with, from the newest whole checkpoint that has it: the one before may be older."""
+    for path in checkpoint.in_folder(record.path):
+        with suppress(CheckpointError):
+            state = checkpoint.load(path)
+            if state.get("step", record.config.total_steps()) == record.config.total_steps():  # the last has no step
+                return state["model"]
+    return None
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 of the tensors, in the order of their names."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        found.update(state[name].contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def config_of(path: Path) -> Config | None:
@@ -58,11 +87,13 @@ def config_of(path: Path) -> Config | None:
 def load(path: Path) -> dict[str, Tensor]:
     """Tensors by name, of a safetensors file or of a checkpoint; neither can execute anything.
 
-    Raises CheckpointError for a file that is neither.
+    Raises CheckpointError for a file that is neither, or differs from what was saved.
     """
     if path.suffix == ".safetensors":
-        _metadata(path)
-        return load_file(path)
+        told, state = _metadata(path).get("sha256"), load_file(path)
+        if told not in (None, _digest(state)):
+            raise CheckpointError(f"{path} is not as it was saved: delete it")
+        return state
     return checkpoint.load(path)["model"]
 
 

@@ -127,7 +127,8 @@ def draw(count: int, epoch: int, config: Config) -> tuple[Tensor, Tensor, Tensor
     offsets = torch.randint(0, 2 * config.crop + 1, (2, count), generator=generator)
     mirrored = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
     if config.flip == "alternating":  # each image one way round, then the other (Jordan 2024, arXiv 2404.00498)
-        # From where epoch 0 also draws its order: as it is, for a change would rename the recorded runs.
+        # From the state that epoch 0's order is drawn from, too. One of its own would be cleaner, but other results
+        # under the same settings would make the recorded runs untrue.
         first = torch.rand(count, generator=torch.Generator().manual_seed(config.seed << 20)) < 0.5
         mirrored = first if epoch % 2 == 0 else ~first
     return order, offsets[0], offsets[1], mirrored

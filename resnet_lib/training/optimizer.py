@@ -35,7 +35,7 @@ def make_optimizer(model: nn.Module, config: Config, choice: Choice) -> torch.op
             "momentum": 0.0,  # SGD's; they have their own
             "muon_momentum": config.momentum,
             "lr": rate(muon_lr),
-            "share": muon_lr / config.lr,
+            "lr_ratio": muon_lr / config.lr,  # to the rate of the schedule
         },
     ]
     return (Muon if config.muon_lr else torch.optim.SGD)(
@@ -50,9 +50,9 @@ def make_optimizer(model: nn.Module, config: Config, choice: Choice) -> torch.op
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr * group.get("share", 1.0))
+            group["lr"].fill_(lr * group.get("lr_ratio", 1.0))
         else:
-            group["lr"] = lr * group.get("share", 1.0)
+            group["lr"] = lr * group.get("lr_ratio", 1.0)
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -64,25 +64,25 @@ def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 class Muon(torch.optim.SGD):
-    """SGD, but in groups that have a `share` the step is the momentum's nearest semi-orthogonal matrix.
+    """SGD, but in groups with a `muon_momentum` the step is the semi-orthogonal matrix nearest to the momentum.
 
-    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks". Before its step a filter bank gets
-    the norm sqrt(filters), which the batch norm behind it does not notice: so the rate is the share of its length by
-    which the bank moves, and decay has nothing to do.
+    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks". Before its step a filter bank is
+    scaled to the norm sqrt(filters), which the batch norm after it cancels: so the learning rate is the size of a step
+    relative to the bank, and weight decay would have no effect.
     """
 
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            if "share" in group:
+            if "muon_momentum" in group:
                 banks: dict[torch.Size, list[Tensor]] = defaultdict(list)
                 for parameter in group["params"]:
                     banks[parameter.shape].append(parameter)
                 for same in banks.values():
-                    self.straighten(same, group["muon_momentum"], group["nesterov"])
+                    self.orthogonalize_gradients(same, group["muon_momentum"], group["nesterov"])
         super().step()
 
-    def straighten(self, banks: list[Tensor], momentum: float, nesterov: bool) -> None:
+    def orthogonalize_gradients(self, banks: list[Tensor], momentum: float, nesterov: bool) -> None:
         """Put orthogonal matrices in place of the gradients of filter banks of one shape."""
         looked_ahead = []
         for bank in banks:
@@ -93,8 +93,8 @@ class Muon(torch.optim.SGD):
             looked_ahead.append((bank.grad + momentum * buffer if nesterov else buffer).flatten(1))
             bank.mul_(len(bank) ** 0.5 / bank.norm())
         for bank, matrix in zip(banks, orthogonalize(torch.stack(looked_ahead)), strict=True):
-            longer = max(1, len(matrix) / matrix.shape[1]) ** 0.5  # of a tall matrix fewer singular values are 1
-            bank.grad.copy_(longer * matrix.reshape(bank.shape))
+            tall = max(1, len(matrix) / matrix.shape[1]) ** 0.5  # whose singular values are fewer than its rows
+            bank.grad.copy_(tall * matrix.reshape(bank.shape))
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:

@@ -21,11 +21,14 @@ from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.metrics import RunningTotals
 from resnet_lib.training.optimizer import make_optimizer
 
-WARMUP = 3  # steps before a capture, in which cuDNN chooses its algorithms and buffers come into being
+CAPTURE_WARMUP = 3  # steps before a capture, in which cuDNN chooses its algorithms and buffers come into being
 
 
 def autocast(device: torch.device, config: Config) -> torch.autocast:
-    """Mixed precision as the config says; for others than bf16 a no-op. Each weight is used once: no cache of casts."""
+    """Mixed precision if the config says bf16, else nothing.
+
+    Without a cache of casts: a step uses each weight once, so that it would only cost memory.
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False)
 
 
@@ -82,7 +85,7 @@ class Replay(Update):
         with undone(self):
             side.wait_stream(torch.cuda.current_stream())  # here, so that it waits for what was kept, too
             with torch.cuda.stream(side):
-                for _ in range(WARMUP):
+                for _ in range(CAPTURE_WARMUP):
                     super().__call__(self.plan)
             torch.cuda.current_stream().wait_stream(side)
             self.optimizer.zero_grad()  # the gradients must come into being inside the graph
