@@ -211,7 +211,7 @@ class Config(BaseModel):
     def at(self, profile: Profile) -> Config:
         """This experiment at the size of a profile: fewer images and epochs, milestones scaled with them.
 
-        And in fp32: without bf16 instructions a machine takes ten times as long with it. `full` is as it is given.
+        And in fp32, because bf16 is some ten times slower on CPUs without its instructions. `full` is as it is given.
         """
         if profile == "full":
             return self

@@ -68,7 +68,7 @@ def _learning_rate(profile: str) -> list[str]:
         f"**First, the learning rate.** Trained as in the story, ResNet-20 stayed near {STEP.claimed:g} % while its "
         f"learning rate was {plain[0].config.lr:g}: {stayed}. The one epoch after that drop gained {gained}.{never} So "
         f"a network that stops at {STEP.claimed:g} % looks like one whose learning rate never came down.",
-        f"**The story's {STEP.claimed:g} % itself did not come out.** With the drops that the story tells of, as the "
+        f"**The story's {STEP.claimed:g} % was not reproduced.** With the drops that the story tells of, as the "
         f"lab assumes them, ResNet-20 ended at {accuracy(plain)}. Whether its author's learning rate really dropped, "
         "nobody can tell from the write-up.",
     ]
