@@ -7,6 +7,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from test_records import RESULT
 from typer.testing import CliRunner
@@ -148,6 +149,26 @@ def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(tr
     said = [item.data for item in shown]
     assert any(line.startswith("*1 of 2 configurations have no record yet") for line in said)
     assert said[-1] == "*No figure, for want of records: What would be here.*"
+
+
+def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_come_from(trained, monkeypatch):
+    shown = []
+    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda item, **_: shown.append(item.data))
+    page = Page("03_cifar_architecture", "smoke", train=False)
+    shown.clear()
+    page.table(pd.DataFrame(), "What would be here.")
+    page.table(pd.DataFrame())
+    page.table(pd.DataFrame({"a": ["1"]}), "What is here.")
+    assert [line for line in shown if "profile" not in line][:3] == [
+        "*What would be here. Not yet run.*", "*Not yet run.*", "*What is here.*"
+    ]  # fmt: skip
+    assert "<td>1</td>" in shown[-2]
+    page.provenance(trained["01_ten_epochs"])
+    page.provenance({"nothing": []})
+    told, _, nothing, _ = shown[-4:]
+    assert "<summary>2 runs, 0.0 hours of training in all</summary><table" in told
+    assert all(record.path.name in told for record in trained["01_ten_epochs"]["ResNet-50"])
+    assert "<summary>0 runs, 0.0 hours of training in all</summary></details>" in nothing
 
 
 def test_results_show_the_record_or_say_not_yet_run(trained):

@@ -87,9 +87,11 @@ class Page:
 
     def table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
-        if caption:
-            display(Markdown(f"*{caption}*"))
-        display(Markdown(f"*{NOT_YET}*") if table.empty else HTML(table.to_html(index=False, border=0)))
+        said = f"{caption} {NOT_YET.capitalize()}.".strip() if table.empty else caption
+        if said:
+            display(Markdown(f"*{said}*"))
+        if not table.empty:
+            display(HTML(table.to_html(index=False, border=0)))
         self._say_profile()
 
     def provenance(self, runs: Runs) -> None:
