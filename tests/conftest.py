@@ -38,18 +38,27 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_network():
-    """Refuse every connection but those to this machine; the refusal is no OSError, so that no code can swallow it."""
+    """Refuse every address but those of this machine; the refusal is no OSError, so that no code can swallow it."""
+
+    def refuse_other(host):
+        host = host.decode() if isinstance(host, bytes) else host or "localhost"
+        if host not in ("localhost", "::1", socket.gethostname()) and not host.startswith("127."):
+            pytest.fail(f"a test reached for the network: {host}")
 
     def guarded(original):
         def connect(self, address):
-            host = address[0] if isinstance(address, tuple) else "localhost"  # a path: a Unix socket
-            if host not in ("localhost", "::1") and not str(host).startswith("127."):
-                pytest.fail(f"a test reached for the network: {address}")
+            if isinstance(address, tuple):  # else the path of a Unix socket
+                refuse_other(address[0])
             return original(self, address)
 
         return connect
 
+    def look_up(host, *arguments, original=socket.getaddrinfo, **options):
+        refuse_other(host)
+        return original(host, *arguments, **options)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", look_up)
         patch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
         patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
         yield

@@ -194,6 +194,13 @@ def test_a_signal_that_came_too_late_to_be_acted_on_is_passed_on(received, by):
     assert received == [by]
 
 
+def test_a_failure_does_not_hide_that_a_signal_asked_to_stop(received):
+    with suppress(ValueError), StopSignals():
+        signal.raise_signal(signal.SIGTERM)
+        raise ValueError
+    assert received == [signal.SIGTERM]
+
+
 def test_a_signal_that_was_acted_on_is_not_passed_on_however_often_it_came(received):
     with suppress(Stopped), StopSignals():
         signal.raise_signal(signal.SIGTERM)

@@ -482,7 +482,7 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
 def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
     configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in (2, 1)]
     broken = configs[0].replace(seed=5)
-    monkeypatch.setattr(train, "fit", failing_for(broken, train.fit))
+    monkeypatch.setattr(train, "fit", fit_failing_for(broken, train.fit))
     outcomes = list(experiment.run_many([configs[0], broken, configs[1]], "quick", on_cpu))
     assert [config.seed for config, _ in outcomes] == [2, 5, 1]
     assert isinstance(outcomes[1][1], Diverged)
@@ -504,7 +504,7 @@ def on_cpu(config):
     return CPU
 
 
-def failing_for(config, fit):
+def fit_failing_for(config, fit):
     def fit_or_fail(model, dataset, given, *arguments):
         if given == config:
             raise Diverged("on purpose")

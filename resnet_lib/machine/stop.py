@@ -35,7 +35,7 @@ class StopSignals:
     def __exit__(self, *exception: Any) -> None:
         for number in self.handlers:
             self._put_back(number)
-        if self.asked and exception[0] is None:
+        if self.asked and (exception[0] is None or issubclass(exception[0], Exception)):  # no failure may hide it
             signal.raise_signal(signal.Signals[self.asked])
 
     def _note(self, number: int, frame: Any) -> None:
