@@ -15,6 +15,7 @@ import torch
 from torch.utils._triton import has_triton
 
 from resnet_lib.config import Config, LabError
+from resnet_lib.machine.memory import keep_freed
 
 # Compiling ResNet-20 in bf16 takes 41 to 67 s on two cores; in three benchmarks it saved 1, 4 and 13 % of a step of
 # 0.16 s. At 4 %, 10,000 steps earn it back.
@@ -43,6 +44,8 @@ class Choice:
         if not _available(self.device):
             raise DeviceError(f"this run began on {self.device}, which is not available here: finish it where it is")
         torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            keep_freed()
         torch.use_deterministic_algorithms(self.deterministic)
         if self.device == "cuda":
             # Without this, torch takes TF32 for the convolutions of what is said to be fp32.
