@@ -14,8 +14,8 @@ def keep_freed(keep: bool = True) -> bool:
     A step allocates and frees the same hundreds of MiB as the one before. What goes back to the system in between comes
     back a page at a time, cleared, each with a fault: on two cores 14,000 of them in a step of ResNet-20 in bf16, and
     35,000 in fp32, were a fifth and a quarter of its time, compiled; not compiled, it is some hundredths.
-    Left to itself glibc gives back blocks as large as the largest freed so far, at most 32 MiB, and twice that at the
-    end of its heap. macOS, Windows and musl cannot be told.
+    Left to itself glibc maps a block anew where none so large has been freed before, or it is beyond 32 MiB, and gives
+    back the end of its heap beyond twice that. macOS, Windows and musl cannot be told.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
