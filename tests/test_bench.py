@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import resource
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from resnet_lib.cli.options import warn_if_busy
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
+from resnet_lib.machine.memory import keep_freed
 from resnet_lib.machine.provenance import environment
 from resnet_lib.records.record import Record
 from resnet_lib.report import bars, bench_tables, plots
@@ -42,12 +44,30 @@ def test_the_ladder_adds_one_improvement_at_a_time():
     for choice in (CPU, Choice("cuda", 1, True, compile=True, graph=True), Choice("mps", 1, False)):
         rungs = bench.ladder(choice)
         for before, after in itertools.pairwise(rungs):
-            fields = ["in_memory", "read_once", "fused", "precision"]
+            fields = ["in_memory", "read_once", "fused", "keeps_memory", "precision"]
             changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
             names = [name for name in choice.as_dict() if getattr(before.choice, name) != getattr(after.choice, name)]
             assert len(changed + names) == 1, after.name
         assert rungs[0].choice == Choice(choice.device, 1, False)
         assert rungs[-1].choice == choice
+
+
+@pytest.mark.skipif(not keep_freed(), reason="the C library keeps freed memory as it likes")
+def test_freed_memory_is_kept_or_given_back():
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.zeros(40 << 20, dtype=torch.uint8)  # 10,240 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    try:
+        keep_freed(False)
+        assert faults() > 5 * 10_000
+        Choice("cpu", 1, False).activate()
+        faults()
+        assert faults() < 1_000
+    finally:
+        keep_freed()
 
 
 def test_quick_measures_and_is_shown(small, tmp_path):
@@ -117,6 +137,7 @@ def test_every_rung_does_what_it_is_named_for(small, monkeypatch):
     events, read = [], RunningTotals.read
     monkeypatch.setattr(torch, "compile", lambda network, **options: events.append("compiled") or network)
     monkeypatch.setattr(RunningTotals, "read", lambda totals: events.append("read") or read(totals))
+    monkeypatch.setattr(pipelines, "keep_freed", lambda keep: events.extend(["kept"] * keep))
     monkeypatch.setattr(pipelines.Pipeline, "conventional_step", noting(events, pipelines.Pipeline.conventional_step))
     found = []
     for rung in bench.ladder(replace(CPU, compile=True)):
@@ -136,7 +157,8 @@ def test_every_rung_does_what_it_is_named_for(small, monkeypatch):
         ["channels_last", "float32"],
         ["bfloat16", "channels_last"],
         ["bfloat16", "channels_last", "fused"],
-        ["bfloat16", "channels_last", "compiled", "fused"],
+        ["bfloat16", "channels_last", "fused", "kept"],
+        ["bfloat16", "channels_last", "compiled", "fused", "kept"],
     ]
 
 

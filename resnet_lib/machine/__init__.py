@@ -1,1 +1,1 @@
-"""What a run needs of the machine: its device, disk, terminal and signals, and what is noted of it."""
+"""What a run needs of the machine: its device, memory, disk, terminal and signals, and what is noted of it."""

@@ -43,7 +43,8 @@ class Rung:
     def activate(self) -> torch.device:
         """Threads, what becomes of freed memory and, on NVIDIA, TF32 are the process's: set them before each use."""
         device = self.choice.activate(self.precision)
-        keep_freed(self.keeps_memory)
+        if self.choice.device == "cpu":
+            keep_freed(self.keeps_memory)
         return device
 
 
