@@ -117,10 +117,24 @@ def test_a_residual_network_is_the_plain_one_plus_its_shortcuts():
 def test_option_a_subsamples_and_pads_with_zeros(stride):
     images = torch.randn(2, 4, 8, 8)
     out = PadShortcut(4, 10, stride)(images)
-    assert torch.equal(out[:, 3:7], nn.functional.max_pool2d(images, 1, stride))
+    assert torch.equal(out[:, 3:7], images[:, :, ::stride, ::stride])
     assert out[:, :3].abs().sum() == 0
     assert out[:, 7:].abs().sum() == 0
     assert out.shape == (2, 10, 8 // stride, 8 // stride)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_option_a_has_the_gradient_of_a_slice_in_the_layout_of_its_input(dtype):
+    images = torch.randn(2, 16, 8, 8, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        out = PadShortcut(16, 32, 2)(images)
+    assert out.dtype == dtype
+    weights = torch.randn_like(out)
+    (found,) = torch.autograd.grad(out, images, weights)
+    (expected,) = torch.autograd.grad(images[:, :, ::2, ::2], images, weights[:, 8:24])
+    assert torch.equal(found, expected)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])

@@ -18,7 +18,11 @@ Shortcut = Literal["A", "B", "none"]
 
 
 class PadShortcut(nn.Module):
-    """Option A: subsample and zero-pad the channels; no parameters. [N, C, H, W] -> [N, C', H/stride, W/stride]."""
+    """Option A: subsample and zero-pad the channels; no parameters. [N, C, H, W] -> [N, C', H/stride, W/stride].
+
+    The mean of one pixel is x[:, :, ::stride, ::stride]. As a slice its gradient would be NCHW whatever x is, and to
+    mix that with channels_last took a tenth of a step of ResNet-20 on a CPU.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -26,7 +30,7 @@ class PadShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x[:, :, :: self.stride, :: self.stride]
+        x = F.avg_pool2d(x, 1, self.stride)
         return F.pad(x, (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2))
 
 
