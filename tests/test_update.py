@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, DeviceError, choose
+from resnet_lib.machine.device import Choice, DeviceError, choose, missing_to_compile
 from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
@@ -89,7 +89,7 @@ def test_twenty_steps_equal_a_plain_loop_in_float64(doubles, tiny_dataset, confi
         torch.testing.assert_close(fast[name], value, rtol=0, atol=1e-9)
 
 
-@pytest.mark.skipif(not choose(Config(iterations=100_000), "cpu").compile, reason="no C++ compiler")
+@pytest.mark.skipif(bool(missing_to_compile("cpu")), reason="no C++ compiler")
 def test_compiled_steps_equal_plain_ones_in_float64(doubles, tiny_dataset):
     config = CIFAR.replace(width=4)
     compiled = train(config, tiny_dataset, Choice("cpu", 1, True, compile=True))
@@ -186,15 +186,21 @@ def test_steps_are_replayed_if_chosen_and_only_then(tiny_dataset, graph):
     assert isinstance(prepare(CIFAR, tiny_dataset, Choice("cpu", 1, True, graph=graph)), Replay) == graph
 
 
-def test_a_short_run_is_not_compiled_and_a_long_one_is_where_it_can_be(monkeypatch):
-    short = choose(Config(iterations=100), "cpu")
-    assert not short.compile
-    assert "100 steps are too few" in short.why
+def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_asked(monkeypatch):
+    monkeypatch.setattr("resnet_lib.machine.device._available", lambda name: True)
+    monkeypatch.setattr("resnet_lib.machine.device.has_triton", lambda: True)
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
-    long = choose(Config(iterations=64_000), "cpu")
-    assert long.compile
+    short, long = (choose(Config(iterations=steps), "cuda") for steps in (100, 64_000))
+    assert (short.compile, long.compile) == (False, True)
+    assert "100 steps are too few" in short.why
     assert "64,000 steps earn it back" in long.why
-    assert not choose(Config(iterations=64_000), "cpu", compile=False).compile
+    assert not choose(Config(iterations=64_000), "cuda", compile=False).compile
+    cpu = choose(Config(iterations=64_000), "cpu")
+    assert not cpu.compile
+    assert "a CPU is slower then" in cpu.why
+    assert choose(Config(iterations=100), "cpu", compile=True).compile
+    monkeypatch.setattr("resnet_lib.machine.device.has_triton", lambda: False)
+    assert "Triton is not there" in choose(Config(iterations=64_000), "cuda").why
 
 
 @pytest.mark.parametrize(
@@ -205,12 +211,13 @@ def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch
     monkeypatch.setenv("CXX", told)
     monkeypatch.setattr("sys.platform", system)
     monkeypatch.setattr("shutil.which", {asked: asked}.get)
-    assert choose(Config(iterations=64_000), "cpu").compile
+    assert not missing_to_compile("cpu")
 
 
 def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    choice = choose(Config(iterations=64_000), "cpu")
+    monkeypatch.setattr("resnet_lib.machine.device._available", lambda name: True)
+    choice = choose(Config(iterations=64_000), "cuda")
     assert not choice.compile
     assert "no C++ compiler" in choice.why
     with pytest.raises(DeviceError, match="no C\\+\\+ compiler; leave --compile out"):

@@ -70,7 +70,7 @@ def run(
     profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of the experiment")] = "full",
     device: Device = None,
     threads: Threads = None,
-    compile: Annotated[bool | None, typer.Option(help="Use torch.compile (default: in long runs)")] = None,
+    compile: Annotated[bool | None, typer.Option(help="Use torch.compile (default: in long runs on a GPU)")] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits every time, on GPUs too")
     ] = False,

@@ -17,9 +17,7 @@ from torch.utils._triton import has_triton
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.memory import keep_freed
 
-# Compiling ResNet-20 in bf16 takes 41 to 67 s on two cores; in three benchmarks it saved 1, 4 and 13 % of a step of
-# 0.16 s. At 4 %, 10,000 steps earn it back.
-COMPILE_STEPS = 10_000
+COMPILE_STEPS = 10_000  # of a run on a GPU, from which on compiling it is taken to pay; not measured yet
 THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
 
 
@@ -89,9 +87,9 @@ def choose(
 ) -> Choice:
     """The choice for a run of `config` on this machine, unless told otherwise.
 
-    The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph. A run of at
-    least COMPILE_STEPS steps is compiled where there is a compiler. Raises DeviceError if something is asked for by
-    name and is not to be had.
+    The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
+    of at least COMPILE_STEPS steps compiled; a CPU only if asked, for it is slower then (see the benchmark). Raises
+    DeviceError if something is asked for by name and is not to be had.
     """
     available = [name for name in ("cuda", "mps", "cpu") if _available(name)]
     if device is not None and device not in available:
@@ -111,24 +109,31 @@ def choose(
 
 def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     """Whether to compile, and why."""
-    missing = ""
-    if device == "mps":
-        missing = "torch.compile is not for Apple's GPUs yet"
-    elif not shutil.which(_cxx()):
-        missing = "there is no C++ compiler"
-    elif not Path(sysconfig.get_path("include"), "Python.h").exists():
-        missing = "Python's headers are not there (python3-dev)"
-    elif device == "cuda" and not has_triton():
-        missing = "Triton is not there"
+    missing = missing_to_compile(device)
     if asked is not None:
         if asked and missing:
             raise DeviceError(f"compilation is not possible: {missing}; leave --compile out")
         return asked, f"{'' if asked else 'not '}compiled, as asked"
+    if device == "cpu":
+        return False, "not compiled: a CPU is slower then"
     if missing:
         return False, f"not compiled: {missing}"
     if steps < COMPILE_STEPS:
         return False, f"not compiled: {steps:,} steps are too few to earn it back"
     return True, f"compiled: {steps:,} steps earn it back"
+
+
+def missing_to_compile(device: str) -> str:
+    """What torch.compile lacks for a device, in words; empty if nothing."""
+    if device == "mps":
+        return "torch.compile is not for Apple's GPUs yet"
+    if not shutil.which(_cxx()):
+        return "there is no C++ compiler"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python's headers are not there (python3-dev)"
+    if device == "cuda" and not has_triton():
+        return "Triton is not there"
+    return ""
 
 
 def _cxx() -> str:

@@ -81,6 +81,13 @@ def facts(bench: dict[str, Any]) -> list[str]:
         f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies).",
         f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",
     ]
+    for rung in bench.get("tried", []):
+        rates = np.array(rung["images_per_second"])
+        said.append(
+            f"With {rung['name']}, which ours does without: {np.median(rates):,.0f} images/s, "
+            f"{gain(rates, np.array(last['images_per_second'])):.2f} times as fast as ours, after a start of "
+            f"{rung['start_seconds']:.0f} s."
+        )
     if peaks := bench.get("peak_bytes"):
         needed = " and ".join(
             f"{f'{peak / 2**20:,.0f} MiB' if peak else 'not measured'} ({name})" for name, peak in peaks.items()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, out_of_memory
+from resnet_lib.machine.device import Choice, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import environment
 from resnet_lib.speed.cost import flops_per_image
 from resnet_lib.speed.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
@@ -41,12 +41,16 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
     """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
     torch.compiler.config.force_disable_caches = True  # a start is measured as it is on a machine that never compiled
     rungs = ladder(replace(choice, compile=False) if quick else choice)
+    compiled = replace(rungs[-1], name="torch.compile", choice=replace(choice, compile=True))
+    tried = [] if quick or choice.compile or missing_to_compile(choice.device) else [compiled]
     ends = [rungs[0], replace(rungs[-1], name="ours", choice=replace(choice, compile=False))]
+    found = rates("resnet20", ends if quick else [*rungs, *tried], 5 if quick else 9, say)
     result: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(choice),
         "batch_size": BATCH,
-        "networks": {"resnet20": rates("resnet20", ends if quick else rungs, 5 if quick else 9, say)},
+        "networks": {"resnet20": found[: len(found) - len(tried)]},
+        "tried": found[len(found) - len(tried) :],  # and no part of ours
         "ceiling": ceiling(choice, say),
     }
     if not quick:
