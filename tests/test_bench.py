@@ -86,7 +86,9 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert "| conventional |" in text
     assert text.endswith("**NVIDIA GPU**: not measured.")
     measured = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
-    assert "<summary>NVIDIA H200</summary>" in (both := bench_tables.to_markdown([result, measured]))
+    assert f"<summary>NVIDIA H200, on {result['date'][:10]}</summary>" in (
+        both := bench_tables.to_markdown([result, measured])
+    )
     assert both.startswith(text.partition("\n")[0])  # the first machine is not folded away
     assert "not measured." not in both
     assert bench_tables.to_markdown([]) == "not yet run"

@@ -1,5 +1,7 @@
 """Suspects, accounts of the story and other people's plateaus, from records with a known answer; what is missing."""
 
+import json
+
 import numpy as np
 import pytest
 import test_plots_tables
@@ -181,6 +183,23 @@ def test_what_is_missing_is_the_agenda_less_what_is_recorded():
 
 def test_without_a_whole_benchmark_the_readme_names_no_cost(reports):
     assert published.unfinished() == "No benchmark says yet what it would cost."
+
+
+def test_costs_are_told_for_the_cpu_that_was_measured_last(reports, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "resnet_lib.report.outstanding.outstanding_markdown", lambda bench: told.append(bench) or "told"
+    )
+    (reports / "bench").mkdir(parents=True)
+    for name, date, device, models in [
+        ("a", "2026-01-01", "cpu", ["resnet20", "resnet50"]), ("b", "2026-01-03", "cpu", ["resnet20", "resnet50"]),
+        ("c", "2026-01-05", "cuda", ["resnet20", "resnet50"]), ("d", "2026-01-04", "cpu", ["resnet20"]),
+    ]:  # fmt: skip
+        content = {"date": date, "environment": {"device": device}, "networks": dict.fromkeys(models)}
+        (reports / "bench" / f"{name}.json").write_text(json.dumps(content))
+    assert list(published.benchmarks()) == ["c", "d", "b", "a"]
+    assert published.unfinished() == "told"
+    assert [bench["date"] for bench in told] == ["2026-01-03"]
 
 
 def test_a_network_that_was_not_measured_runs_at_the_arithmetic_rate_of_the_most_similar_one():

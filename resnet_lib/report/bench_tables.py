@@ -136,7 +136,7 @@ def to_markdown(benches: list[dict[str, Any]]) -> str:
     """Every machine's benchmark, the first at once and the others folded away, as Markdown."""
     if not benches:
         return NOT_YET
-    first, *others = ((machine(bench["environment"]), _one_machine(bench)) for bench in benches)
+    first, *others = ((f"{machine(b['environment'])}, on {b['date'][:10]}", _one_machine(b)) for b in benches)
     parts = [f"**{first[0]}**\n\n{first[1]}", *(folded(*other) for other in others)]
     if not any(bench["environment"]["device"] == "cuda" for bench in benches):
         parts.append("**NVIDIA GPU**: not measured.")

@@ -163,5 +163,6 @@ def faults() -> str:
 
 
 def benchmarks() -> dict[str, dict[str, Any]]:
-    """The measured machines by name: `reports/bench/*.json`, as `resnet-lab bench --json` writes them."""
-    return {path.stem: read_json(path) for path in sorted((reports_folder() / "bench").glob("*.json"))}
+    """The measured machines by name, the last measured first: `reports/bench/*.json`, by `resnet-lab bench --json`."""
+    found = {path.stem: read_json(path) for path in sorted((reports_folder() / "bench").glob("*.json"))}
+    return dict(sorted(found.items(), key=lambda item: item[1]["date"], reverse=True))
