@@ -12,8 +12,9 @@ def keep_freed(keep: bool = True) -> bool:
     """Have the C library keep what is freed, or again leave it to glibc; whether this one can be told.
 
     A step allocates and frees the same hundreds of MiB as the one before. What goes back to the system in between comes
-    back a page at a time, cleared, each with a fault: on two cores 14,000 of them in a step of ResNet-20 in bf16, and
-    35,000 in fp32, were a fifth and a quarter of its time, compiled; not compiled, it is some hundredths.
+    back a page at a time, cleared, each with a fault. On two cores a step of ResNet-20 in fp32 had 5,000 of them, some
+    hundredths of its time; compiled it had 35,000, a quarter. The benchmark shows little of that: by the time that it
+    compares, its process has freed blocks of all sizes, and glibc keeps them.
     Left to itself glibc maps a block anew where none so large has been freed before, or it is beyond 32 MiB, and gives
     back the end of its heap beyond twice that. macOS, Windows and musl cannot be told.
     """
