@@ -372,7 +372,7 @@ def test_report_tells_before_it_trains_for_days(reports, monkeypatch, options, i
     monkeypatch.setattr(lab, "report", lambda *_: [])
     result = CliRunner().invoke(app, ["report", *options])
     assert result.exit_code == 0
-    assert ("hours to days" in result.output) == is_told
+    assert ("for days on a CPU" in result.output) == is_told
 
 
 def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monkeypatch):

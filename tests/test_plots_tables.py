@@ -271,15 +271,17 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     assert "none yet of step 01, step 02, step 03, step 04, the paper's table" in coverage
     assert "img/answer.png" not in answer.answer("full")
     assert answer.FIGURE not in drawn()
+    craft(story.step("02_hundred_epochs").configs["ResNet-26, two LR drops, more weight decay"], 0.8)
+    assert "none yet of step 01, step 03, step 04, the paper's table" in answer.findings("full")[-1]
     craft(config, 0.84, rising, high=0.78)  # no better after its drops than is near the 80 %
     assert "learning rate" not in answer.findings("full")[0]
     craft(config, 0.87, high=0.78)
     first, not_reproduced, coverage = answer.findings("full")
     assert "stayed near 80 % while its learning rate was 0.1: 78.0 % on average over the last 10 epochs" in first
-    assert "The one epoch after that drop gained 9.0 points. So" in first
+    assert "The first epoch after that drop gained 9.0 points. So" in first
     assert "ended at 87.0 % [" in not_reproduced
-    assert "rests on 1 of" in coverage
-    assert "none yet of step 01, step 02, step 04, the paper's table" in coverage
+    assert "rests on 2 of" in coverage
+    assert "none yet of step 01, step 04, the paper's table" in coverage
     craft(config, 0.87, rising, high=0.78)
     assert answer.findings("full")[0] == first
     overfitting = answer.findings("full")[2]
@@ -295,7 +297,7 @@ def test_the_answer_tells_what_one_change_did():
     craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
     craft(config.replace(milestones=()), 0.79)
     first, _, overfitting, works, commands, _ = answer.findings("full")
-    assert "(79.0 % with random crops and flips). The one epoch after that drop gained 9.0 points (12.0 with" in first
+    assert "(79.0 % with random crops and flips). The first epoch after that drop gained 9.0 points (12.0 with" in first
     assert "Without any drop it ended at 79.0 % (-8.0 points [" in first
     assert "the same training came to 91.0 % (+4.0 points [" in overfitting
     assert "each number one run" in works
@@ -389,6 +391,12 @@ def test_other_parameters_are_not_the_story():
         table = tables.results({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
         assert table[["claimed %", "epochs"]].to_numpy().tolist() == [["", "7"]]
     assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1e-4, "1e-4"), (2.5e-4, "2.5e-4"), (0.0015, "1.5e-3"), (0.0, "0")])
+def test_weight_decay_is_shown_as_it_is(value, shown):
+    configs = {"ResNet-50": story.BASELINE.replace(weight_decay=value)}
+    assert tables.results({"01_ten_epochs": {"ResNet-50": []}}, "full", configs)["weight decay"].tolist() == [shown]
 
 
 def test_claim_reads_as_a_sentence():

@@ -108,8 +108,8 @@ def report(
     names = tuple(only) if only else lab.STEPS
     if profile == "full" and not no_train:
         err.print(
-            "this trains what has no record yet, hours to days on a CPU (`resnet-lab full --plan` tells): it can be "
-            "stopped at any time, and with --no-train it shows what is there",
+            "this trains what has no record yet, for days on a CPU: it can be stopped at any time, and with --no-train "
+            "it shows what is there",
             style="yellow",
         )
     if profile != "smoke" and not no_train:

@@ -88,8 +88,8 @@ def choose(
     """The choice for a run of `config` on this machine, unless told otherwise.
 
     The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
-    of at least COMPILE_STEPS steps compiled; a CPU only if asked, for it is slower then (see the benchmark). Raises
-    DeviceError if something is asked for by name and is not to be had.
+    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: that which was measured was slower then (see
+    the benchmark). Raises DeviceError if something is asked for by name and is not to be had.
     """
     available = [name for name in ("cuda", "mps", "cpu") if _available(name)]
     if device is not None and device not in available:
@@ -115,7 +115,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
             raise DeviceError(f"compilation is not possible: {missing}; leave --compile out")
         return asked, f"{'' if asked else 'not '}compiled, as asked"
     if device == "cpu":
-        return False, "not compiled: a CPU is slower then"
+        return False, "not compiled: on the CPU that was measured it did not pay"
     if missing:
         return False, f"not compiled: {missing}"
     if steps < COMPILE_STEPS:

@@ -153,9 +153,9 @@ def _one_machine(bench: dict[str, Any]) -> str:
         reached = sum(record.accuracy >= paper / 100 for record in here)
         said = (
             f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in {reached} "
-            f"of {len(here)} runs. Times include compilation and one evaluation per epoch. Its length and the rate of "
-            "Muon, its optimizer, were chosen after 18 epochs had fallen short on the test images, so the accuracy is "
-            "slightly optimistic; the trials are among the records, too:"
+            f"of {len(here)} runs. Times include one evaluation per epoch, and compilation where a run was compiled. "
+            "Its length and the rate of Muon, its optimizer, were chosen after 18 epochs had fallen short on the test "
+            "images, so the accuracy is slightly optimistic; the trials are among the records, too:"
         )
         parts += [said, markdown(time_to_accuracy(bench, here, paper))]
     if "sweep" in bench:

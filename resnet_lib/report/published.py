@@ -25,11 +25,11 @@ CURVES = {
 }
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
-    "The story's 80 % comes from a hundred epochs in which its learning rate (LR) drops twice. On a CPU all choices "
-    "could so far be varied together only in ten epochs, which end before the story's first drop: that part explains "
-    "what a short training lacks, not the 80 %. The story's settings are, as the lab assumes, no augmentation and a "
-    "learning rate of 0.1; the paper's are here its stem, augmentation, learning rate, weight decay and two drops, "
-    "after a half and three quarters of the run. Images are normalised per channel in both, the paper's per pixel."
+    "The story's 80 % comes from a hundred epochs in which its learning rate (LR) drops twice. Runs of ten epochs end "
+    "before the first drop: they explain what a short training lacks, not the 80 %. The story's settings are, as the "
+    "lab assumes, no augmentation and a learning rate of 0.1; the paper's are here its stem, augmentation, learning "
+    "rate, weight decay and two drops, after a half and three quarters of the run. Here both normalise images per "
+    "channel; the paper did so per pixel."
 )
 HOW_TO_READ = (
     "Each line is a claim, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. "
@@ -133,9 +133,10 @@ def _mean_change(cells: evidence.Cells) -> str:
     return (
         f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
         f"{2 ** len(FACTORS)} combinations. What a choice is worth depends on the others, so its share in the figure, "
-        f"what it changes first or last, and this mean are different numbers. The story's {' and '.join(others)} are, "
-        "as the lab assumes, those of the paper already: they explain nothing of its gap, and are varied to show what "
-        "getting them wrong costs. The intervals hold together, with those of all pairs of choices (notebook 05)."
+        f"what it changes first or last, and this mean are different numbers. The story's {', '.join(others[:-1])} and "
+        f"{others[-1]} are, as the lab assumes, those of the paper already: they explain nothing of its gap, and are "
+        "varied to show what getting them wrong costs. The intervals hold together, with those of all pairs of "
+        "choices (notebook 05)."
     )
 
 

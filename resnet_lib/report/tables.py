@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
@@ -38,7 +39,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     return {
         "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
-        "weight decay": f"{config.weight_decay:.0e}".replace("e-0", "e-") if config.weight_decay else "0",
+        "weight decay": _scientific(config.weight_decay),
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "claimed %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
@@ -46,6 +47,11 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "n": str(len(records)),
         "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
+
+
+def _scientific(value: float) -> str:
+    """`5e-4`."""
+    return np.format_float_scientific(value, trim="-", exp_digits=1) if value else "0"
 
 
 def paper_results(profile: str) -> pd.DataFrame:

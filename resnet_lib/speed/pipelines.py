@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.machine.memory import keep_freed
 from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.optimizer import make_optimizer
@@ -37,24 +36,14 @@ class Rung:
     in_memory: bool = True  # batches from tensors; else PIL transforms image by image, in workers
     read_once: bool = True  # metrics once per epoch; else at every step
     fused: bool = True
-    keeps_memory: bool = True  # on a CPU: what a step frees, for the next one
     precision: str = "bf16"
-
-    def activate(self) -> torch.device:
-        """Threads, what becomes of freed memory and, on NVIDIA, TF32 are the process's: set them before each use."""
-        device = self.choice.activate(self.precision)
-        if self.choice.device == "cpu":
-            keep_freed(self.keeps_memory)
-        return device
 
 
 def ladder(choice: Choice) -> list[Rung]:
     """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it."""
     plain = replace(choice, channels_last=False, compile=False, graph=False)
     usual = "tf32" if choice.device == "cuda" else "fp32"  # torch's default for convolutions on NVIDIA GPUs
-    rung = Rung(
-        "conventional", plain, in_memory=False, read_once=False, fused=False, keeps_memory=False, precision=usual
-    )
+    rung = Rung("conventional", plain, in_memory=False, read_once=False, fused=False, precision=usual)
     rungs = [rung]
 
     def add(name: str, **changes: Any) -> None:
@@ -66,8 +55,6 @@ def ladder(choice: Choice) -> list[Rung]:
         add("channels_last", choice=replace(plain, channels_last=True))
     add("bf16", precision="bf16")
     add("fused SGD", fused=True)
-    if choice.device == "cpu":
-        add("freed memory kept", keeps_memory=True)
     if choice.graph:
         add("CUDA graph", choice=replace(choice, compile=False))
     if choice.compile:
@@ -81,7 +68,7 @@ class Pipeline:
     def __init__(self, model: str, rung: Rung, batch: int = BATCH) -> None:
         self.rung, self.batch = rung, batch
         self.config = BASE.replace(model=model, precision=rung.precision, batch_size=batch)
-        self.device = rung.activate()
+        self.device = rung.choice.activate(rung.precision)
         images, labels = noise()
         network, _ = build_model(self.config)
         network = network.to(self.device, memory_format=rung.choice.memory_format)
@@ -123,7 +110,7 @@ class Pipeline:
 
     def rate(self, seconds: float = 2.0) -> float:
         """Images/s over a slice of about `seconds`, after a step to warm up."""
-        self.rung.activate()
+        self.rung.choice.activate(self.rung.precision)  # threads and, on NVIDIA, TF32 are the process's
         if not self.rung.in_memory:  # what the workers have made ready in the meantime would come for nothing
             for _ in range(self.ready):
                 next(self.source)
