@@ -99,8 +99,8 @@ def _what_works(profile: str) -> list[str]:
     lines = []
     for command, config in COMMANDS.items():
         if records := find_seeds(config.at(profile), profile) if profile == "full" else []:
-            reached = " and ".join(f"{100 * record.accuracy:.2f} %" for record in records)
-            lines.append(f"- `{command}`: {reached} after {config.epochs} epochs in {config.precision}")
+            reached = ", ".join(f"{100 * record.accuracy:.2f}" for record in records)
+            lines.append(f"- `{command}`: {reached} % after {config.epochs} epochs in {config.precision}")
     if not lines:
         return []
     optimistic = (

@@ -9,6 +9,7 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config, recipe
+from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record, find_seeds
@@ -153,9 +154,9 @@ def _one_machine(bench: dict[str, Any]) -> str:
         reached = sum(record.accuracy >= paper / 100 for record in here)
         said = (
             f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in {reached} "
-            f"of {len(here)} runs. Times include one evaluation per epoch, and compilation where a run was compiled. "
-            "Its length and the rate of Muon, its optimizer, were chosen after 18 epochs had fallen short on the test "
-            "images, so the accuracy is slightly optimistic; the trials are among the records, too:"
+            f"of {runs_in_words(len(here))}. Times include one evaluation per epoch, and compilation where a run was "
+            "compiled. Its length and the rate of Muon, its optimizer, were chosen after 18 epochs had fallen short on the "
+            "test images, so the accuracy is slightly optimistic; the trials are among the records, too:"
         )
         parts += [said, markdown(time_to_accuracy(bench, here, paper))]
     if "sweep" in bench:
