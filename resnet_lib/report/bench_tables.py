@@ -155,8 +155,8 @@ def _one_machine(bench: dict[str, Any]) -> str:
         said = (
             f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in {reached} "
             f"of {runs_in_words(len(here))}. Times include one evaluation per epoch, and compilation where a run was "
-            "compiled. Its length and the rate of Muon, its optimizer, were chosen after 18 epochs had fallen short on the "
-            "test images, so the accuracy is slightly optimistic; the trials are among the records, too:"
+            "compiled. Its length and the rate of Muon, its optimizer, were chosen after 18 epochs had fallen short on "
+            "the test images, so the accuracy is slightly optimistic; the trials are among the records, too:"
         )
         parts += [said, markdown(time_to_accuracy(bench, here, paper))]
     if "sweep" in bench:
