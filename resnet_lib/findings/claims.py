@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from resnet_lib.config import Config
 from resnet_lib.findings.judgement import (
+    HIGH,
     UNDECIDED,
     Claim,
     Verdict,
@@ -17,6 +18,7 @@ from resnet_lib.findings.judgement import (
     came_down,
     compare,
     decide,
+    first_drop,
     mean_curve,
     positive,
     runs_in_words,
@@ -30,7 +32,6 @@ from resnet_lib.records.record import Record, Runs, find_seeds
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
 GAP = 0.03  # training accuracy no more than this above the test's: the network does not even fit its images
-HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
 
 
@@ -122,26 +123,6 @@ def near_until_drop(step: story.Step, runs: Runs, profile: str) -> Claim:
         return "holds" if abs(drop.before.mean() - step.claimed / 100) < NEAR else "does not hold", evidence
 
     return decide(text, profile, judge, runs[step.headline])
-
-
-@dataclass(frozen=True)
-class FirstDrop:
-    """What the first drop of the learning rate did to the held-out accuracy, mean over the runs of a config."""
-
-    before: np.ndarray  # over the last HIGH epochs before it
-    after: float  # one epoch later
-
-    @property
-    def gain(self) -> float:
-        """Of the one epoch after it."""
-        return self.after - self.before[-1]
-
-
-def first_drop(records: list[Record]) -> FirstDrop:
-    """Of runs that have come to it."""
-    curve = mean_curve(records, "accuracy")
-    epochs = sum(row["drops"] == 0 for row in records[0].history)
-    return FirstDrop(curve[:epochs][-HIGH:], curve[epochs])
 
 
 def no_drop_reached(records: list[Record]) -> Claim:

@@ -15,6 +15,7 @@ from resnet_lib.records.record import Record
 Verdict = Literal["holds", "does not hold", "undecided", "not yet run"]
 
 UNDECIDED = "undecided"
+HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,26 @@ def mean_curve(records: list[Record], column: str) -> np.ndarray:
     """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
     name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
     return np.mean([[row[name] for row in record.history] for record in records], axis=0)
+
+
+@dataclass(frozen=True)
+class FirstDrop:
+    """What the first drop of the learning rate did to the held-out accuracy, mean over the runs of a config."""
+
+    before: np.ndarray  # over the last HIGH epochs before it
+    after: float  # one epoch later
+
+    @property
+    def gain(self) -> float:
+        """Of the one epoch after it."""
+        return self.after - self.before[-1]
+
+
+def first_drop(records: list[Record]) -> FirstDrop:
+    """Of runs that have come to it."""
+    curve = mean_curve(records, "accuracy")
+    epochs = sum(row["drops"] == 0 for row in records[0].history)
+    return FirstDrop(curve[:epochs][-HIGH:], curve[epochs])
 
 
 def runs_in_words(count: int) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from resnet_lib.findings import claims, evidence
-from resnet_lib.findings.claims import GAP, HIGH, LOSS_TREND, NEAR
+from resnet_lib.findings.claims import GAP, LOSS_TREND, NEAR
 from resnet_lib.findings.diagnosis import FALL, FITTED, LOW
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import accuracy, compare, mean_curve
+from resnet_lib.findings.judgement import HIGH, accuracy, compare, first_drop, mean_curve
 from resnet_lib.questions import agenda, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.questions.paper import TABLE_6
@@ -29,7 +29,7 @@ COMMANDS = {  # that the README recommends: what each trains
 def answer(profile: str) -> str:
     """What the records of a profile say to the question of the title, as Markdown; its picture is in a folder `img`."""
     parts = findings(profile)
-    if any(runs(profile).values()):
+    if runs(profile):
         caption = "Test accuracy of ResNet-20 by epoch, trained as in the story, and with one thing changed"
         parts.append(f"![{caption}](img/{FIGURE}.png)")
     for budget in reversed(BUDGETS[profile]):
@@ -56,11 +56,11 @@ def _learning_rate(profile: str) -> list[str]:
     until_drop = claims.near_until_drop(STEP, {STEP.headline: plain}, profile)
     if until_drop.verdict != "holds" or accuracy(plain).mean < STEP.claimed / 100 + NEAR:
         return []
-    drop = claims.first_drop(plain)
+    drop = first_drop(plain)
     stayed = f"{100 * drop.before.mean():.1f} % on average over the last {HIGH} epochs before its first drop"
     gained = f"{100 * drop.gain:.1f} points"
     if augmented:
-        other = claims.first_drop(augmented)
+        other = first_drop(augmented)
         stayed += f" ({100 * other.before.mean():.1f} % with random crops and flips)"
         gained += f" ({100 * other.gain:.1f} with them)"
     never = f" Without any drop it ended at {_percent(undropped)} ({compare(undropped, plain)})." if undropped else ""
@@ -96,9 +96,11 @@ def _overfitting(profile: str) -> list[str]:
 
 def _what_works(profile: str) -> list[str]:
     """The commands that come near the paper, and what each reached."""
+    if profile != "full":
+        return []
     lines = []
     for command, config in COMMANDS.items():
-        if records := find_seeds(config.at(profile), profile) if profile == "full" else []:
+        if records := find_seeds(config, profile):
             reached = ", ".join(f"{100 * record.accuracy:.2f}" for record in records)
             lines.append(f"- `{command}`: {reached} % after {config.epochs} epochs in {config.precision}")
     if not lines:
@@ -163,8 +165,8 @@ def checklist() -> str:
     worth = {effect.name: effect.estimate.mean for effect in evidence.effects(cells)} if cells.have(HALF) else {}
     stem = f": it cost {100 * worth['stem']:.1f} points on average in runs of {cells.epochs} epochs" if worth else ""
     dropped = {label: found for label, found in runs("full").items() if found[0].history[-1]["drops"]}
-    gains = sorted(100 * claims.first_drop(found).gain for found in dropped.values())
-    jumped = f" (in the lab's runs of 100 epochs by {_range(gains)} points)" if gains else ""
+    gains = sorted(100 * first_drop(found).gain for found in dropped.values())
+    jumped = f" (in the lab's runs of {suspects.EPOCHS} epochs by {_range(gains)} points)" if gains else ""
     logs = [f"`{found[0].path.name}` ({label})" for label, found in runs("full").items()]
     lines = [
         f"**The code, before the curves.** For 32×32 images the first layer is a 3×3 convolution of stride 1, without "
