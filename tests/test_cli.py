@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED, use_data
-from resnet_lib.config import RECIPES, Config, ConfigError, LabError, recipe
+from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import sources
 from resnet_lib.machine.stop import Stopped
 from resnet_lib.questions import agenda
+from resnet_lib.recipes import RECIPES, recipe
 from resnet_lib.report import lab, verify
 from resnet_lib.report.lab import Outcome
 from resnet_lib.runs import experiment

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from resnet_lib.config import PROTOCOL, RECIPES, Config, ConfigError, recipe
+from resnet_lib.config import PROTOCOL, Config, ConfigError
+from resnet_lib.recipes import RECIPES, recipe
 
 # A value other than the default for every field, with what else it needs.
 ALTERNATIVES = {

@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Column, Table
 
-from resnet_lib.config import Config, ConfigError, LabError, recipe
+from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.machine.files import read_json
+from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record
 
 # Exit codes: it went wrong; the request was not allowed; stopped as asked, all saved (EX_TEMPFAIL: call again); Ctrl-C

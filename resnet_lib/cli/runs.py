@@ -12,7 +12,14 @@ from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcome, 
 from resnet_lib.config import SIZES, Config, LabError, Profile, checked_profile
 from resnet_lib.records.record import read_record
 
-OfProfile = Annotated[str | None, typer.Option("--profile", help="smoke, quick or full")]
+
+def _own_or_groups(context: typer.Context, profile: str | None) -> Profile:
+    return checked_profile(profile or context.obj)
+
+
+OfProfile = Annotated[
+    str | None, typer.Option("--profile", help="smoke, quick or full", callback=_own_or_groups)
+]  # that of `runs`, unless given after the command, too
 
 app = typer.Typer(help="List, show, verify, resume or prune the runs that are there.")
 
@@ -45,7 +52,6 @@ def _settings(config: Config, profile: Profile) -> str:
 
 @app.command()
 def show(
-    context: typer.Context,
     run: Annotated[str, typer.Argument(help="Its name, as the list has it")],
     profile: OfProfile = None,
 ) -> None:
@@ -53,10 +59,9 @@ def show(
     from resnet_lib.records.run_folder import RunFolder
     from resnet_lib.runs import ledger
 
-    of = checked_profile(profile or context.obj)
-    found = {entry.path.name: entry for entry in ledger.entries(of)}
+    found = {entry.path.name: entry for entry in ledger.entries(profile)}
     if run not in found:
-        raise LabError(f"there is no run {run!r} at profile {of}: `resnet-lab runs` lists them")
+        raise LabError(f"there is no run {run!r} at profile {profile}: `resnet-lab runs` lists them")
     entry = found[run]
     out.print(f"{entry.path}: {entry.state}, {entry.detail}")
     if entry.config:
@@ -68,18 +73,17 @@ def show(
 
 
 @app.command()
-def verify(context: typer.Context, profile: OfProfile = None) -> None:
+def verify(profile: OfProfile = None) -> None:
     """Check files against their checksums, and the numbers of every record against what they come from."""
     from resnet_lib.runs import ledger
 
-    of = checked_profile(profile or context.obj)
-    entries = ledger.entries(of)
+    entries = ledger.entries(profile)
     wrong = {entry.path: ledger.problems(entry.path) for entry in entries}
     for path, lines in wrong.items():
         for line in lines:
             err.print(f"{path.name}: {line}", style="red")
     if not entries:
-        out.print(f"there are no runs at profile {of} yet")
+        out.print(f"there are no runs at profile {profile} yet")
         return
     bad = sum(map(bool, wrong.values()))
     out.print(f"{len(entries) - bad} of {len(entries)} runs are whole and agree with themselves")
@@ -88,15 +92,14 @@ def verify(context: typer.Context, profile: OfProfile = None) -> None:
 
 
 @app.command()
-def resume(context: typer.Context, data: DataFolder = None, profile: OfProfile = None) -> None:
+def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
     """Finish every unfinished run, with the choices it began with; continues after a failure and reports it."""
     from resnet_lib.runs import experiment, ledger
 
-    of = checked_profile(profile or context.obj)
     use_data(data)
-    waiting = [e.config for e in ledger.entries(of) if e.state == "unfinished" and e.config]
+    waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished" and e.config]
     failed = 0
-    for config, outcome in experiment.run_many(waiting, of):
+    for config, outcome in experiment.run_many(waiting, profile):
         failed += isinstance(outcome, Exception)
         print_outcome(config, outcome)
     out.print(f"{len(waiting) - failed} of {len(waiting)} unfinished runs are finished now")
@@ -106,15 +109,13 @@ def resume(context: typer.Context, data: DataFolder = None, profile: OfProfile =
 
 @app.command()
 def prune(
-    context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
     profile: OfProfile = None,
 ) -> None:
     """Delete the checkpoints of finished runs; their records stay, and their weights as safetensors."""
     from resnet_lib.runs import ledger, weights
 
-    of = checked_profile(profile or context.obj)
-    finished = [entry for entry in ledger.entries(of) if entry.spare]
+    finished = [entry for entry in ledger.entries(profile) if entry.spare]
     spare = [path for entry in finished for path in entry.spare]
     size = sum(path.stat().st_size for path in spare) / 2**20
     if not spare:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import Config, recipe
+from resnet_lib.config import Config
 from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.recipes import recipe
 
 PLAIN = ("plain20", "plain56")  # without shortcuts: the deeper one is the worse, also on the images it trains on
 READING = "ResNet-20, 45,000 images"  # the split on which the paper chose its length, perhaps kept for its results

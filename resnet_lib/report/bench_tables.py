@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config, recipe
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
+from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report.tables import folded, machine, markdown
 
