@@ -24,6 +24,7 @@ from resnet_lib.machine.provenance import environment
 from resnet_lib.records.record import Record
 from resnet_lib.report import bars, bench_tables, plots
 from resnet_lib.speed import bench, cost, pipelines
+from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.training.metrics import RunningTotals
 from resnet_lib.training.update import Replay
 
@@ -39,6 +40,7 @@ def small(monkeypatch):
     monkeypatch.setattr(bench, "COPIED", 1 << 16)
     monkeypatch.setattr(pipelines.Pipeline.rate, "__defaults__", (0.01,))
     monkeypatch.setattr(bench.rates, "__defaults__", (8,))
+    monkeypatch.setattr(pipelines.Pipeline.__init__, "__defaults__", (8,))
 
 
 def test_the_ladder_adds_one_improvement_at_a_time():
@@ -118,12 +120,29 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     monkeypatch.setattr(bench, "peak_memory", lambda model, rung, say: 1 << 20)
     monkeypatch.setattr(bench, "flops_per_image", lambda config: 1e9)
     result = bench.measure(CPU)
+    assert any("time of a step" in fact for fact in bench_tables.facts(result))
     assert [rung["name"] for rung in result["networks"]["resnet20"]] == [rung.name for rung in bench.ladder(CPU)]
     told = [fact for fact in bench_tables.facts(result) if "torch.compile" in fact]
     expected = (
         "With torch.compile, which ours does without: 400 images/s, 0.80 times as fast as ours, after a start of 9 s."
     )
     assert told == ([] if missing else [expected])
+
+
+def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
+    ours = bench.ladder(CPU)[-1]
+    found = seconds_of_a_step(pipelines.Pipeline("resnet8", ours, 8), 3)
+    assert list(found) == ["convolutions", "batch normalisation", "all else"]
+    assert all(found.values())
+    assert seconds_of_a_step(pipelines.Pipeline("resnet8", replace(ours, choice=replace(CPU, compile=True)), 8)) == {}
+    result = bench.measure(CPU, quick=True)
+    assert not any("time of a step" in fact for fact in bench_tables.facts(result))
+    result |= {"batch_size": 100, "flops_per_image": {"resnet20": 3e8}, "ceiling": result["ceiling"] | {"bf16": 1e12}}
+    result["seconds_of_a_step"] = {"convolutions": 0.06, "batch normalisation": 0.03, "all else": 0.01}
+    assert (
+        "The time of a step of ResNet-20: convolutions 60 %, batch normalisation 30 %, all else 10 %. If all but the "
+        "convolutions took no time, it would reach 50 % of the peak."
+    ) in bench_tables.facts(result)
 
 
 @pytest.mark.parametrize(("best", "shown"), [(0.80, False), (0.92, True)])

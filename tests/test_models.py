@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, ConfigError
@@ -135,6 +136,24 @@ def test_option_a_has_the_gradient_of_a_slice_in_the_layout_of_its_input(dtype):
     assert torch.equal(found, expected)
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "plain8", "resnet18", "resnet26"])
+def test_every_gradient_has_the_layout_of_the_network(name):
+    """Over two layouts a ReLU's backward pass takes twenty times as long."""
+    found = []
+
+    class Layouts(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if "threshold_backward" in str(function):
+                found.extend(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in args[:2])
+            return function(*args, **(kwargs or {}))
+
+    net = build(name, stem="cifar", width=8).to(memory_format=torch.channels_last)
+    with Layouts():
+        net(torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)).sum().backward()
+    assert len(found) > 10
+    assert all(found)
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])

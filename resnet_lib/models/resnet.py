@@ -142,7 +142,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stages(self.stem(x))
-        return self.fc(x.mean(dim=(2, 3)))
+        return self.fc(F.avg_pool2d(x, x.shape[-2:]).flatten(1))  # the gradient of x.mean() would be NCHW, too
 
 
 def initialize_he(model: nn.Module) -> None:

@@ -83,6 +83,13 @@ def facts(bench: dict[str, Any]) -> list[str]:
         f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies).",
         f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",
     ]
+    if step := bench.get("seconds_of_a_step"):
+        shares = [f"{kind} {100 * seconds / sum(step.values()):.0f} %" for kind, seconds in step.items()]
+        bound = bench["batch_size"] * bench["flops_per_image"]["resnet20"] / step["convolutions"] / limits["bf16"]
+        said.append(
+            f"The time of a step of ResNet-20: {', '.join(shares)}. If all but the convolutions took no time, "
+            f"it would reach {100 * bound:.0f} % of the peak."
+        )
     for rung in bench.get("tried", []):
         rates = np.array(rung["images_per_second"])
         said.append(

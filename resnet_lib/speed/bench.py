@@ -27,6 +27,7 @@ import torch
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import environment
+from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
 from resnet_lib.speed.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
 from resnet_lib.training import train
@@ -59,6 +60,8 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
             result["networks"][model] = rates(model, ends, 3, say)
         result["peak_bytes"] = {rung.name: peak_memory("resnet110", rung, say) for rung in ends}
         result["evaluation"] = evaluation(rungs[-1], say)
+        say("resnet20: where the time of a step goes")
+        result["seconds_of_a_step"] = seconds_of_a_step(Pipeline("resnet20", ends[1]))
     result["flops_per_image"] = {model: flops_per_image(Config(model=model)) for model in result["networks"]}
     return result
 
