@@ -148,7 +148,10 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     assert table["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"] == "holds"
     assert table["[PyTorch forum 135051](https://discuss.pytorch.org/t/135051)"] == "does not hold"
     assert sum(table == NOT_YET) == len(configs) - 2
-    assert set(diagnosis.field_guide_table("quick")["the same plateau"]) <= {NOT_YET, UNDECIDED, ""}
+    small = configs["kuangliu/pytorch-cifar #2"].at("quick")
+    craft(small, 0.885, profile="quick")
+    quick = diagnosis.field_guide_table("quick").set_index("thread")["the same plateau"]
+    assert quick["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"] == UNDECIDED
 
 
 # --- near-duplicates

@@ -1,5 +1,6 @@
 """The root cause, from records with a known answer; the agenda and what it costs."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -68,8 +69,8 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
         "paper's raises the accuracy: holds (+"
     )
     assert str(largest).startswith(
-        "The largest part of that, averaged over all orders of the changes, is augmentation: holds (ahead of LR drops "
-        "by +"
+        "The change that contributes most to that, averaged over all orders of the changes, is augmentation: holds "
+        "(ahead of LR drops by +"
     )
     assert [claim.verdict for claim in changes] == ["holds"] * 4
     assert str(changes[1]).startswith(
@@ -105,6 +106,37 @@ def test_the_shares_need_no_other_cells_than_those_between_the_ends(cells):
     )
     assert evidence.verdicts(way, "full") == evidence.verdicts(cells, "full")
     assert evidence.effects_table(way).empty
+
+
+def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
+    """A cell beside the way, too: left out, its noise would not be known to be possible on the way."""
+    off_the_way = (1, -1, -1, -1, 1)
+    assert off_the_way not in causes.way(10)
+    calm = evidence.gap(cells)
+    record(off_the_way, 0, 0.02, -0.02)
+    noisy = evidence.find_cells(10, "full")
+    assert evidence.gap(noisy).mean == calm.mean
+    assert evidence.gap(noisy).high > calm.high
+    assert "1.42 points without LR drops (pooled from 2.00, 0.10) and" in evidence.known(noisy)
+
+
+def test_of_a_way_that_leads_down_no_change_is_said_to_contribute_most():
+    for levels, right in zip(causes.way(10), (0, -0.14, -0.04, -0.24), strict=True):  # crop and flip helps at first
+        record(levels, *(right + luck for luck in (0, 0.001, -0.001)))
+    way, largest, *_ = evidence.verdicts(evidence.find_cells(10, "full"), "full")
+    assert (way.verdict, largest.verdict) == ("does not hold", UNDECIDED)
+
+
+def test_a_cell_that_diverged_is_not_told_as_one_to_come(cells):
+    folder = RunFolder.of(causes.cell(PAPER, 10), "full")
+    shutil.rmtree(folder.path)
+    folder.start()
+    folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "nan"})
+    for seed in (1, 2):
+        shutil.rmtree(RunFolder.of(causes.cell(PAPER, 10).replace(seed=seed), "full").path)
+    found = evidence.find_cells(10, "full")
+    assert evidence.way_table(found)["test accuracy, %"].tolist()[-1].startswith("diverged at ")
+    assert "diverged at " in evidence.cells_table(found).to_string()
 
 
 def test_the_way_starts_where_the_story_trains_its_cifar_network(cells):
@@ -181,8 +213,8 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
     assert wide.high - wide.low > 5 * (calm.high - calm.low)
     assert decided(noisy) == ["as the last change"]
     assert evidence.known(noisy).startswith(
-        "Seed spread, from the cells with 3 runs or more: 10.00 points without LR drops (2 degrees of freedom) and "
-        "0.10 points with LR drops (2 degrees of freedom)."
+        "Seed spread of ResNet-20 in 10 epochs, from the cells with 3 runs or more: 10.00 points without LR drops "
+        "(pooled from 10.00) and 0.10 points with LR drops (pooled from 0.10)."
     )
 
 

@@ -182,13 +182,13 @@ def test_readme_without_markers_is_refused(tmp_path):
     assert readme.read_text() == "# nothing\n"
 
 
-SECTIONS = ("answer", "checklist", "results", "missing", "bench", "faults")
+SECTIONS = ("short", "answer", "checklist", "results", "missing", "bench", "faults")
 
 
 @pytest.fixture
 def readme(tmp_path, monkeypatch):
     """That of a checkout of the test's own, in which every table says 12.3 and is right."""
-    parts = [(published, ("results", "unfinished", "faults")), (answer, ("answer", "checklist"))]
+    parts = [(published, ("results", "unfinished", "faults")), (answer, ("short", "answer", "checklist"))]
     for module, name in [(module, name) for module, names in parts for name in names]:
         monkeypatch.setattr(module, name, lambda *profile: "12.3 %")
     monkeypatch.setattr(bench_tables, "to_markdown", lambda measured: "12.3 %")

@@ -137,8 +137,9 @@ def images_right(share):
 def test_the_spread_of_configs_that_spread_alike_is_pooled():
     lucks = (-0.01, 0, 0.01), (-0.02, -0.01, 0, 0.01, 0.02)
     three, five = ([images_right(0.8 + luck) for luck in some] for some in lucks)
-    assert spread(three) == Spread(pytest.approx(0.01), 2)
-    assert spread(three, five, [images_right(0.1)]) == Spread(pytest.approx(((2e-4 + 10e-4) / 6) ** 0.5, rel=0.02), 6)
+    assert vars(spread(three)) == {"sd": pytest.approx(0.01), "freedom": 2}
+    pooled = {"sd": pytest.approx(((2e-4 + 10e-4) / 6) ** 0.5, rel=0.02), "freedom": 6}
+    assert vars(spread(three, five, [images_right(0.1)])) == pooled
     assert spread(three[:2], []) is None
 
 

@@ -19,6 +19,7 @@ from resnet_lib.findings.judgement import (
     compare,
     decide,
     first_drop,
+    loss_rise,
     mean_curve,
     positive,
     runs_in_words,
@@ -62,7 +63,9 @@ def _of(config: Config, records: list[Record]) -> list[Record]:
 
 
 def _ten_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    return [near(step, runs, profile), *loss_never_rose(runs, profile), underfits(runs, profile)]
+    (records,) = runs.values()
+    about_loss = [loss_never_rose(records, profile), loss_settled(records, profile)]
+    return [near(step, runs, profile), *about_loss, underfits(records, profile)]
 
 
 def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
@@ -79,8 +82,7 @@ def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
 
 def _architecture(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
     headline = runs[step.headline]
-    _, settled = loss_never_rose({step.headline: headline}, profile)
-    found = [near(step, runs, profile), near_until_drop(step, runs, profile), settled]
+    found = [near(step, runs, profile), near_until_drop(step, runs, profile), loss_settled(headline, profile)]
     return [*found, below_paper(headline, profile)]
 
 
@@ -116,10 +118,8 @@ def near_until_drop(step: story.Step, runs: Runs, profile: str) -> Claim:
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         drop = first_drop(records)
         mean, low, high = (100 * value for value in (drop.before.mean(), drop.before.min(), drop.before.max()))
-        evidence = (
-            f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {100 * drop.after:.1f} % one epoch after the drop; "
-        )
-        evidence += f"in {runs_in_words(len(records))}"
+        after = f"{100 * drop.after.mean():.1f} % one epoch after the drop"
+        evidence = f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; in {runs_in_words(len(records))}"
         return "holds" if abs(drop.before.mean() - step.claimed / 100) < NEAR else "does not hold", evidence
 
     return decide(text, profile, judge, runs[step.headline])
@@ -139,10 +139,10 @@ def no_drop_reached(records: list[Record]) -> Claim:
     return Claim(text, "does not hold" if happened else "holds", evidence)
 
 
-def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
-    """Taken at its word (no epoch of any run above the one before), and as it was meant (no trend: no overfitting)."""
+def loss_never_rose(records: list[Record], profile: str) -> Claim:
+    """Taken at its word: no epoch of any run above the one before."""
 
-    def word(records: list[Record]) -> tuple[Verdict, str]:
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
         rises = [np.diff(mean_curve([record], "loss")) for record in records]
         falling = sum(bool((steps <= 0).all()) for steps in rises)
         worst = max(steps.max() for steps in rises)
@@ -150,17 +150,31 @@ def loss_never_rose(runs: Runs, profile: str) -> list[Claim]:
         evidence += f"; it rose by up to {worst:.3f}" if worst > 0 else ""
         return "holds" if falling == len(records) else "does not hold", evidence
 
-    def trend(records: list[Record]) -> tuple[Verdict, str]:
-        loss = mean_curve(records, "loss")
-        evidence = f"ended at {loss[-1]:.3f}, minimum {loss.min():.3f} in epoch {loss.argmin() + 1}"
-        return "holds" if loss[-1] <= (1 + LOSS_TREND) * loss.min() else "does not hold", evidence
-
-    meant = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
-    judges = {"Test loss never rose from one epoch to the next": word, meant: trend}
-    return [decide(text, profile, judge, *runs.values()) for text, judge in judges.items()]
+    return decide("Test loss never rose from one epoch to the next", profile, judge, records)
 
 
-def underfits(runs: Runs, profile: str) -> Claim:
+def loss_settled(records: list[Record], profile: str) -> Claim:
+    """The same as it was meant: no trend upwards."""
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        return "holds" if loss_rise(records) <= LOSS_TREND else "does not hold", loss_end(records)
+
+    text = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
+    return decide(text, profile, judge, records)
+
+
+def loss_end(records: list[Record]) -> str:
+    """Where the held-out loss ended, in words."""
+    curves = [mean_curve([record], "loss") for record in records]
+    ended = f"ended at {np.mean([loss[-1] for loss in curves]):.3f}"
+    if not loss_rise(records):
+        return f"{ended}, its minimum"
+    places = sorted({int(loss.argmin()) + 1 for loss in curves})
+    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}"
+    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
+
+
+def underfits(records: list[Record], profile: str) -> Claim:
     """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned.
 
     Training accuracy is that over the last epoch, on the images as they were trained on.
@@ -171,7 +185,7 @@ def underfits(runs: Runs, profile: str) -> Claim:
         return "holds" if train - test <= GAP else "does not hold", f"{100 * train:.1f} and {100 * test:.1f} %"
 
     text = f"Training accuracy ended no more than {100 * GAP:g} points above test accuracy (underfitting)"
-    return decide(text, profile, judge, *runs.values())
+    return decide(text, profile, judge, records)
 
 
 def loss_falls(runs: Runs, profile: str) -> Claim:
@@ -238,7 +252,7 @@ def best_epoch(runs: Runs, profile: str) -> str:
         return f"{text}: {NOT_YET}."
     if profile != "full":
         return f"{text}: {UNDECIDED}."
-    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate stayed high"}
+    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not"}
     parts = [
         f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
         for which, found in gains.items()

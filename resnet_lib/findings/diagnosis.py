@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.config import Config
-from resnet_lib.findings.claims import GAP, LOSS_TREND, loss_falls, loss_never_rose, near
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare, mean_curve
+from resnet_lib.findings.claims import GAP, LOSS_TREND, loss_falls, loss_settled, near
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare, loss_rise, mean_curve
 from resnet_lib.questions import causes, field_guide, suspects
 from resnet_lib.questions.field_guide import Case
 from resnet_lib.questions.story import NOT_YET, STEPS, missing
@@ -33,23 +33,29 @@ def symptoms(records: list[Record]) -> dict[str, str]:
 
     A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains.
     """
-    train, test, rise, fall = np.mean([_signs(record) for record in records], axis=0)
+    train, test, fall = np.mean([_signs(record) for record in records], axis=0)
     signs = {
-        "training accuracy near 100 %, test loss rising: overfitting": train >= FITTED and rise > 1 + LOSS_TREND,
+        "training accuracy near 100 %, test loss rising: overfitting": overfits(records),
         "test accuracy keeps falling back: learning rate still high": fall > FALL,
         "training accuracy low, and close to test accuracy: underfitting": train < LOW and train - test < GAP,
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
-    texts = [f"{100 * train:.1f}", f"{rise:.2f}", "" if np.isnan(fall) else f"{100 * fall:.1f}", reading]
+    falling = "" if np.isnan(fall) else f"{100 * fall:.1f}"
+    texts = [f"{100 * train:.1f}", f"{1 + loss_rise(records):.2f}", falling, reading]
     return dict(zip(SYMPTOMS, texts, strict=True))
 
 
-def _signs(record: Record) -> tuple[float, float, float, float]:
-    """Training and test accuracy, the loss's end over its minimum, the mean fall (NaN: too short a run to say)."""
-    train, test, loss = (mean_curve([record], column) for column in ("train_accuracy", "accuracy", "loss"))
+def overfits(records: list[Record]) -> bool:
+    """A network that knows its images, and whose test loss ended well above its minimum."""
+    return mean_curve(records, "train_accuracy")[-1] >= FITTED and loss_rise(records) > LOSS_TREND
+
+
+def _signs(record: Record) -> tuple[float, float, float]:
+    """Training and test accuracy, and the mean fall (NaN: too short a run to say)."""
+    train, test = (mean_curve([record], column) for column in ("train_accuracy", "accuracy"))
     steps = np.diff(test)[-max(STEPS_SEEN, len(test) // 5) :]
     fall = np.maximum(0, -steps).mean() if len(steps) >= STEPS_SEEN else np.nan
-    return train[-1], test[-1], loss[-1] / loss.min(), fall
+    return train[-1], test[-1], fall
 
 
 def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
@@ -95,8 +101,8 @@ def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
     """The story's four numbers and what it says of two curves, judged by the runs of a hypothesis."""
     runs = find_runs(hypothesis.configs(), profile)
     numbers = [near(step, {step.headline: runs[step.notebook]}, profile) for step in STEPS]
-    _, flat = loss_never_rose({"": runs["01_ten_epochs"]}, profile)
-    return [*numbers, flat, loss_falls({"": runs["02_hundred_epochs"]}, profile)]
+    settled = loss_settled(runs["01_ten_epochs"], profile)
+    return [*numbers, settled, loss_falls({"": runs["02_hundred_epochs"]}, profile)]
 
 
 def hypotheses_table(profile: str) -> pd.DataFrame:

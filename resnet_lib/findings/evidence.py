@@ -15,7 +15,7 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weigh
 from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.questions.story import NOT_YET
+from resnet_lib.questions.story import NOT_YET, missing
 from resnet_lib.records.record import Record, find_runs
 
 BY_DROPS = [factor.name for factor in FACTORS].index(DROPS)
@@ -28,6 +28,7 @@ class Cells:
     records: dict[Levels, list[Record]]
     budget: int  # epochs, at full size
     epochs: int
+    profile: str
 
     @property
     def start(self) -> Levels:
@@ -90,7 +91,7 @@ def find_cells(budget: int, profile: str) -> Cells:
     """What is recorded of the factorial at a budget, in epochs at full size."""
     runs = find_runs(causes.labelled(budget), profile)
     epochs = causes.cell(PAPER, budget).at(profile).epochs
-    return Cells({levels: runs[label(levels)] for levels in CELLS}, budget, epochs)
+    return Cells({levels: runs[label(levels)] for levels in CELLS}, budget, epochs, profile)
 
 
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
@@ -141,7 +142,8 @@ def cells_table(cells: Cells) -> pd.DataFrame:
     for levels, records in cells.records.items():
         estimate = accuracy_in(levels, cells) if records else None
         row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
-        row["test accuracy, %"] = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else NOT_YET
+        shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else _absent(levels, cells)
+        row["test accuracy, %"] = shown
         row["n"] = str(len(records))
         rows.append((-estimate.mean if estimate else 1, row))
     return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
@@ -153,13 +155,18 @@ def way_table(cells: Cells) -> pd.DataFrame:
     for levels in cells.way:
         records = cells.records[levels]
         row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in cells.shares}
-        row |= {"training accuracy, %": "", "test accuracy, %": NOT_YET, "95 % interval": "", "n": str(len(records))}
+        row |= {"training accuracy, %": "", "test accuracy, %": _absent(levels, cells)}
+        row |= {"95 % interval": "", "n": str(len(records))}
         if records:
             estimate = accuracy_in(levels, cells)
             row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
             row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _absent(levels: Levels, cells: Cells) -> str:
+    return missing(causes.cell(levels, cells.budget), cells.profile)
 
 
 def effects_table(cells: Cells) -> pd.DataFrame:
@@ -180,18 +187,19 @@ def effects_table(cells: Cells) -> pd.DataFrame:
 
 def known(cells: Cells) -> str:
     """What the intervals know of seeds, as a sentence."""
-    words = {-1: "without LR drops", 1: "with LR drops"}
-    parts = [
-        f"{100 * found.sd:.2f} points {words[level]} ({found.freedom} degrees of freedom)"
-        if found
-        else f"unknown {words[level]}"
-        for level, found in cells.spreads.items()
-    ]
-    said = f"Seed spread, from the cells with {MIN_SEEDS} runs or more: {' and '.join(parts)}."
+    parts = []
+    for level, words in ((-1, "without LR drops"), (1, "with LR drops")):
+        found = cells.spreads[level]
+        kind = [records for levels, records in cells.records.items() if levels[BY_DROPS] == level]
+        each = [spread([record.correct for record in records]) for records in kind]
+        alone = ", ".join(f"{100 * one.sd:.2f}" for one in each if one)
+        parts.append(f"{100 * found.sd:.2f} points {words} (pooled from {alone})" if found else f"unknown {words}")
+    said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the cells with {MIN_SEEDS} runs or more: "
+    said += f"{' and '.join(parts)}."
     if all(cells.spreads.values()):
         return (
-            f"{said} The intervals here rest on it, so they differ a little from those of the story's steps, which "
-            "rest on a network's own runs."
+            f"{said} The intervals here rest on it; those of the story's steps rest on a network's own runs, and may "
+            "be half as wide, or twice."
         )
     return f"{said} Where it is unknown, intervals are over the test images alone, and nothing is decided."
 
@@ -206,7 +214,7 @@ def verdicts(cells: Cells, profile: str) -> list[Claim]:
     told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
     way = f"the way from the story's settings ({told}) to the paper's"
     network = f"ResNet-20 in {cells.epochs} epochs"
-    text = f"Which choice is the largest part of {way}, on {network}"
+    text = f"Which change contributes most to {way}, on {network}"
     if not cells.have(cells.way):
         done = sum(bool(cells.records[levels]) for levels in cells.way)
         return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
@@ -215,11 +223,11 @@ def verdicts(cells: Cells, profile: str) -> list[Claim]:
     first, second, *_ = found = shares(cells)
     ahead, behind = (cells.shares[share.factor] for share in (first, second))
     lead = weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
-    is_largest = positive(lead) == positive(first.estimate) == "holds"
+    is_largest = positive(gap(cells)) == positive(lead) == positive(first.estimate) == "holds"
     judged = [
         Claim(f"On {network}, {way} raises the accuracy", positive(gap(cells)), str(gap(cells))),
         Claim(
-            f"The largest part of that, averaged over all orders of the changes, is {first.name}",
+            f"The change that contributes most to that, averaged over all orders of the changes, is {first.name}",
             "holds" if is_largest else UNDECIDED,
             f"ahead of {second.name} by {lead}",
         ),

@@ -87,22 +87,28 @@ def mean_curve(records: list[Record], column: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FirstDrop:
-    """What the first drop of the learning rate did to the held-out accuracy, mean over the runs of a config."""
+    """What the first drop of the learning rate did to the held-out accuracy of the runs of a config."""
 
-    before: np.ndarray  # over the last HIGH epochs before it
-    after: float  # one epoch later
+    before: np.ndarray  # [runs, epochs], of the last HIGH epochs before it
+    after: np.ndarray  # [runs], one epoch later
 
     @property
     def gain(self) -> float:
-        """Of the one epoch after it."""
-        return self.after - self.before[-1]
+        """Of the one epoch after it, above the mean of those before: one alone may be far from it."""
+        return float(self.after.mean() - self.before.mean())
 
 
 def first_drop(records: list[Record]) -> FirstDrop:
     """Of runs that have come to it."""
-    curve = mean_curve(records, "accuracy")
+    curves = np.array([mean_curve([record], "accuracy") for record in records])
     epochs = sum(row["drops"] == 0 for row in records[0].history)
-    return FirstDrop(curve[:epochs][-HIGH:], curve[epochs])
+    return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs])
+
+
+def loss_rise(records: list[Record]) -> float:
+    """How far the held-out loss ended above its minimum, as a share of it, mean over the runs."""
+    curves = [mean_curve([record], "loss") for record in records]
+    return float(np.mean([loss[-1] / loss.min() - 1 for loss in curves]))
 
 
 def runs_in_words(count: int) -> str:

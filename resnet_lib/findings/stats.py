@@ -94,9 +94,9 @@ def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float
     return float(images), seeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spread:
-    """How much runs differ that differ in their seed alone."""
+    """How much runs differ that differ in their seed alone; equal to no other estimate, even one of the same size."""
 
     sd: float  # of their accuracies, 0 to 1
     freedom: int  # degrees of freedom that it was estimated with

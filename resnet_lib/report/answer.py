@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from resnet_lib.findings import claims, evidence
 from resnet_lib.findings.claims import GAP, LOSS_TREND, NEAR
-from resnet_lib.findings.diagnosis import FALL, FITTED, LOW
+from resnet_lib.findings.diagnosis import FITTED, LOW, overfits
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import HIGH, accuracy, compare, first_drop, mean_curve
+from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import agenda, paper_runs, story, suspects
-from resnet_lib.questions.causes import FACTORS, HALF
+from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
-from resnet_lib.report import bench_tables, tables
+from resnet_lib.report import bench_tables, plots, tables
 
 FIGURE = "answer"  # its name in img/
+CAPTION = "Test accuracy of ResNet-20 by epoch, trained as in the story, and with one thing changed"
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
 STEP = story.step("03_cifar_architecture")
 PAPER = TABLE_6["resnet20"].accuracy
@@ -26,15 +31,58 @@ COMMANDS = {  # that the README recommends: what each trains
 }  # fmt: skip
 
 
+def short(profile: str) -> str:
+    """The answer in a sentence, with its picture, which is in a folder `img`; empty before anything is recorded."""
+    found = runs(profile)
+    if not found or profile != "full":
+        return ""
+    told = {
+        NO_DROP: "where its learning rate stays high",
+        AS_TOLD: "with two learning-rate drops, as in the story",
+        AUGMENTED: "with random crops and flips, too",
+    }
+    ended = [f"{_percent(found[label])} {words}" for label, words in told.items() if label in found]
+    count = _range(sorted(float(len(records)) for records in found.values()), "g")
+    said = (
+        f"**In short**: after {suspects.EPOCHS} epochs ResNet-20 has {'; '.join(ended)}. The paper has {PAPER:g} %. "
+        f"Each of our numbers is {'one run' if count == '1' else f'the mean of {count} runs'}."
+    )
+    return f"{said}\n\n![{CAPTION}](img/{FIGURE}.png)\n\n*{CAPTION}.{same_until_the_drop(profile)}*"
+
+
 def answer(profile: str) -> str:
-    """What the records of a profile say to the question of the title, as Markdown; its picture is in a folder `img`."""
+    """What the records of a profile say to the question of the title, as Markdown."""
     parts = findings(profile)
-    if runs(profile):
-        caption = "Test accuracy of ResNet-20 by epoch, trained as in the story, and with one thing changed"
-        parts.append(f"![{caption}](img/{FIGURE}.png)")
-    for budget in reversed(BUDGETS[profile]):
-        parts += _between_story_and_paper(evidence.find_cells(budget, profile))
+    parts += _between_story_and_paper(evidence.find_cells(BUDGETS[profile][-1], profile), profile)
     return "\n\n".join(parts)
+
+
+def figure(profile: str) -> Figure | None:
+    """The curves of `runs` from where they begin to level off, with the accuracy that each ends at."""
+    found = runs(profile)
+    drawn = plots.curves(found, "test_acc", profile, REPORTED)
+    if not drawn:
+        return None
+    (axes,), curves = drawn.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
+    axes.set_ylim(bottom=min(curve[len(curve) // 10 :].min() for curve in curves) - 5)
+    for index, curve in enumerate(curves):
+        axes.annotate(
+            f"{curve[-1]:.1f}", (len(curve), curve[-1]), xytext=(6, 0), textcoords="offset points", va="center",
+            color=plots.colour(index), annotation_clip=False,
+        )  # fmt: skip
+    return drawn
+
+
+def same_until_the_drop(profile: str) -> str:
+    """A sentence on the runs of which one curve hides the other, as long as both do the same; empty if none does."""
+    found = runs(profile)
+    if not {AS_TOLD, NO_DROP} <= set(found):
+        return ""
+    plain, undropped = (mean_curve(found[label], "accuracy") for label in (AS_TOLD, NO_DROP))
+    before = sum(row["drops"] == 0 for row in found[AS_TOLD][0].history)
+    if not np.array_equal(plain[:before], undropped[:before]):
+        return ""
+    return f" “{AS_TOLD}” and “{NO_DROP}” have the same seed: to epoch {before} they are one curve."
 
 
 def runs(profile: str) -> Runs:
@@ -47,51 +95,84 @@ def runs(profile: str) -> Runs:
 
 def findings(profile: str) -> list[str]:
     """The answer in sentences, one paragraph each, said only as far as it was seen."""
-    return [*_learning_rate(profile), *_overfitting(profile), *_what_works(profile), _coverage(profile)]
+    seen = [_while_it_was_high, _with_its_drops, _overfitting, _what_works, _ten_epochs, _coverage]
+    return [paragraph for say in seen for paragraph in say(profile)]
 
 
-def _learning_rate(profile: str) -> list[str]:
+def _while_it_was_high(profile: str) -> list[str]:
+    """Where the learning rate kept ResNet-20 until it dropped, if that is where the story says."""
     found = runs(profile)
     plain, undropped, augmented = (found.get(label, []) for label in (AS_TOLD, NO_DROP, AUGMENTED))
-    until_drop = claims.near_until_drop(STEP, {STEP.headline: plain}, profile)
-    if until_drop.verdict != "holds" or accuracy(plain).mean < STEP.claimed / 100 + NEAR:
+    if claims.near_until_drop(STEP, {STEP.headline: plain}, profile).verdict != "holds":
         return []
     drop = first_drop(plain)
     stayed = f"{100 * drop.before.mean():.1f} % on average over the last {HIGH} epochs before its first drop"
-    gained = f"{100 * drop.gain:.1f} points"
+    gained = f"{100 * drop.after.mean():.1f} %, {100 * drop.gain:.1f} points above that average"
     if augmented:
         other = first_drop(augmented)
         stayed += f" ({100 * other.before.mean():.1f} % with random crops and flips)"
-        gained += f" ({100 * other.gain:.1f} with them)"
-    never = f" Without any drop it ended at {_percent(undropped)} ({compare(undropped, plain)})." if undropped else ""
-    return [
+        gained += f" (with them {100 * other.after.mean():.1f} %, {100 * other.gain:.1f} points above)"
+    said = (
         f"**First, the learning rate.** Trained as in the story, ResNet-20 stayed near {STEP.claimed:g} % while its "
-        f"learning rate was {plain[0].config.lr:g}: {stayed}. The first epoch after that drop gained {gained}.{never} "
-        f"So a network that stops at {STEP.claimed:g} % looks like one whose learning rate never came down.",
-        f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %.** As the lab assumes them, it ended at "
-        f"{accuracy(plain)}. Whether the author's learning rate really dropped, nobody can tell from the write-up.",
+        f"learning rate was {plain[0].config.lr:g}: {stayed}. One epoch after that drop it had {gained}."
+    )
+    if undropped:
+        last = 100 * np.array([mean_curve([record], "accuracy")[-2 * HIGH :] for record in undropped])
+        said += (
+            f" Without any drop it ended at {_percent(undropped)}, having been anywhere between {last.min():.1f} and "
+            f"{last.max():.1f} % in its last {last.shape[1]} epochs."
+        )
+        if compare(undropped, plain).high < 0 and abs(last.mean() - STEP.claimed) < 100 * NEAR:
+            said += (
+                f" So a learning rate that never comes down is enough to stop ResNet-20 near {STEP.claimed:g} %; it "
+                "need not be the only way to stop there."
+            )
+    return [said]
+
+
+def _with_its_drops(profile: str) -> list[str]:
+    plain = runs(profile).get(AS_TOLD)
+    if not plain or profile != "full":
+        return []
+    ended = f"as the lab assumes them, it ended at {accuracy(plain)}."
+    if accuracy(plain).mean < STEP.claimed / 100 + NEAR:
+        return [f"**With its drops, ResNet-20 came no further**: {ended}"]
+    return [
+        f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**: {ended} The write-up reports drops for its "
+        "first network; for this one the lab assumes the same. Either they never took effect there, or something else "
+        "differed that was not told: that is not decided."
     ]
 
 
 def _overfitting(profile: str) -> list[str]:
     found = runs(profile)
     plain, augmented = found.get(AS_TOLD, []), found.get(AUGMENTED, [])
-    _, settled = claims.loss_never_rose({"": plain}, profile)
-    if settled.verdict != "does not hold":
+    if not plain or profile != "full" or not overfits(plain):
         return []
     cure = "Whether the paper's random crops and flips prevent that is not yet run."
     if augmented:
-        _, with_them = claims.loss_never_rose({"": augmented}, profile)
         cure = (
             f"With the paper's random crops and flips the same training came to {_percent(augmented)} "
-            f"({compare(augmented, plain)}), and its test loss {with_them.evidence}. "
+            f"({compare(augmented, plain)}), and its test loss {claims.loss_end(augmented)}. "
             f"The paper's ResNet-20 has {PAPER:g} %."
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
     return [
         f"**Then, overfitting.** At the end ResNet-20, trained as in the story, had {fitted:.1f} % of its training "
-        f"images right. Its test loss {settled.evidence}. {cure}"
+        f"images right, and its test loss {claims.loss_end(plain)}. {cure}"
     ]
+
+
+def _ten_epochs(profile: str) -> list[str]:
+    """What became of the story's first number."""
+    step = story.step("01_ten_epochs")
+    records = find_seeds(step.configs[step.headline], profile)
+    if not records or profile != "full":
+        return []
+    said = f"**And the {step.claimed:g} % after ten epochs?** ResNet-50 reached {accuracy(records)}"
+    underfits = claims.underfits(records, profile)
+    reading = ": it underfits" if underfits.verdict == "holds" else ""
+    return [f"{said}. Its training and test accuracy ended at {underfits.evidence}{reading}."]
 
 
 def _what_works(profile: str) -> list[str]:
@@ -102,7 +183,12 @@ def _what_works(profile: str) -> list[str]:
     for command, config in COMMANDS.items():
         if records := find_seeds(config, profile):
             reached = ", ".join(f"{100 * record.accuracy:.2f}" for record in records)
-            lines.append(f"- `{command}`: {reached} % after {config.epochs} epochs in {config.precision}")
+            hours = sorted(record.result["training_seconds"] / 3600 for record in records)
+            devices = sorted({record.result["environment"]["device_name"].partition(" (")[0] for record in records})
+            lines.append(
+                f"- `{command}`: {reached} % after {config.epochs} epochs in {config.precision}, "
+                f"{_range(hours)} hours on {' or '.join(devices)}"
+            )
     if not lines:
         return []
     optimistic = (
@@ -112,38 +198,28 @@ def _what_works(profile: str) -> list[str]:
     return [said, "\n".join(lines), *([optimistic] if find_seeds(bench_tables.FAST, profile) else [])]
 
 
-def _coverage(profile: str) -> str:
+def _coverage(profile: str) -> list[str]:
     planned = sum(len(part.configs) for part in agenda.parts())
     recorded = sum(map(len, agenda.recorded(profile).values()))
-    lacking = [f"step {name[:2]}" for name, found in story.runs(profile).items() if not any(found.values())]
+    shown = story.runs(profile)
+    steps = [step for step in story.STEPS if not shown[step.notebook].get(step.headline)]
+    lacking = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in steps]
     if not any(find_runs(paper_runs.table_6(), profile).values()):
         lacking.append("the paper's table")
     none = f"; none yet of {', '.join(lacking)}" if lacking else ""
-    rest = "All but `fast` rests" if find_seeds(bench_tables.FAST, profile) else "All this rests"
-    return f"{rest} on {recorded} of {planned} planned runs{none}. `n` is the number of runs behind a number."
+    return [f"{recorded} of {planned} planned runs are recorded{none}. `n` is the number of runs behind a number."]
 
 
-def _between_story_and_paper(cells: Cells) -> list[str]:
-    """A table of what lies between the story's settings and the paper's at a budget, and how to read it."""
+def _between_story_and_paper(cells: Cells, profile: str) -> list[str]:
+    """A table of what lies between the story's settings and the paper's at a budget, and what it says."""
     parts = [
         f"**ResNet-20 in {cells.epochs} epochs**, from the story's settings (first row) to the paper's (last):",
         tables.markdown(evidence.way_table(cells)),
     ]
-    recorded = [cells.records[levels] for levels in cells.way if cells.records[levels]]
-    if lacking := len(cells.way) - len(recorded):
+    if lacking := sum(not cells.records[levels] for levels in cells.way):
         parts.append(f"What share each choice has cannot be said before the missing {_rows(lacking)} recorded.")
-    fitted = [mean_curve(records, "train_accuracy")[-1] for records in recorded]
-    if not lacking and max(fitted) < FITTED:
-        parts.append(
-            "Crops and flips make the images harder to fit; so short a training (training accuracy "
-            f"{100 * min(fitted):.1f} to {100 * max(fitted):.1f} %) gains little from them, or nothing."
-        )
-    if cells.have(HALF):
-        parts.append(
-            "Averaged over combinations of five choices, the paper's choice was worth, in points: "
-            f"{'; '.join(map(_worth, evidence.effects(cells)[: len(FACTORS)]))}. Some of the others were wrong choices "
-            "that the story did not make."
-        )
+    else:
+        parts.append(" ".join(map(str, evidence.verdicts(cells, profile)[:2])))
     return parts
 
 
@@ -151,8 +227,8 @@ def _rows(count: int) -> str:
     return "row is" if count == 1 else f"{count} rows are"
 
 
-def _worth(effect: evidence.Effect) -> str:
-    return f"{effect.name} {100 * effect.estimate.mean:+.1f} ({effect.change})"
+def _points(estimate: Estimate) -> str:
+    return f"{100 * estimate.mean:+.1f} {estimate.interval}"
 
 
 def _percent(records: list[Record]) -> str:
@@ -161,33 +237,63 @@ def _percent(records: list[Record]) -> str:
 
 def checklist() -> str:
     """What to look for, in this order, if one's own network stops at 80 %, with what it cost in the `full` records."""
-    cells = evidence.find_cells(10, "full")
-    worth = {effect.name: effect.estimate.mean for effect in evidence.effects(cells)} if cells.have(HALF) else {}
-    stem = f": it cost {100 * worth['stem']:.1f} points on average in runs of {cells.epochs} epochs" if worth else ""
-    dropped = {label: found for label, found in runs("full").items() if found[0].history[-1]["drops"]}
-    gains = sorted(100 * first_drop(found).gain for found in dropped.values())
+    cells, found = evidence.find_cells(10, "full"), runs("full")
+    worth = {effect.name: effect.estimate for effect in evidence.effects(cells)} if cells.have(HALF) else {}
+    on_average = f"points on average in runs of {cells.epochs} epochs"
+    stem = f": 3×3 was worth {_points(worth['stem'])} {on_average}" if worth else ""
+    crops = f"; they were worth {_points(worth['augmentation'])} {on_average}" if worth else ""
+    drops = {label: first_drop(records) for label, records in found.items() if records[0].history[-1]["drops"]}
+    gains = sorted(100 * drop.gain for drop in drops.values())
     jumped = f" (in the lab's runs of {suspects.EPOCHS} epochs by {_range(gains)} points)" if gains else ""
-    logs = [f"`{found[0].path.name}` ({label})" for label, found in runs("full").items()]
     lines = [
-        f"**The code, before the curves.** For 32×32 images the first layer is a 3×3 convolution of stride 1, without "
-        f"max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Evaluate in eval mode, on images "
-        "without augmentation, and report the last epoch.",
-        "**Is the learning rate still high?** Divide it by ten and train one more epoch. If test accuracy jumps"
-        f"{jumped}, your drops come too late, or never: log the learning rate of every epoch. Another sign, whose "
-        f"absence proves nothing: near the end, test accuracy loses {100 * FALL:g} points or more from one epoch to "
-        "the next, on average, gains counting as nothing.",
+        "**The code, before the curves.** For 32×32 images the first layers (the stem) are one 3×3 convolution of "
+        f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Evaluate in "
+        "eval mode, on images without augmentation, and report the last epoch.",
+        "**Is the learning rate still high?** Save a checkpoint, divide the learning rate by ten, train one more "
+        f"epoch, and compare its test accuracy with the mean of the {HIGH} epochs before, for single epochs jump "
+        f"about. If it rises far above{jumped}, the drops come too late, or never: have them after a half and three "
+        "quarters of the training, and log the learning rate of every epoch.",
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending {100 * LOSS_TREND:g} % "
         "or more above its minimum: add random crops (4 pixels of padding) and flips. They make the images harder to "
-        "fit, so a short training may gain little from them.",
+        f"fit, so a short training may gain little from them{crops}.",
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
         "accuracy: train longer, raise a small learning rate, and look at the stem again.",
-        "**None of these is clear?** Compare your log, epoch by epoch, with `history.csv` of a run that is recorded "
-        f"here, in `reports/full/runs/`: {', '.join(logs) or story.NOT_YET}. The first column that departs tells where "
-        "to look.",
+        f"**None of these is clear?** Compare means of {HIGH} epochs of your log with `history.csv` of a run that is "
+        f"recorded here, in `reports/full/runs/`: {_logs(found)}.",
     ]
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + f"\n\n{_in_your_own_code()}"
 
 
-def _range(values: list[float]) -> str:
-    low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
+def _logs(found: Runs) -> str:
+    """The folders of runs, with how well each fitted its images in the last epochs of every learning rate."""
+    parts = []
+    for label, records in found.items():
+        drops, fitted = (np.array([row[key] for row in records[0].history]) for key in ("drops", "train_accuracy"))
+        rates = [f"{100 * fitted[drops == drop][-HIGH:].mean():.0f}" for drop in sorted(set(drops))]
+        parts.append(f"`{records[0].path.name}` ({label}; {', then '.join(rates)} %)")
+    if not parts:
+        return story.NOT_YET
+    return f"{', '.join(parts)}. In brackets, the training accuracy at the end of each learning rate"
+
+
+def _in_your_own_code() -> str:
+    """What the first of COMMANDS does, in PyTorch and torchvision."""
+    config = next(iter(COMMANDS.values()))
+    decay = f"{config.weight_decay:g}"
+    return f"""In plain PyTorch, the settings that came furthest here:
+
+```python
+conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # 16, or your own first width; no max-pool after it
+train_transform = Compose([
+    RandomCrop(32, padding={config.crop}), RandomHorizontalFlip(), ToTensor(),
+    Normalize(mean, std),  # of each channel, over the training images
+])
+optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
+scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
+# {config.epochs} epochs, batches of {config.batch_size}
+```"""
+
+
+def _range(values: list[float], form: str = ".1f") -> str:
+    low, high = (f"{value:{form}}" for value in (values[0], values[-1]))
     return low if low == high else f"{low} to {high}"

@@ -190,7 +190,8 @@ def write_index(profile: str) -> Path:
             name: f"{sum(map(bool, runs.values()))} of {len(runs)} settings recorded"
             for name, runs in story.runs(profile).items()
         },
-        answer=markdown2html(answer.answer(profile)) if profile == "full" else "",
+        answer=markdown2html(f"{answer.short(profile)}\n\n{answer.answer(profile)}") if profile == "full" else "",
+        checklist=markdown2html(answer.checklist()) if profile == "full" else "",
         results=markdown2html(results(profile)),
         pictures={f"img/{name}.png": caption for name, caption in CURVES.items() if name in drawn},
     )

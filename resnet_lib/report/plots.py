@@ -30,7 +30,7 @@ P = ParamSpec("P")
 F = TypeVar("F")
 
 WIDTH = 7.2  # inches: the text width of a page
-STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))  # 4, and 7 colours: 28 lines before a pair comes again
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
@@ -156,7 +156,7 @@ def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.nd
 def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=colour(index), linestyle=_style(index), linewidth=1.3, label=label,
+        epochs, table.mean(axis=0), color=colour(index), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
         marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
@@ -238,11 +238,6 @@ def put_stamp(figure: Figure, profile: str) -> None:
 
 def colour(index: int) -> tuple[float, float, float]:
     return _cycle([sns.color_palette("colorblind")[i] for i in COLOURS], index)
-
-
-def _style(index: int) -> Any:
-    """Shifted on each round of the colours, so that no two lines share both."""
-    return _cycle(STYLES, index + index // len(COLOURS))
 
 
 def _cycle(options: Any, index: int) -> Any:

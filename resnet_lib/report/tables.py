@@ -81,7 +81,10 @@ def story_markdown(profile: str) -> str:
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
     judged = {name: any(c.verdict != NOT_YET for c in claims(name, runs, profile)) for name, runs in steps.items()}
     recorded = {name: runs for name, runs in steps.items() if judged[name]}
-    body = [markdown(rows[~is_missing]), note, *lacking(rows[is_missing]), verdicts(recorded, profile)]
+    body = [markdown(rows[~is_missing]), note]
+    if recorded:
+        body.append(folded("What was claimed, and what holds of it", verdicts(recorded, profile)))
+    body += lacking(rows[is_missing])
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
 
 
