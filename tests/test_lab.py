@@ -150,7 +150,7 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert {path for path, _ in pictures} == drawn
     assert index.count("<img") == len(pictures) >= 4
     assert all(" " in said for _, said in pictures)
-    assert "The largest part of that" in index  # the cause, and not the curves alone
+    assert "The change that contributes most to that" in index  # the cause, and not the curves alone
     assert index.index("The answer so far") < index.index("The pages") < index.index("Results")
 
 

@@ -84,7 +84,7 @@ def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
     record = craft(CONFIGS["ResNet-20"], 0.9)
     record.history[3]["test_accuracy"] = 0.92
     said = paper_table.best_epoch({"ResNet-20": [record]}, "full")
-    assert said.endswith("would add 2.0 points to runs whose learning rate stayed high (mean of 1, 2.0 to 2.0).")
+    assert said.endswith("would add 2.0 points to runs whose learning rate did not come down (mean of 1, 2.0 to 2.0).")
     record.history[-1]["lr"] = 0.001
     assert "whose learning rate came down" in paper_table.best_epoch({"ResNet-20": [record]}, "full")
     assert paper_table.best_epoch({"ResNet-20": [record]}, "quick").endswith(f"{UNDECIDED}.")

@@ -252,7 +252,7 @@ def best_epoch(runs: Runs, profile: str) -> str:
         return f"{text}: {NOT_YET}."
     if profile != "full":
         return f"{text}: {UNDECIDED}."
-    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not"}
+    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not come down"}
     parts = [
         f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
         for which, found in gains.items()
