@@ -283,7 +283,7 @@ def _in_your_own_code() -> str:
     return f"""In plain PyTorch, the settings that came furthest here:
 
 ```python
-conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # 16, or your own first width; no max-pool after it
+conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # or your own width; no max-pool
 train_transform = Compose([
     RandomCrop(32, padding={config.crop}), RandomHorizontalFlip(), ToTensor(),
     Normalize(mean, std),  # of each channel, over the training images

@@ -66,7 +66,7 @@ def waterfall(cells: Cells, profile: str) -> Figure | None:
         axes.barh(place, mean, left=left, height=0.5, color=colour(0 if mean > 0 else 1))
         axes.errorbar(left + mean, place, xerr=[[mean - low], [high - mean]], fmt="none", **BARS)
         _beside(axes, max(left, left + high), place, f"{mean:+.1f} points")
-        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", ", this alone")
+        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", ", with this alone")
     _accuracy(axes, len(shares) + 1, end, "D", "")
     names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
     axes.set_yticks(np.arange(len(names)), names)
