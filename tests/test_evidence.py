@@ -227,8 +227,8 @@ def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     assert bars_drawn[-1][1] == pytest.approx(100 * evidence.accuracy_in(PAPER, cells).mean)
     assert axes.get_xlabel() == "Test accuracy (%) of ResNet-20 after 10 epochs"
     assert [text.get_text() for text in axes.texts] == [
-        "65.0 % (n = 3)", "+10.0 points", "75.0 %, with this alone (n = 1)", "+6.0 points", "71.0 %, with this alone (n = 1)",
-        "81.0 % (n = 3)",
+        "65.0 % (n = 3)", "+10.0 points", "75.0 %, with this alone (n = 1)", "+6.0 points",
+        "71.0 %, with this alone (n = 1)", "81.0 % (n = 3)",
     ]  # fmt: skip
 
 

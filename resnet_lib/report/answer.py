@@ -284,10 +284,7 @@ def _in_your_own_code() -> str:
 
 ```python
 conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # or your own width; no max-pool
-train_transform = Compose([
-    RandomCrop(32, padding={config.crop}), RandomHorizontalFlip(), ToTensor(),
-    Normalize(mean, std),  # of each channel, over the training images
-])
+augmentation = [RandomCrop(32, padding={config.crop}), RandomHorizontalFlip()]  # training images, before ToTensor
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
 # {config.epochs} epochs, batches of {config.batch_size}
