@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
 from resnet_lib.questions import story
-from resnet_lib.report import answer, bench_tables, lab, published, tables, verify
+from resnet_lib.report import answer, bench_tables, checklist, lab, published, tables, verify
 
 
 @pytest.fixture
@@ -188,7 +188,11 @@ SECTIONS = ("short", "answer", "checklist", "results", "missing", "bench", "faul
 @pytest.fixture
 def readme(tmp_path, monkeypatch):
     """That of a checkout of the test's own, in which every table says 12.3 and is right."""
-    parts = [(published, ("results", "unfinished", "faults")), (answer, ("short", "answer", "checklist"))]
+    parts = [
+        (published, ("results", "unfinished", "faults")),
+        (answer, ("short", "answer")),
+        (checklist, ("checklist",)),
+    ]
     for module, name in [(module, name) for module, names in parts for name in names]:
         monkeypatch.setattr(module, name, lambda *profile: "12.3 %")
     monkeypatch.setattr(bench_tables, "to_markdown", lambda measured: "12.3 %")

@@ -20,7 +20,7 @@ from resnet_lib.machine.progress import Quiet
 from resnet_lib.questions import causes, paper, paper_runs, story
 from resnet_lib.records.record import find_runs
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import answer, plots, published, tables
+from resnet_lib.report import answer, checklist, plots, published, tables
 from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
 from resnet_lib.training.schedule import drops_before
@@ -375,7 +375,7 @@ def test_a_command_that_is_recommended_trains_what_it_is_recommended_for(command
 
 
 def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_tables():
-    bare = answer.checklist()
+    bare = checklist.checklist()
     assert [line[:2] for line in bare.splitlines()[:6]] == ["1.", "2.", "3.", "4.", "5.", ""]
     assert "optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.0005)" in bare
     assert "is not for them. Evaluate" in bare
@@ -384,11 +384,11 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert f"Training accuracy {100 * diagnosis.FITTED:g} % or more" in bare
     config = story.TUNED.replace(model="resnet20")
     craft(config, 0.87, high=0.78)
-    assert "far above (in the lab's runs of 100 epochs by 9.0 points), the" in answer.checklist()
+    assert "far above (in the lab's runs of 100 epochs by 9.0 points), the" in checklist.checklist()
     craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
     for levels, cell in causes.factorial(10).items():
         craft(cell, 0.7 + 0.05 * levels[0])
-    told = answer.checklist()
+    told = checklist.checklist()
     assert "by 9.0 to 12.0 points)" in told
     assert "is not for them: 3×3 was worth +10.0 [" in told
     assert "gain little from them; they were worth " in told

@@ -198,8 +198,8 @@ def known(cells: Cells) -> str:
     said += f"{' and '.join(parts)}."
     if all(cells.spreads.values()):
         return (
-            f"{said} The intervals here rest on it; those of the story's steps rest on a network's own runs, and may "
-            "be half as wide, or twice."
+            f"{said} The intervals here rest on it; those of the story's steps rest on a network's own runs, and "
+            "differ."
         )
     return f"{said} Where it is unknown, intervals are over the test images alone, and nothing is decided."
 

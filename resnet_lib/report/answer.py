@@ -1,4 +1,4 @@
-"""The answer in short, and what to check in a network of one's own: what the README and the index begin with."""
+"""The answer in short: what the README and the index begin with."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from resnet_lib.findings import claims, evidence
-from resnet_lib.findings.claims import GAP, LOSS_TREND, NEAR
-from resnet_lib.findings.diagnosis import FITTED, LOW, overfits
+from resnet_lib.findings.claims import NEAR
+from resnet_lib.findings.diagnosis import overfits
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import HIGH, accuracy, compare, first_drop, mean_curve
-from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
-from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
 from resnet_lib.report import bench_tables, plots, tables
@@ -43,7 +41,7 @@ def short(profile: str) -> str:
         AUGMENTED: "with random crops and flips, too",
     }
     ended = [f"{_percent(found[label])} {words}" for label, words in told.items() if label in found]
-    count = _range(sorted(float(len(records)) for records in found.values()), "g")
+    count = in_range(sorted(float(len(records)) for records in found.values()), "g")
     said = (
         f"**In short**: after {suspects.EPOCHS} epochs ResNet-20 has {'; '.join(ended)}. The paper has {PAPER:g} %. "
         f"Each of our numbers is {'one run' if count == '1' else f'the mean of {count} runs'}."
@@ -191,7 +189,7 @@ def _what_works(profile: str) -> list[str]:
             devices = sorted({record.result["environment"]["device_name"].partition(" (")[0] for record in records})
             lines.append(
                 f"- `{command}`: {reached} % after {config.epochs} epochs in {config.precision}, "
-                f"{_range(hours)} hours on {' or '.join(devices)}"
+                f"{in_range(hours)} hours on {' or '.join(devices)}"
             )
     if not lines:
         return []
@@ -231,70 +229,10 @@ def _rows(count: int) -> str:
     return "row is" if count == 1 else f"{count} rows are"
 
 
-def _points(estimate: Estimate) -> str:
-    return f"{100 * estimate.mean:+.1f} {estimate.interval}"
-
-
 def _percent(records: list[Record]) -> str:
     return f"{100 * accuracy(records).mean:.1f} %"
 
 
-def checklist() -> str:
-    """What to look for, in this order, if one's own network stops at 80 %, with what it cost in the `full` records."""
-    cells, found = evidence.find_cells(10, "full"), runs("full")
-    worth = {effect.name: effect.estimate for effect in evidence.effects(cells)} if cells.have(HALF) else {}
-    on_average = f"points on average in runs of {cells.epochs} epochs"
-    stem = f": 3×3 was worth {_points(worth['stem'])} {on_average}" if worth else ""
-    crops = f"; they were worth {_points(worth['augmentation'])} {on_average}" if worth else ""
-    drops = {label: first_drop(records) for label, records in found.items() if records[0].history[-1]["drops"]}
-    gains = sorted(100 * drop.gain for drop in drops.values())
-    jumped = f" (in the lab's runs of {suspects.EPOCHS} epochs by {_range(gains)} points)" if gains else ""
-    lines = [
-        "**The code, before the curves.** For 32×32 images the first layers (the stem) are one 3×3 convolution of "
-        f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Evaluate in "
-        "eval mode, on images without augmentation, and report the last epoch.",
-        "**Is the learning rate still high?** Save a checkpoint, divide the learning rate by ten, train one more "
-        f"epoch, and compare its test accuracy with the mean of the {HIGH} epochs before, for single epochs jump "
-        f"about. If it rises far above{jumped}, the drops come too late, or never: have them after a half and three "
-        "quarters of the training, and log the learning rate of every epoch.",
-        f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending {100 * LOSS_TREND:g} % "
-        "or more above its minimum: add random crops (4 pixels of padding) and flips. They make the images harder to "
-        f"fit, so a short training may gain little from them{crops}.",
-        f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
-        "accuracy: train longer, raise a small learning rate, and look at the stem again.",
-        f"**None of these is clear?** Compare means of {HIGH} epochs of your log with `history.csv` of a run that is "
-        f"recorded here, in `reports/full/runs/`: {_logs(found)}.",
-    ]
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + f"\n\n{_in_your_own_code()}"
-
-
-def _logs(found: Runs) -> str:
-    """The folders of runs, with how well each fitted its images in the last epochs of every learning rate."""
-    parts = []
-    for label, records in found.items():
-        drops, fitted = (np.array([row[key] for row in records[0].history]) for key in ("drops", "train_accuracy"))
-        rates = [f"{100 * fitted[drops == drop][-HIGH:].mean():.0f}" for drop in sorted(set(drops))]
-        parts.append(f"`{records[0].path.name}` ({label}; {', then '.join(rates)} %)")
-    if not parts:
-        return story.NOT_YET
-    return f"{', '.join(parts)}. In brackets, the training accuracy at the end of each learning rate"
-
-
-def _in_your_own_code() -> str:
-    """What the first of COMMANDS does, in PyTorch and torchvision."""
-    config = next(iter(COMMANDS.values()))
-    decay = f"{config.weight_decay:g}"
-    return f"""In plain PyTorch, the settings that came furthest here:
-
-```python
-conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # or your own width; no max-pool
-augmentation = [RandomCrop(32, padding={config.crop}), RandomHorizontalFlip()]  # training images, before ToTensor
-optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
-scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
-# {config.epochs} epochs, batches of {config.batch_size}
-```"""
-
-
-def _range(values: list[float], form: str = ".1f") -> str:
+def in_range(values: list[float], form: str = ".1f") -> str:
     low, high = (f"{value:{form}}" for value in (values[0], values[-1]))
     return low if low == high else f"{low} to {high}"

@@ -14,7 +14,7 @@ from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
 from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.records.record import find_runs, reports_folder
-from resnet_lib.report import answer, bars, bench_tables, figure6, plots, tables
+from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, tables
 from resnet_lib.report.answer import BUDGETS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ CURVES = {
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
     "As the lab assumes it, the story's 80 % comes from a hundred epochs without augmentation, at a learning rate (LR) "
-    "of 0.1 that drops twice. Runs of ten epochs end before the first drop: they explain what a short training lacks, "
+    "of 0.1 that drops twice. Its ten epochs end before the first drop: they explain what a short training lacks, "
     "not the 80 %. The paper's settings are here its stem, augmentation, learning rate, weight decay and two drops, "
     "after a half and three quarters of the run. Here both normalise images per channel; the paper did so per pixel."
 )
@@ -83,7 +83,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     sections = {
         "short": answer.short("full") or story.NOT_YET,
         "answer": answer.answer("full"),
-        "checklist": answer.checklist(),
+        "checklist": checklist.checklist(),
         "results": results("full"),
         "missing": unfinished(),
         "bench": bench_tables.to_markdown(list(benchmarks().values())),
