@@ -19,6 +19,7 @@ from resnet_lib.findings.judgement import (
     compare,
     decide,
     first_drop,
+    loss_end,
     loss_rise,
     mean_curve,
     positive,
@@ -161,17 +162,6 @@ def loss_settled(records: list[Record], profile: str) -> Claim:
 
     text = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
     return decide(text, profile, judge, records)
-
-
-def loss_end(records: list[Record]) -> str:
-    """Where the held-out loss ended, in words."""
-    curves = [mean_curve([record], "loss") for record in records]
-    ended = f"ended at {np.mean([loss[-1] for loss in curves]):.3f}"
-    if not loss_rise(records):
-        return f"{ended}, its minimum"
-    places = sorted({int(loss.argmin()) + 1 for loss in curves})
-    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}"
-    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
 
 
 def underfits(records: list[Record], profile: str) -> Claim:

@@ -111,5 +111,16 @@ def loss_rise(records: list[Record]) -> float:
     return float(np.mean([loss[-1] / loss.min() - 1 for loss in curves]))
 
 
+def loss_end(records: list[Record]) -> str:
+    """Where the held-out loss ended, in words."""
+    curves = [mean_curve([record], "loss") for record in records]
+    ended = f"ended at {np.mean([loss[-1] for loss in curves]):.3f}"
+    if not loss_rise(records):
+        return f"{ended}, its minimum"
+    places = sorted({int(loss.argmin()) + 1 for loss in curves})
+    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}"
+    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
+
+
 def runs_in_words(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"

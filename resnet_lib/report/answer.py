@@ -9,7 +9,7 @@ from resnet_lib.findings import claims, evidence
 from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.diagnosis import overfits
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import HIGH, accuracy, compare, first_drop, mean_curve
+from resnet_lib.findings.judgement import HIGH, accuracy, compare, first_drop, loss_end, mean_curve
 from resnet_lib.questions import agenda, paper_runs, story, suspects
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
@@ -154,13 +154,13 @@ def _overfitting(profile: str) -> list[str]:
     if augmented:
         cure = (
             f"With the paper's random crops and flips the same training came to {_percent(augmented)} "
-            f"({compare(augmented, plain)}), and its test loss {claims.loss_end(augmented)}. "
+            f"({compare(augmented, plain)}), and its test loss {loss_end(augmented)}. "
             f"The paper's ResNet-20 has {PAPER:g} %."
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
     return [
         f"**Then, overfitting.** At the end ResNet-20, trained as in the story, had {fitted:.1f} % of its training "
-        f"images right, and its test loss {claims.loss_end(plain)}. {cure}"
+        f"images right, and its test loss {loss_end(plain)}. {cure}"
     ]
 
 
