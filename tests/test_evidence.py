@@ -63,7 +63,7 @@ def test_intervals_of_many_comparisons_are_wider(cells):
 
 
 def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
-    way, largest, *changes = evidence.verdicts(cells, "full")
+    way, largest, *changes = evidence.verdicts(cells)
     assert str(way).startswith(
         "On ResNet-20 in 10 epochs, the way from the story's settings (augmentation: none, LR drops: none) to the "
         "paper's raises the accuracy: holds (+"
@@ -76,13 +76,13 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
     assert str(changes[1]).startswith(
         "Changing augmentation (none → crop and flip) raises the accuracy as the last change: holds (+"
     )
-    assert evidence.verdicts(cells, "quick")[0].verdict == UNDECIDED
+    assert evidence.verdicts(replace(cells, profile="quick"))[0].verdict == UNDECIDED
     missing = replace(cells, records=cells.records | {PAPER: []})
-    (claim,) = evidence.verdicts(missing, "full")
+    (claim,) = evidence.verdicts(missing)
     assert (claim.verdict, claim.evidence) == (NOT_YET, "3 of 4 cells are recorded")
     assert evidence.effects_table(missing).empty
     assert NOT_YET in evidence.cells_table(missing).to_string()
-    assert bars.waterfall(missing, "full") is None
+    assert bars.waterfall(missing) is None
     assert evidence.way_table(missing)["test accuracy, %"].tolist()[-1] == NOT_YET
 
 
@@ -97,14 +97,14 @@ def test_the_table_of_the_way_has_its_cells_from_the_story_to_the_paper(cells):
 
 def test_a_small_profile_tells_the_epochs_that_it_has():
     assert evidence.find_cells(100, "quick").epochs == 5
-    assert evidence.verdicts(evidence.find_cells(10, "quick"), "quick")[0].text.endswith("on ResNet-20 in 5 epochs")
+    assert evidence.verdicts(evidence.find_cells(10, "quick"))[0].text.endswith("on ResNet-20 in 5 epochs")
 
 
 def test_the_shares_need_no_other_cells_than_those_between_the_ends(cells):
     way = replace(
         cells, records={levels: cells.records[levels] if levels in causes.way(10) else [] for levels in CELLS}
     )
-    assert evidence.verdicts(way, "full") == evidence.verdicts(cells, "full")
+    assert evidence.verdicts(way) == evidence.verdicts(cells)
     assert evidence.effects_table(way).empty
 
 
@@ -123,7 +123,7 @@ def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
 def test_of_a_way_that_leads_down_no_change_is_said_to_contribute_most():
     for levels, right in zip(causes.way(10), (0, -0.14, -0.04, -0.24), strict=True):  # crop and flip helps at first
         record(levels, *(right + luck for luck in (0, 0.001, -0.001)))
-    way, largest, *_ = evidence.verdicts(evidence.find_cells(10, "full"), "full")
+    way, largest, *_ = evidence.verdicts(evidence.find_cells(10, "full"))
     assert (way.verdict, largest.verdict) == ("does not hold", UNDECIDED)
 
 
@@ -163,7 +163,7 @@ def test_what_helps_alone_and_not_as_the_last_change_is_no_gain(cells):
     """Augmentation that is worth 20 points before the drops and costs as many after them."""
     record((1, -1, 1, 1, 1), 0.3)
     found = evidence.find_cells(10, "full")
-    claims = [claim for claim in evidence.verdicts(found, "full") if claim.text.startswith("Changing augmentation")]
+    claims = [claim for claim in evidence.verdicts(found) if claim.text.startswith("Changing augmentation")]
     assert [claim.verdict for claim in claims] == ["holds", "does not hold"]
 
 
@@ -180,14 +180,14 @@ def test_an_interaction_is_what_two_changes_bring_beyond_each_alone():
 def test_where_everything_makes_it_worse_nothing_explains_the_gap(cells):
     turned = {levels: (levels[0], -levels[1], -levels[2], *levels[3:]) for levels in causes.way(10)}
     worse = replace(cells, records=cells.records | {one: cells.records[other] for one, other in turned.items()})
-    way, largest, *_ = evidence.verdicts(worse, "full")
+    way, largest, *_ = evidence.verdicts(worse)
     assert (way.verdict, largest.verdict) == ("does not hold", UNDECIDED)
 
 
 def decided(cells):
     """Of augmentation, the one change between cells with the same drops: when it is known to help. All else is not."""
     found, helps = [], "Changing augmentation (none → crop and flip) raises the accuracy "
-    for claim in evidence.verdicts(cells, "full"):
+    for claim in evidence.verdicts(cells):
         if claim.verdict == "holds":
             assert claim.text.startswith(helps)
             found.append(claim.text.removeprefix(helps))
@@ -219,7 +219,7 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
 
 
 def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
-    axes = bars.waterfall(cells, "full").axes[0]
+    axes = bars.waterfall(cells).axes[0]
     bars_drawn = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
     assert len(bars_drawn) == 2
     assert bars_drawn[0][0] == pytest.approx(100 * evidence.accuracy_in(TEN, cells).mean)

@@ -8,20 +8,26 @@ from dataclasses import replace
 import numpy as np
 
 from resnet_lib.config import Config
-from resnet_lib.findings.judgement import (
+from resnet_lib.findings import curves
+from resnet_lib.findings.curves import (
+    GAP,
     HIGH,
+    LOSS_TREND,
+    LOW,
+    came_down,
+    first_drop,
+    loss_end,
+    loss_rise,
+    mean_curve,
+)
+from resnet_lib.findings.judgement import (
     UNDECIDED,
     Claim,
     Verdict,
     accuracy,
     between,
-    came_down,
     compare,
     decide,
-    first_drop,
-    loss_end,
-    loss_rise,
-    mean_curve,
     positive,
     runs_in_words,
 )
@@ -33,8 +39,6 @@ from resnet_lib.records.record import Record, Runs, find_seeds
 
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
-GAP = 0.03  # training accuracy no more than this above the test's: the network does not even fit its images
-LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
 
 
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
@@ -144,12 +148,11 @@ def loss_never_rose(records: list[Record], profile: str) -> Claim:
     """Taken at its word: no epoch of any run above the one before."""
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        rises = [np.diff(mean_curve([record], "loss")) for record in records]
-        falling = sum(bool((steps <= 0).all()) for steps in rises)
-        worst = max(steps.max() for steps in rises)
-        evidence = f"in {falling} of {runs_in_words(len(records))}"
-        evidence += f"; it rose by up to {worst:.3f}" if worst > 0 else ""
-        return "holds" if falling == len(records) else "does not hold", evidence
+        worst = [max(0.0, float(np.diff(mean_curve([record], "loss")).max())) for record in records]
+        if not any(worst):
+            return "holds", f"in {runs_in_words(len(records))}"
+        rose = sum(rise > 0 for rise in worst)
+        return "does not hold", f"it rose in {rose} of {runs_in_words(len(records))}, by up to {max(worst):.3f}"
 
     return decide("Test loss never rose from one epoch to the next", profile, judge, records)
 
@@ -165,16 +168,18 @@ def loss_settled(records: list[Record], profile: str) -> Claim:
 
 
 def underfits(records: list[Record], profile: str) -> Claim:
-    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned.
-
-    Training accuracy is that over the last epoch, on the images as they were trained on.
-    """
+    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         train, test = (mean_curve(records, column)[-1] for column in ("train_accuracy", "accuracy"))
-        return "holds" if train - test <= GAP else "does not hold", f"{100 * train:.1f} and {100 * test:.1f} %"
+        seen = sum(map(curves.underfits, records))
+        evidence = f"{100 * train:.1f} and {100 * test:.1f} %; in {seen} of {runs_in_words(len(records))}"
+        return "holds" if seen == len(records) else "does not hold", evidence
 
-    text = f"Training accuracy ended no more than {100 * GAP:g} points above test accuracy (underfitting)"
+    text = (
+        f"Training accuracy ended below {100 * LOW:g} %, and no more than {100 * GAP:g} points above test accuracy "
+        "(underfitting)"
+    )
     return decide(text, profile, judge, records)
 
 
@@ -184,7 +189,8 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
     def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
         tenths = [np.array_split(mean_curve(records, "train_loss"), 10)[-2:] for records in all_records]
         falling = sum(bool(last.mean() < before.mean()) for before, last in tenths)
-        return "holds" if falling == len(tenths) else "does not hold", f"in {falling} of {len(tenths)} configurations"
+        evidence = f"it fell in {falling} of {len(tenths)} configurations"
+        return "holds" if falling == len(tenths) else "does not hold", evidence
 
     text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
     return decide(text, profile, judge, *runs.values())

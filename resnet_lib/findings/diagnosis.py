@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.config import Config
-from resnet_lib.findings.claims import GAP, LOSS_TREND, loss_falls, loss_settled, near
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare, loss_rise, mean_curve
+from resnet_lib.findings.claims import loss_falls, loss_settled, near
+from resnet_lib.findings.curves import loss_rise, mean_curve, overfits, underfits
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare
 from resnet_lib.questions import causes, field_guide, suspects
 from resnet_lib.questions.field_guide import Case
 from resnet_lib.questions.story import NOT_YET, STEPS, missing
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.record import Record, Runs, find_runs
 
-FITTED = 0.99  # training accuracy from which a network knows its images
-LOW = 0.8  # and below which it is far from knowing them
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
 STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked for
 
@@ -33,11 +32,11 @@ def symptoms(records: list[Record]) -> dict[str, str]:
 
     A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains.
     """
-    train, test, fall = np.mean([_signs(record) for record in records], axis=0)
+    train, fall = mean_curve(records, "train_accuracy")[-1], np.mean([_mean_fall(record) for record in records])
     signs = {
         "training accuracy near 100 %, test loss rising: overfitting": overfits(records),
         "test accuracy keeps falling back: learning rate still high": fall > FALL,
-        "training accuracy low, and close to test accuracy: underfitting": train < LOW and train - test < GAP,
+        "training accuracy low, and close to test accuracy: underfitting": all(map(underfits, records)),
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
     falling = "" if np.isnan(fall) else f"{100 * fall:.1f}"
@@ -45,17 +44,11 @@ def symptoms(records: list[Record]) -> dict[str, str]:
     return dict(zip(SYMPTOMS, texts, strict=True))
 
 
-def overfits(records: list[Record]) -> bool:
-    """A network that knows its images, and whose test loss ended well above its minimum."""
-    return mean_curve(records, "train_accuracy")[-1] >= FITTED and loss_rise(records) > LOSS_TREND
-
-
-def _signs(record: Record) -> tuple[float, float, float]:
-    """Training and test accuracy, and the mean fall (NaN: too short a run to say)."""
-    train, test = (mean_curve([record], column) for column in ("train_accuracy", "accuracy"))
+def _mean_fall(record: Record) -> float:
+    """NaN: too short a run to say."""
+    test = mean_curve([record], "accuracy")
     steps = np.diff(test)[-max(STEPS_SEEN, len(test) // 5) :]
-    fall = np.maximum(0, -steps).mean() if len(steps) >= STEPS_SEEN else np.nan
-    return train[-1], test[-1], fall
+    return float(np.maximum(0, -steps).mean()) if len(steps) >= STEPS_SEEN else np.nan
 
 
 def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:

@@ -10,7 +10,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from resnet_lib.findings.judgement import UNDECIDED, Claim, mean_curve, positive
+from resnet_lib.findings.curves import mean_curve
+from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
@@ -204,12 +205,12 @@ def known(cells: Cells) -> str:
     return f"{said} Where it is unknown, intervals are over the test images alone, and nothing is decided."
 
 
-def conclusion(cells: Cells, profile: str) -> str:
+def conclusion(cells: Cells) -> str:
     """Which factor is the largest part of the way from the story's settings to the paper's, as Markdown."""
-    return "\n".join(f"- {claim}" for claim in verdicts(cells, profile))
+    return "\n".join(f"- {claim}" for claim in verdicts(cells))
 
 
-def verdicts(cells: Cells, profile: str) -> list[Claim]:
+def verdicts(cells: Cells) -> list[Claim]:
     """Whether the paper's settings are better, which change is the most of it, and whether each helps wherever made."""
     told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
     way = f"the way from the story's settings ({told}) to the paper's"
@@ -218,7 +219,7 @@ def verdicts(cells: Cells, profile: str) -> list[Claim]:
     if not cells.have(cells.way):
         done = sum(bool(cells.records[levels]) for levels in cells.way)
         return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
-    if profile != "full":
+    if cells.profile != "full":
         return [Claim(text, UNDECIDED)]
     first, second, *_ = found = shares(cells)
     ahead, behind = (cells.shares[share.factor] for share in (first, second))

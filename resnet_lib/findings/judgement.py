@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from resnet_lib.findings.curves import came_down
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, spread, weighted_sum
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record
@@ -15,7 +16,6 @@ from resnet_lib.records.record import Record
 Verdict = Literal["holds", "does not hold", "undecided", "not yet run"]
 
 UNDECIDED = "undecided"
-HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 
 
 @dataclass(frozen=True)
@@ -71,55 +71,6 @@ def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
     if came_down(a[0]) == came_down(b[0]):
         spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
     return weighted_sum([(1.0, first, spreads[0]), (-1.0, second, spreads[1])], comparisons)
-
-
-def came_down(record: Record) -> bool:
-    """Whether the learning rate ended well below its peak: while it is high, the last epoch is a matter of luck."""
-    rates = [row["lr"] for row in record.history]
-    return rates[-1] < max(rates) / 2
-
-
-def mean_curve(records: list[Record], column: str) -> np.ndarray:
-    """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
-    name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
-    return np.mean([[row[name] for row in record.history] for record in records], axis=0)
-
-
-@dataclass(frozen=True)
-class FirstDrop:
-    """What the first drop of the learning rate did to the held-out accuracy of the runs of a config."""
-
-    before: np.ndarray  # [runs, epochs], of the last HIGH epochs before it
-    after: np.ndarray  # [runs], one epoch later
-
-    @property
-    def gain(self) -> float:
-        """Of the one epoch after it, above the mean of those before: one alone may be far from it."""
-        return float(self.after.mean() - self.before.mean())
-
-
-def first_drop(records: list[Record]) -> FirstDrop:
-    """Of runs that have come to it."""
-    curves = np.array([mean_curve([record], "accuracy") for record in records])
-    epochs = sum(row["drops"] == 0 for row in records[0].history)
-    return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs])
-
-
-def loss_rise(records: list[Record]) -> float:
-    """How far the held-out loss ended above its minimum, as a share of it, mean over the runs."""
-    curves = [mean_curve([record], "loss") for record in records]
-    return float(np.mean([loss[-1] / loss.min() - 1 for loss in curves]))
-
-
-def loss_end(records: list[Record]) -> str:
-    """Where the held-out loss ended, in words."""
-    curves = [mean_curve([record], "loss") for record in records]
-    ended = f"ended at {np.mean([loss[-1] for loss in curves]):.3f}"
-    if not loss_rise(records):
-        return f"{ended}, its minimum"
-    places = sorted({int(loss.argmin()) + 1 for loss in curves})
-    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}"
-    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
 
 
 def runs_in_words(count: int) -> str:

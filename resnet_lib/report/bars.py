@@ -48,7 +48,7 @@ HOW_TO_READ = (
 
 
 @on_paper
-def waterfall(cells: Cells, profile: str) -> Figure | None:
+def waterfall(cells: Cells) -> Figure | None:
     """From the story's settings to the paper's, one step per factor, each with its interval, as HOW_TO_READ says.
 
     None before every cell on the way is recorded.
@@ -73,7 +73,7 @@ def waterfall(cells: Cells, profile: str) -> Figure | None:
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {cells.epochs} epochs")
-    put_stamp(figure, profile)
+    put_stamp(figure, cells.profile)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.findings.judgement import mean_curve
+from resnet_lib.findings.curves import mean_curve
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record, Runs
 from resnet_lib.report.plots import GREY, MARKERS, WIDTH, colour, on_paper, put_stamp

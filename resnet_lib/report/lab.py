@@ -27,7 +27,7 @@ from resnet_lib.config import LabError
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.record import reports_folder
-from resnet_lib.report import answer, checklist
+from resnet_lib.report import answer, checklist, summary
 from resnet_lib.report.published import CHECKOUT, CURVES, figures, results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
@@ -190,7 +190,7 @@ def write_index(profile: str) -> Path:
             name: f"{sum(map(bool, runs.values()))} of {len(runs)} settings recorded"
             for name, runs in story.runs(profile).items()
         },
-        answer=markdown2html(f"{answer.short(profile)}\n\n{answer.answer(profile)}") if profile == "full" else "",
+        answer=markdown2html(f"{summary.short(profile)}\n\n{answer.answer(profile)}") if profile == "full" else "",
         checklist=markdown2html(checklist.checklist()) if profile == "full" else "",
         results=markdown2html(results(profile)),
         pictures={f"img/{name}.png": caption for name, caption in CURVES.items() if name in drawn},

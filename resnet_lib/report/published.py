@@ -14,7 +14,7 @@ from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
 from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.records.record import find_runs, reports_folder
-from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, tables
+from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, summary, tables
 from resnet_lib.report.answer import BUDGETS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -55,9 +55,9 @@ def figures(profile: str, folder: Path) -> list[Path]:
     for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
         for quantity in CURVES:
             drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
-    drawn[answer.FIGURE] = answer.figure(profile)
+    drawn[summary.FIGURE] = summary.figure(profile)
     for epochs in BUDGETS[profile]:
-        drawn[WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile), profile)
+        drawn[WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile))
     drawn["06_figure6"] = figure6.draw(paper, profile)
     for name in (name for name, figure in drawn.items() if not figure):
         (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
@@ -81,7 +81,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
     Returns whether anything changed. Raises LabError if a marker is not there.
     """
     sections = {
-        "short": answer.short("full") or story.NOT_YET,
+        "short": summary.short("full") or story.NOT_YET,
         "answer": answer.answer("full"),
         "checklist": checklist.checklist(),
         "results": results("full"),
@@ -115,7 +115,7 @@ def results(profile: str) -> str:
             caption = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
             parts.append(f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)")
             parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
-    parts.append("\n".join(evidence.conclusion(cells, profile) for cells in factorials))
+    parts.append("\n".join(evidence.conclusion(cells) for cells in factorials))
     parts += [evidence.known(cells) for cells in factorials if any(cells.records.values())]
     for cells in factorials:
         if cells.have(HALF):

@@ -1,0 +1,87 @@
+"""What the curves of runs show: where a drop took the accuracy, where the loss ended, over- and underfitting.
+
+What is said of several runs is read off each of them: their mean curve is smoother than any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnet_lib.records.record import Record
+
+HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
+FITTED = 0.99  # training accuracy from which a network knows its images
+LOW = 0.8  # and below which it is far from knowing them
+GAP = 0.03  # training accuracy no more than this above the test's: what it has learned is no more than it can use
+LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
+
+
+def came_down(record: Record) -> bool:
+    """Whether the learning rate ended well below its peak: while it is high, the last epoch is a matter of luck."""
+    rates = [row["lr"] for row in record.history]
+    return rates[-1] < max(rates) / 2
+
+
+def mean_curve(records: list[Record], column: str) -> np.ndarray:
+    """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
+    name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
+    return np.mean([[row[name] for row in record.history] for record in records], axis=0)
+
+
+@dataclass(frozen=True)
+class FirstDrop:
+    """What the first drop of the learning rate did to the held-out accuracy of the runs of a config."""
+
+    before: np.ndarray  # [runs, epochs], of the last HIGH epochs before it
+    after: np.ndarray  # [runs], one epoch later
+
+    @property
+    def gain(self) -> float:
+        """Of the one epoch after it, above the mean of those before: one alone may be far from it."""
+        return float(self.after.mean() - self.before.mean())
+
+
+def first_drop(records: list[Record]) -> FirstDrop:
+    """Of runs that have come to it."""
+    curves = np.array([mean_curve([record], "accuracy") for record in records])
+    epochs = sum(row["drops"] == 0 for row in records[0].history)
+    return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs])
+
+
+def largest_rise(record: Record, after: int) -> float:
+    """How far the held-out accuracy of any epoch after that many was above the mean of the HIGH epochs before it."""
+    curve = mean_curve([record], "accuracy")
+    return float(max(curve[epoch] - curve[epoch - HIGH : epoch].mean() for epoch in range(after, len(curve))))
+
+
+def loss_rise(records: list[Record]) -> float:
+    """How far the held-out loss ended above its minimum, as a share of it, mean over the runs."""
+    curves = [mean_curve([record], "loss") for record in records]
+    return float(np.mean([loss[-1] / loss.min() - 1 for loss in curves]))
+
+
+def loss_end(records: list[Record]) -> str:
+    """Where the held-out loss ended, in words."""
+    curves = [mean_curve([record], "loss") for record in records]
+    ended = f"ended at {np.mean([loss[-1] for loss in curves]):.3f}"
+    if not loss_rise(records):
+        return f"{ended}, its minimum"
+    places = sorted({int(loss.argmin()) + 1 for loss in curves})
+    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}"
+    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
+
+
+def overfits(records: list[Record]) -> bool:
+    """Networks that know their images, and whose test loss ended well above its minimum."""
+    return mean_curve(records, "train_accuracy")[-1] >= FITTED and loss_rise(records) > LOSS_TREND
+
+
+def underfits(record: Record) -> bool:
+    """A network that is far from knowing its images, and does hardly better on them than on others.
+
+    Its training accuracy is that over the last epoch, on the images as they were trained on.
+    """
+    train, test = (mean_curve([record], column)[-1] for column in ("train_accuracy", "accuracy"))
+    return bool(train < LOW and train - test <= GAP)
