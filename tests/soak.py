@@ -165,7 +165,7 @@ def main() -> None:
     target = published.CHECKOUT / "reports" / "faults.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(found, indent=1) + "\n")
-    print("README.md: " + ("rewritten" if published.update_readme() else "up to date"))
+    print(f"rewritten: {', '.join(published.update_documents())}")
 
 
 if __name__ == "__main__":

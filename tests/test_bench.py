@@ -88,16 +88,16 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert result["tried"] == []
     assert "ceiling" in " ".join(said)
     assert all(value > 0 for value in result["ceiling"].values())
-    text = bench_tables.to_markdown([result])
+    text = bench_tables.latest([result])
     assert "| conventional |" in text
     assert text.endswith("**NVIDIA GPU**: not measured.")
-    measured = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
-    assert f"<summary>NVIDIA H200, on {result['date'][:10]}</summary>" in (
-        both := bench_tables.to_markdown([result, measured])
-    )
-    assert both.startswith(text.partition("\n")[0])  # the first machine is not folded away
-    assert "not measured." not in both
-    assert bench_tables.to_markdown([]) == "not yet run"
+    gpu = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
+    assert text.startswith(bench_tables.latest([result, gpu]))  # the first machine alone
+    assert bench_tables.latest([]) == "not yet run"
+    page = bench_tables.to_markdown({"cpu": result, "gpu": gpu})
+    assert page.index("## ") < page.index(f"## NVIDIA H200, on {result['date'][:10]}\n")
+    assert "not measured." not in page
+    assert "| threads | 1: 500 |" in bench_tables.to_markdown({"cpu": result | {"sweep": {"threads": {"1": 500.0}}}})
     figure = bars.ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     plots.save(figure, tmp_path / "ladder.png")

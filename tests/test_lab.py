@@ -166,19 +166,16 @@ def committed(folder, monkeypatch):
     return folder / "reports"
 
 
-def test_readme_table_is_made_from_the_committed_records(monkeypatch, tmp_path):
+def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path):
     committed(tmp_path, monkeypatch)
-    copy = tmp_path / "README.md"
-    copy.write_text((published.CHECKOUT / "README.md").read_text())
-    assert not published.update_readme(copy), "run: resnet-lab figures --profile full"
-    assert tables.story_markdown("full") in copy.read_text()
+    assert not published.outdated(), "run: resnet-lab figures --profile full"
+    assert tables.story_markdown("full") in (published.CHECKOUT / "README.md").read_text()
 
 
-def test_readme_without_markers_is_refused(tmp_path):
-    readme = tmp_path / "README.md"
+def test_readme_without_markers_is_refused(readme):
     readme.write_text("# nothing\n")
     with pytest.raises(LabError, match="lacks the lines"):
-        published.update_readme(readme)
+        published.update_documents()
     assert readme.read_text() == "# nothing\n"
 
 
@@ -190,29 +187,40 @@ def readme(tmp_path, monkeypatch):
     """That of a checkout of the test's own, in which every table says 12.3 and is right."""
     parts = [
         (published, ("results", "unfinished", "faults")),
-        (answer, ("short", "answer")),
+        (summary, ("short",)),
+        (answer, ("answer",)),
         (checklist, ("checklist",)),
+        (bench_tables, ("latest", "to_markdown")),
     ]
     for module, name in [(module, name) for module, names in parts for name in names]:
         monkeypatch.setattr(module, name, lambda *profile: "12.3 %")
-    monkeypatch.setattr(bench_tables, "to_markdown", lambda measured: "12.3 %")
     monkeypatch.setattr(published, "CHECKOUT", tmp_path)
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))
     parts = [f"<!-- {name}: begin -->\n12.3 %\n<!-- {name}: end -->\n" for name in SECTIONS]
     (tmp_path / "README.md").write_text("between them\n".join(parts))
+    (tmp_path / "reports" / "bench").mkdir(parents=True)
+    (tmp_path / published.MEASURED).write_text("12.3 %")
     return tmp_path / "README.md"
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_number_of_the_readme_that_was_changed_by_hand_is_found_and_mended(readme, section):
     right = readme.read_text()
-    assert verify.report("full") == {"README.md": []}
+    assert verify.report("full") == {"README.md": [], published.MEASURED: []}
     changed = right.replace(f"<!-- {section}: begin -->\n12.3", f"<!-- {section}: begin -->\n12.4")
     readme.write_text(changed)
     assert "its tables differ" in "".join(verify.report("full")["README.md"])
     assert readme.read_text() == changed  # to verify is not to mend
-    assert published.update_readme(readme)
+    assert published.update_documents() == ["README.md"]
     assert readme.read_text() == right
+
+
+def test_a_number_of_the_benchmarks_page_that_was_changed_by_hand_is_found_and_mended(readme):
+    page = readme.parent / published.MEASURED
+    page.write_text("12.4 %")
+    assert "its tables differ" in "".join(verify.report("full")[published.MEASURED])
+    assert published.update_documents() == [published.MEASURED]
+    assert page.read_text() == "12.3 %"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +239,6 @@ def test_figures_of_others_than_the_checkouts_own_records_leave_it_alone(
     monkeypatch.setattr(published, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setattr(published, "figures", lambda profile, target: seen.append(target) or [])
     monkeypatch.setattr(published, "bench_figures", lambda target: seen.append(target) or [])
-    monkeypatch.setattr(published, "update_readme", lambda: seen.append(tmp_path / "checkout" / "README.md"))
+    monkeypatch.setattr(published, "update_documents", lambda: seen.append(tmp_path / "checkout" / "README.md") or [])
     assert CliRunner().invoke(app, ["figures", "--profile", profile]).exit_code == 0
     assert seen == [tmp_path / path for path in written]

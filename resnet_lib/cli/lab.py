@@ -222,4 +222,4 @@ def figures(
     if is_published:
         for path in published.bench_figures(folder):
             out.print(str(path))
-        out.print("README.md: results " + ("rewritten" if published.update_readme() else "up to date"))
+        out.print(f"rewritten: {', '.join(published.update_documents()) or 'nothing, the documents are up to date'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,15 @@ from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
-from resnet_lib.report.tables import folded, machine, markdown
+from resnet_lib.report.tables import machine, markdown
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
+FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
+SWEEP = (
+    "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline without "
+    "torch.compile, ResNet-20 unless a depth is given; medians of three repeats (concurrent runs: one). On a machine "
+    "with ranges as above, small differences mean nothing:"
+)
 
 
 def ladder(bench: dict[str, Any]) -> pd.DataFrame:
@@ -145,26 +152,40 @@ def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one[key] == other[key] for key in shared)
 
 
-def to_markdown(benches: list[dict[str, Any]]) -> str:
-    """Every machine's benchmark, the first at once and the others folded away, as Markdown."""
+def latest(benches: list[dict[str, Any]]) -> str:
+    """What the README shows: the machine that was measured last, and how far the fast recipe came, as Markdown."""
     if not benches:
         return NOT_YET
-    first, *others = ((f"{machine(b['environment'])}, on {b['date'][:10]}", _one_machine(b)) for b in benches)
+    parts = [f"**{_heading(benches[0])}**", _one_machine(benches[0])]
     runs, paper = find_seeds(FAST, "full"), TABLE_6["resnet20"].accuracy
-    parts = [f"**{first[0]}**\n\n{first[1]}", *(folded(*other) for other in others)]
     if runs:
         reached = sum(record.accuracy >= paper / 100 for record in runs)
-        parts.insert(
-            0,
+        parts.append(
             f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in {reached} "
             f"of {runs_in_words(len(runs))}. Its length and the rate of its optimizer, Muon, were chosen after 18 "
             "epochs had fallen short on the test images, so its accuracy is slightly optimistic; the trials are among "
-            "the records, too. Its times, for each machine below, include one evaluation per epoch, and compilation "
-            "where a run was compiled.",
+            "the records, too. Its times include one evaluation per epoch, and compilation where a run was compiled."
         )
-    if not any(bench["environment"]["device"] == "cuda" for bench in benches):
-        parts.append("**NVIDIA GPU**: not measured.")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_not_measured(benches)])
+
+
+def to_markdown(benches: dict[str, dict[str, Any]]) -> str:
+    """A page of all that was measured, by name, which stands in `reports/bench/`."""
+    parts = ["# Measured machines", "Made by `resnet-lab figures` from the measurements beside this page."]
+    for name, bench in benches.items():
+        parts += [f"## {_heading(bench)}", f"![Images/s of each pipeline]({FIGURES.format(name)})", _one_machine(bench)]
+        if "sweep" in bench:
+            parts += [SWEEP, markdown(sweep(bench["sweep"]))]
+    return "\n\n".join([*parts, *_not_measured(benches.values())]) + "\n"
+
+
+def _not_measured(benches: Iterable[dict[str, Any]]) -> list[str]:
+    measured = any(bench["environment"]["device"] == "cuda" for bench in benches)
+    return [] if measured else ["**NVIDIA GPU**: not measured."]
+
+
+def _heading(bench: dict[str, Any]) -> str:
+    return f"{machine(bench['environment'])}, on {bench['date'][:10]}"
 
 
 def _one_machine(bench: dict[str, Any]) -> str:
@@ -173,14 +194,6 @@ def _one_machine(bench: dict[str, Any]) -> str:
     runs = [r for r in find_seeds(FAST, "full") if same_machine(r.result["environment"], bench["environment"])]
     if runs:
         parts += ["The recipe `fast`:", markdown(time_to_accuracy(bench, runs, TABLE_6["resnet20"].accuracy))]
-    if "sweep" in bench:
-        said = (
-            "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline "
-            "without torch.compile, ResNet-20 unless a depth is given; medians of three repeats (concurrent runs: "
-            "one). On a machine with ranges as above, small differences mean nothing:"
-        )
-        text = f"{said}\n\n{markdown(sweep(bench['sweep']))}"
-        parts.append(folded("Against depth, batch size, threads and concurrent runs", text))
     return "\n\n".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""What the repository shows of its own records: the figures in `img/` and the tables of the README."""
+"""What the repository shows of its own records: the figures in `img/` and the tables of its documents."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ CURVES = {
     "train_loss": "Training loss of every run of the story: mean cross-entropy of an epoch, measured in training.",
     "test_loss": "Test loss of every run after each epoch: mean cross-entropy on the test images.",
 }
+DOCUMENTS = README, MEASURED = "README.md", "reports/bench/README.md"
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
     "As the lab assumes it, the story's 80 % comes from a hundred epochs without augmentation, at a learning rate (LR) "
@@ -75,21 +76,41 @@ def _saved(figure: Figure, path: Path) -> Path:
     return path
 
 
-def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
-    """Write the tables, made from the `full` records, the benchmarks and the last soak, between their markers.
+def update_documents() -> list[str]:
+    """Write what `outdated` finds, and return the names of what was written."""
+    found = outdated()
+    for name, text in found.items():
+        write_atomic(CHECKOUT / name, text.encode())
+    return list(found)
 
-    Returns whether anything changed. Raises LabError if a marker is not there.
+
+def outdated() -> dict[str, str]:
+    """The documents of the checkout that differ from what the records say, each with the text that it should have.
+
+    They show the `full` records, the benchmarks and the last soak: the README between its markers, that of the
+    benchmarks as a whole. Raises LabError if a marker is not there.
     """
+    benches = benchmarks()
     sections = {
         "short": summary.short("full") or story.NOT_YET,
         "answer": answer.answer("full"),
         "checklist": checklist.checklist(),
         "results": results("full"),
         "missing": unfinished(),
-        "bench": bench_tables.to_markdown(list(benchmarks().values())),
+        "bench": bench_tables.latest(list(benches.values())),
         "faults": faults(),
     }
-    text = new = path.read_text(encoding="utf-8")
+    texts = {README: _between_markers(CHECKOUT / README, sections), MEASURED: bench_tables.to_markdown(benches)}
+    return {name: text for name, text in texts.items() if text != _text(CHECKOUT / name)}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _between_markers(path: Path, sections: dict[str, str]) -> str:
+    """The text of a file, with the sections in their places."""
+    new = _text(path)
     for name, content in sections.items():
         markers = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         before, begin, rest = new.partition(markers[0])
@@ -97,9 +118,7 @@ def update_readme(path: Path = CHECKOUT / "README.md") -> bool:
         if not begin or not end:
             raise LabError(f"{path} lacks the lines {markers[0]} and {markers[1]}: restore them")
         new = f"{before}{begin}\n{content}\n{end}{after}"
-    if new != text:
-        write_atomic(path, new.encode())
-    return new != text
+    return new
 
 
 def results(profile: str) -> str:
@@ -115,8 +134,9 @@ def results(profile: str) -> str:
             caption = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
             parts.append(f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)")
             parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
-    parts.append("\n".join(evidence.conclusion(cells) for cells in factorials))
-    parts += [evidence.known(cells) for cells in factorials if any(cells.records.values())]
+    claimed = ["\n".join(evidence.conclusion(cells) for cells in factorials)]
+    claimed += [evidence.known(cells) for cells in factorials if any(cells.records.values())]
+    parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))
     for cells in factorials:
         if cells.have(HALF):
             title = f"What each choice is worth on ResNet-20 in {cells.epochs} epochs"

@@ -28,11 +28,10 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         found[runs_in_words(len(entries))] = problems
     with tempfile.TemporaryDirectory() as name:
         if published.is_published(profile):
-            copy = Path(name) / "README.md"
-            copy.write_bytes((published.CHECKOUT / "README.md").read_bytes())
-            differs = published.update_readme(copy)
-            said = "README.md: its tables differ from the records; `resnet-lab figures` rewrites them"
-            found["README.md"] = [said] if differs else []
+            said = "its tables differ from the records; `resnet-lab figures` rewrites them"
+            stale = published.outdated()
+            for document in published.DOCUMENTS:
+                found[document] = [f"{document}: {said}"] if document in stale else []
         for path in sorted((reports_folder() / profile).glob("*.ipynb")):
             if lab.outcome_of(path):
                 say(f"{path.stem}, again")
