@@ -8,17 +8,18 @@ from dataclasses import replace
 import numpy as np
 
 from resnet_lib.config import Config
-from resnet_lib.findings import curves
 from resnet_lib.findings.curves import (
     GAP,
     HIGH,
     LOSS_TREND,
     LOW,
+    SETTLED,
     came_down,
     first_drop,
     loss_end,
     loss_rise,
     mean_curve,
+    underfits,
 )
 from resnet_lib.findings.judgement import (
     UNDECIDED,
@@ -70,7 +71,7 @@ def _of(config: Config, records: list[Record]) -> list[Record]:
 def _ten_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
     (records,) = runs.values()
     about_loss = [loss_never_rose(records, profile), loss_settled(records, profile)]
-    return [near(step, runs, profile), *about_loss, underfits(records, profile)]
+    return [near(step, runs, profile), *about_loss, underfitting(records, profile)]
 
 
 def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
@@ -123,7 +124,7 @@ def near_until_drop(step: story.Step, runs: Runs, profile: str) -> Claim:
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         drop = first_drop(records)
         mean, low, high = (100 * value for value in (drop.before.mean(), drop.before.min(), drop.before.max()))
-        after = f"{100 * drop.after.mean():.1f} % one epoch after the drop"
+        after = f"{100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
         evidence = f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; in {runs_in_words(len(records))}"
         return "holds" if abs(drop.before.mean() - step.claimed / 100) < NEAR else "does not hold", evidence
 
@@ -167,14 +168,16 @@ def loss_settled(records: list[Record], profile: str) -> Claim:
     return decide(text, profile, judge, records)
 
 
-def underfits(records: list[Record], profile: str) -> Claim:
+def underfitting(records: list[Record], profile: str) -> Claim:
     """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        train, test = (mean_curve(records, column)[-1] for column in ("train_accuracy", "accuracy"))
-        seen = sum(map(curves.underfits, records))
-        evidence = f"{100 * train:.1f} and {100 * test:.1f} %; in {seen} of {runs_in_words(len(records))}"
-        return "holds" if seen == len(records) else "does not hold", evidence
+        ends = [[mean_curve([record], name)[-1] for name in ("train_accuracy", "accuracy")] for record in records]
+        train, test = 100 * np.mean(ends, axis=0)
+        gaps = ", ".join(f"{100 * (of_train - of_test):.1f}" for of_train, of_test in ends)
+        seen = sum(map(underfits, records))
+        evidence = f"on average {train:.1f} and {test:.1f} %; it is so in {seen} of {runs_in_words(len(records))}"
+        return "holds" if seen == len(records) else "does not hold", f"{evidence}, with gaps of {gaps}"
 
     text = (
         f"Training accuracy ended below {100 * LOW:g} %, and no more than {100 * GAP:g} points above test accuracy "
@@ -187,9 +190,10 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
     """Of every run: training loss over the last tenth of the epochs against the tenth before."""
 
     def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
-        tenths = [np.array_split(mean_curve(records, "train_loss"), 10)[-2:] for records in all_records]
+        each = [record for records in all_records for record in records]
+        tenths = [np.array_split(mean_curve([record], "train_loss"), 10)[-2:] for record in each]
         falling = sum(bool(last.mean() < before.mean()) for before, last in tenths)
-        evidence = f"it fell in {falling} of {len(tenths)} configurations"
+        evidence = f"it fell in {falling} of {runs_in_words(len(tenths))}"
         return "holds" if falling == len(tenths) else "does not hold", evidence
 
     text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"

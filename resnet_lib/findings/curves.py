@@ -12,6 +12,7 @@ import numpy as np
 from resnet_lib.records.record import Record
 
 HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
+SETTLED = 3  # and so many after it
 FITTED = 0.99  # training accuracy from which a network knows its images
 LOW = 0.8  # and below which it is far from knowing them
 GAP = 0.03  # training accuracy no more than this above the test's: what it has learned is no more than it can use
@@ -35,11 +36,10 @@ class FirstDrop:
     """What the first drop of the learning rate did to the held-out accuracy of the runs of a config."""
 
     before: np.ndarray  # [runs, epochs], of the last HIGH epochs before it
-    after: np.ndarray  # [runs], one epoch later
+    after: np.ndarray  # [runs, epochs], of the first SETTLED epochs after it
 
     @property
     def gain(self) -> float:
-        """Of the one epoch after it, above the mean of those before: one alone may be far from it."""
         return float(self.after.mean() - self.before.mean())
 
 
@@ -47,13 +47,14 @@ def first_drop(records: list[Record]) -> FirstDrop:
     """Of runs that have come to it."""
     curves = np.array([mean_curve([record], "accuracy") for record in records])
     epochs = sum(row["drops"] == 0 for row in records[0].history)
-    return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs])
+    return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
 
 def largest_rise(record: Record, after: int) -> float:
-    """How far the held-out accuracy of any epoch after that many was above the mean of the HIGH epochs before it."""
+    """How far the held-out accuracy of any SETTLED epochs after that many was above that of the HIGH before them."""
     curve = mean_curve([record], "accuracy")
-    return float(max(curve[epoch] - curve[epoch - HIGH : epoch].mean() for epoch in range(after, len(curve))))
+    places = range(after, len(curve) - SETTLED + 1)
+    return float(max(curve[at : at + SETTLED].mean() - curve[at - HIGH : at].mean() for at in places))
 
 
 def loss_rise(records: list[Record]) -> float:
@@ -73,9 +74,9 @@ def loss_end(records: list[Record]) -> str:
     return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
 
 
-def overfits(records: list[Record]) -> bool:
-    """Networks that know their images, and whose test loss ended well above its minimum."""
-    return mean_curve(records, "train_accuracy")[-1] >= FITTED and loss_rise(records) > LOSS_TREND
+def overfits(record: Record) -> bool:
+    """A network that knows its images, and whose test loss ended well above its minimum."""
+    return bool(mean_curve([record], "train_accuracy")[-1] >= FITTED and loss_rise([record]) > LOSS_TREND)
 
 
 def underfits(record: Record) -> bool:

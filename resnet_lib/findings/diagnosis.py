@@ -34,7 +34,7 @@ def symptoms(records: list[Record]) -> dict[str, str]:
     """
     train, fall = mean_curve(records, "train_accuracy")[-1], np.mean([_mean_fall(record) for record in records])
     signs = {
-        "training accuracy near 100 %, test loss rising: overfitting": overfits(records),
+        "training accuracy near 100 %, test loss rising: overfitting": all(map(overfits, records)),
         "test accuracy keeps falling back: learning rate still high": fall > FALL,
         "training accuracy low, and close to test accuracy: underfitting": all(map(underfits, records)),
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.findings.curves import mean_curve
-from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
+from resnet_lib.findings.judgement import UNDECIDED, Claim, accuracy, positive
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
@@ -64,6 +64,11 @@ class Cells:
         for levels, records in self.records.items():
             kinds[levels[BY_DROPS]].append([record.correct for record in records])
         return {level: spread(*configs) for level, configs in kinds.items()}
+
+    @property
+    def seeds_are_known(self) -> bool:
+        """Whether the intervals on the way hold for other seeds, too."""
+        return all(self.spreads[levels[BY_DROPS]] for levels in self.way)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,9 @@ def gap(cells: Cells) -> Estimate:
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
-    """The accuracy in a cell."""
+    """The accuracy in a cell, with how much seeds differ in comparable cells, where that is known."""
+    if not cells.spreads[levels[BY_DROPS]]:
+        return accuracy(cells.records[levels])
     found = weigh({levels: 1.0}, cells, unit="%")
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
@@ -225,13 +232,12 @@ def verdicts(cells: Cells) -> list[Claim]:
     ahead, behind = (cells.shares[share.factor] for share in (first, second))
     lead = weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
     is_largest = positive(gap(cells)) == positive(lead) == positive(first.estimate) == "holds"
+    contributes = "contributes most to that, averaged over all orders of the changes"
     judged = [
         Claim(f"On {network}, {way} raises the accuracy", positive(gap(cells)), str(gap(cells))),
-        Claim(
-            f"The change that contributes most to that, averaged over all orders of the changes, is {first.name}",
-            "holds" if is_largest else UNDECIDED,
-            f"ahead of {second.name} by {lead}",
-        ),
+        Claim(f"The change that {contributes}, is {first.name}", "holds", f"ahead of {second.name} by {lead}")
+        if is_largest
+        else Claim(f"Which change {contributes}", UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
     ]
     for share in found:
         changes = [(cells.start, cells.alone[share.factor]), (cells.without[share.factor], PAPER)]

@@ -19,6 +19,10 @@ from resnet_lib.report.tables import machine, markdown
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
 FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
+FAST_TIMES = (
+    "The recipe `fast`; times include one evaluation per epoch, and compilation where a run was compiled (the others "
+    "were not):"
+)
 SWEEP = (
     "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline without "
     "torch.compile, ResNet-20 unless a depth is given; medians of three repeats (concurrent runs: one). On a machine "
@@ -164,14 +168,19 @@ def latest(benches: list[dict[str, Any]]) -> str:
             f"The recipe `fast` is meant to bring ResNet-20 to the paper's {paper:g} %, and ended there in {reached} "
             f"of {runs_in_words(len(runs))}. Its length and the rate of its optimizer, Muon, were chosen after 18 "
             "epochs had fallen short on the test images, so its accuracy is slightly optimistic; the trials are among "
-            "the records, too. Its times include one evaluation per epoch, and compilation where a run was compiled."
+            "the records, too."
         )
     return "\n\n".join([*parts, *_not_measured(benches)])
 
 
 def to_markdown(benches: dict[str, dict[str, Any]]) -> str:
     """A page of all that was measured, by name, which stands in `reports/bench/`."""
-    parts = ["# Measured machines", "Made by `resnet-lab figures` from the measurements beside this page."]
+    parts = [
+        "# Measured machines",
+        "Made by `resnet-lab figures` from the measurements beside this page, the last first; earlier ones may predate "
+        "faster code. What the pipelines are, and how far the recipe `fast` came: “Speed” in the "
+        "[README](../../README.md).",
+    ]
     for name, bench in benches.items():
         parts += [f"## {_heading(bench)}", f"![Images/s of each pipeline]({FIGURES.format(name)})", _one_machine(bench)]
         if "sweep" in bench:
@@ -193,7 +202,7 @@ def _one_machine(bench: dict[str, Any]) -> str:
     parts = [markdown(ladder(bench)), markdown(networks(bench)), "\n".join(f"- {fact}" for fact in facts(bench))]
     runs = [r for r in find_seeds(FAST, "full") if same_machine(r.result["environment"], bench["environment"])]
     if runs:
-        parts += ["The recipe `fast`:", markdown(time_to_accuracy(bench, runs, TABLE_6["resnet20"].accuracy))]
+        parts += [FAST_TIMES, markdown(time_to_accuracy(bench, runs, TABLE_6["resnet20"].accuracy))]
     return "\n\n".join(parts)
 
 

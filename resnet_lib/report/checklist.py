@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_lib.findings import evidence
-from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, first_drop, largest_rise
+from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, largest_rise
+from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import story, suspects
 from resnet_lib.questions.causes import HALF
@@ -20,21 +21,21 @@ def checklist() -> str:
     on_average = f"points on average in runs of {cells.epochs} epochs"
     stem = f": 3×3 was worth {_points(worth['stem'])} {on_average}" if worth else ""
     crops = f"; they were worth {_points(worth['augmentation'])} {on_average}" if worth else ""
-    drops = {label: first_drop(records) for label, records in found.items() if records[0].history[-1]["drops"]}
-    gains = sorted(100 * drop.gain for drop in drops.values())
+    hundred = evidence.find_cells(suspects.EPOCHS, "full")  # of which all on the way have their drops
+    gains = sorted(100 * first_drop(hundred.records[levels]).gain for levels in hundred.way if hundred.records[levels])
     jumped = f"in the lab's runs of {suspects.EPOCHS} epochs by {summary.in_range(gains)} points" if gains else ""
     if undropped := found.get(summary.NO_DROP):
         rise = 100 * max(largest_rise(record, suspects.EPOCHS // 2) for record in undropped)
-        jumped += f"; without a drop no epoch of the second half rose by more than {rise:.1f}"
+        jumped += f"; without a drop, in {runs_in_words(len(undropped))}, never by more than {rise:.1f}"
     lines = [
         "**The code, before the curves.** For 32×32 images the first layers (the stem) are one 3×3 convolution of "
         f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Evaluate in "
         "eval mode, on images without augmentation, and report the last epoch.",
         "**Was the learning rate still high at the end?** Go on from the end of your training with a tenth of the "
-        f"learning rate for one epoch, and compare its test accuracy with the mean of the last {HIGH} epochs, for "
-        f"single epochs jump about. If it rises far above{f' ({jumped})' if jumped else ''}, the drops came too late, "
-        "or never: have them after a half and three quarters of the training, and log the learning rate of every "
-        "epoch.",
+        f"learning rate for {SETTLED} epochs, and compare the mean of their test accuracies with that of the last "
+        f"{HIGH} epochs, for single epochs jump about. If it has risen{f' ({jumped})' if jumped else ''}, the drops "
+        "came too late, or never: have them after a half and three quarters of the training, and log the learning "
+        "rate of every epoch.",
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending {100 * LOSS_TREND:g} % "
         "or more above its minimum: add random crops (4 pixels of padding) and flips. They make the images harder to "
         f"fit, so a short training may gain little from them{crops}.",

@@ -39,7 +39,7 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     expected = functools.cache(lambda kind: cost.expected(kind, bench))
     said = (
         f"Estimated for {machine(bench['environment'])} and nothing else running, from the "
-        "FLOP/s of the most similar network in the benchmark below. `resnet-lab full --plan` measures your machine."
+        "FLOP/s of the most similar network in its benchmark. `resnet-lab full --plan` measures your machine."
     )
     found = table(lambda config: expected(cost.kind(config)))
     _, runs, lacking, hours = found.iloc[-1]

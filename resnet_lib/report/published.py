@@ -37,6 +37,9 @@ HOW_TO_READ = (
     "smaller group. `seed sd` is the standard deviation over seeds; of a difference, that between two runs, one of "
     "each group."
 )
+NO_SPREAD = (
+    " How much seeds differ is not known here: these intervals are over the test images alone, and nothing is decided."
+)
 CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
 
@@ -133,7 +136,7 @@ def results(profile: str) -> str:
         if cells.have(cells.way):
             caption = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
             parts.append(f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)")
-            parts.append(f"*{caption}. {bars.HOW_TO_READ}*")
+            parts.append(f"*{caption}. {bars.HOW_TO_READ}{'' if cells.seeds_are_known else NO_SPREAD}*")
     claimed = ["\n".join(evidence.conclusion(cells) for cells in factorials)]
     claimed += [evidence.known(cells) for cells in factorials if any(cells.records.values())]
     parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))

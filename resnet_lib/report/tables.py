@@ -39,7 +39,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     return {
         "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
-        "weight decay": _scientific(config.weight_decay),
+        "weight decay": scientific(config.weight_decay),
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "claimed %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
@@ -49,7 +49,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     }
 
 
-def _scientific(value: float) -> str:
+def scientific(value: float) -> str:
     """`5e-4`."""
     return np.format_float_scientific(value, trim="-", exp_digits=1) if value else "0"
 
