@@ -13,6 +13,7 @@ from resnet_lib.records.record import Record
 
 HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 SETTLED = 3  # and so many after it
+LAST = 20  # epochs at the end over which a range is told
 FITTED = 0.99  # training accuracy from which a network knows its images
 LOW = 0.8  # and below which it is far from knowing them
 GAP = 0.03  # training accuracy no more than this above the test's: what it has learned is no more than it can use
@@ -29,6 +30,11 @@ def mean_curve(records: list[Record], column: str) -> np.ndarray:
     """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
     name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
     return np.mean([[row[name] for row in record.history] for record in records], axis=0)
+
+
+def last_epochs(records: list[Record]) -> np.ndarray:
+    """Held-out accuracies [runs, LAST] of the last epochs of every run."""
+    return np.array([mean_curve([record], "accuracy")[-LAST:] for record in records])
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from resnet_lib.findings import claims, evidence
 from resnet_lib.findings.claims import NEAR
-from resnet_lib.findings.curves import HIGH, SETTLED, first_drop, loss_end, mean_curve, overfits, underfits
+from resnet_lib.findings.curves import (
+    HIGH,
+    LAST,
+    SETTLED,
+    first_drop,
+    last_epochs,
+    loss_end,
+    mean_curve,
+    overfits,
+    underfits,
+)
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
 from resnet_lib.questions import agenda, paper_runs, story, suspects
@@ -53,10 +61,10 @@ def _while_it_was_high(profile: str) -> list[str]:
         f"learning rate was {plain[0].config.lr:g}: {stayed}. In the {SETTLED} epochs after that drop it had {gained}."
     )
     if undropped:
-        last = 100 * np.array([mean_curve([record], "accuracy")[-2 * HIGH :] for record in undropped])
+        last = 100 * last_epochs(undropped)
         said += (
             f" Without any drop it ended at {percent(undropped)}, having been anywhere between {last.min():.1f} and "
-            f"{last.max():.1f} % in its last {last.shape[1]} epochs."
+            f"{last.max():.1f} % in its last {LAST} epochs."
         )
         if compare(undropped, plain).high < 0 and abs(last.mean() - STEP.claimed) < 100 * NEAR:
             level = between(accuracy(undropped), STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)

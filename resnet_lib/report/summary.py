@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from resnet_lib.findings.curves import HIGH, mean_curve
+from resnet_lib.findings.curves import LAST, last_epochs, mean_curve
 from resnet_lib.findings.judgement import accuracy, compare, positive
 from resnet_lib.questions import story, suspects
 from resnet_lib.questions.paper import TABLE_6
@@ -39,8 +39,8 @@ def short(profile: str) -> str:
         AUGMENTED: "with random crops and flips, too",
     }
     if NO_DROP in found:
-        last = 100 * np.array([mean_curve([record], "accuracy")[-2 * HIGH :] for record in found[NO_DROP]])
-        told[NO_DROP] += f", anywhere from {last.min():.1f} to {last.max():.1f} % in the last {last.shape[1]} epochs"
+        last = 100 * last_epochs(found[NO_DROP])
+        told[NO_DROP] += f", anywhere from {last.min():.1f} to {last.max():.1f} % in the last {LAST} epochs"
     ended = [
         f"{percent(found[label])} (n = {len(found[label])}) {words}" for label, words in told.items() if label in found
     ]
