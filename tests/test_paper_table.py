@@ -4,7 +4,7 @@ import pytest
 from test_plots_tables import craft
 
 from resnet_lib.data import cifar10
-from resnet_lib.findings import paper_table
+from resnet_lib.findings import best_epoch, paper_table
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.story import NOT_YET
@@ -80,14 +80,14 @@ def test_plain_nets_degrade_where_every_deeper_one_of_enough_fits_its_own_images
 
 
 def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
-    assert paper_table.best_epoch(find_runs(CONFIGS, "full"), "full").endswith(f"{NOT_YET}.")
+    assert best_epoch.sentence(find_runs(CONFIGS, "full"), "full").endswith(f"{NOT_YET}.")
     record = craft(CONFIGS["ResNet-20"], 0.9)
     record.history[3]["test_accuracy"] = 0.92
-    said = paper_table.best_epoch({"ResNet-20": [record]}, "full")
+    said = best_epoch.sentence({"ResNet-20": [record]}, "full")
     assert said.endswith("would add 2.0 points to runs whose learning rate did not come down (mean of 1, 2.0 to 2.0).")
     record.history[-1]["lr"] = 0.001
-    assert "whose learning rate came down" in paper_table.best_epoch({"ResNet-20": [record]}, "full")
-    assert paper_table.best_epoch({"ResNet-20": [record]}, "quick").endswith(f"{UNDECIDED}.")
+    assert "whose learning rate came down" in best_epoch.sentence({"ResNet-20": [record]}, "full")
+    assert best_epoch.sentence({"ResNet-20": [record]}, "quick").endswith(f"{UNDECIDED}.")
 
 
 def test_figure_6_has_plain_nets_beside_residual_ones():

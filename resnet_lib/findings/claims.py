@@ -14,7 +14,6 @@ from resnet_lib.findings.curves import (
     LOSS_TREND,
     LOW,
     SETTLED,
-    came_down,
     first_drop,
     loss_end,
     loss_rise,
@@ -22,7 +21,6 @@ from resnet_lib.findings.curves import (
     underfits,
 )
 from resnet_lib.findings.judgement import (
-    UNDECIDED,
     Claim,
     Verdict,
     accuracy,
@@ -239,23 +237,3 @@ def hub_agrees(hub: list[Record], profile: str) -> Claim:
     text = f"torch.hub's ResNet-50 agrees with ours within {100 * SAME:g} points"
     needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
     return decide(text, profile, judge, *needed)
-
-
-def best_epoch(runs: Runs, profile: str) -> str:
-    """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
-    text = "Reporting the best epoch on the test images, instead of the last, would add"
-    gains: dict[bool, list[float]] = {True: [], False: []}
-    for record in (record for records in runs.values() for record in records):
-        curve = mean_curve([record], "accuracy")
-        gains[came_down(record)].append(100 * (curve.max() - curve[-1]))
-    if not any(gains.values()):
-        return f"{text}: {NOT_YET}."
-    if profile != "full":
-        return f"{text}: {UNDECIDED}."
-    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not come down"}
-    parts = [
-        f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
-        for which, found in gains.items()
-        if found
-    ]
-    return f"{text} {' and '.join(parts)}."

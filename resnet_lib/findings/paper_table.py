@@ -10,7 +10,8 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TRAIN_IMAGES
-from resnet_lib.findings.claims import best_epoch, better
+from resnet_lib.findings import best_epoch
+from resnet_lib.findings.claims import better
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import paper_runs
@@ -61,7 +62,7 @@ def training_error(records: list[Record]) -> float:
 
 def conclusion(runs: Runs, profile: str) -> str:
     """Whether the paper's table comes out again, as Markdown."""
-    return "\n".join(f"- {line}" for line in [*verdicts(runs, profile), best_epoch(runs, profile)])
+    return "\n".join(f"- {line}" for line in [*verdicts(runs, profile), best_epoch.sentence(runs, profile)])
 
 
 def verdicts(runs: Runs, profile: str) -> list[Claim]:

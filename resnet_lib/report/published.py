@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_lib.config import LabError
-from resnet_lib.findings import claims, evidence, paper_table, purged
+from resnet_lib.findings import best_epoch, evidence, paper_table, purged
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
 from resnet_lib.questions.causes import FACTORS, HALF
@@ -149,7 +149,7 @@ def results(profile: str) -> str:
     if any(paper.values()):
         parts += ["### The paper's table", "![Error of the paper's networks against iterations](img/06_figure6.png)"]
         parts.append(_list(paper_table.verdicts(paper, profile)))
-    checks = [claims.best_epoch(measured, profile), purged.sentence(measured)]
+    checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
 
 

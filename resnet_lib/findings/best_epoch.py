@@ -1,0 +1,30 @@
+"""What choosing a run's epoch on the test images would add to its accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resnet_lib.findings.curves import came_down, mean_curve
+from resnet_lib.findings.judgement import UNDECIDED
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.record import Runs
+
+
+def sentence(runs: Runs, profile: str) -> str:
+    """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
+    text = "Reporting the best epoch on the test images, instead of the last, would add"
+    gains: dict[bool, list[float]] = {True: [], False: []}
+    for record in (record for records in runs.values() for record in records):
+        curve = mean_curve([record], "accuracy")
+        gains[came_down(record)].append(100 * (curve.max() - curve[-1]))
+    if not any(gains.values()):
+        return f"{text}: {NOT_YET}."
+    if profile != "full":
+        return f"{text}: {UNDECIDED}."
+    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not come down"}
+    parts = [
+        f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
+        for which, found in gains.items()
+        if found
+    ]
+    return f"{text} {' and '.join(parts)}."
