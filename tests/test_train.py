@@ -504,6 +504,29 @@ def on_cpu(config):
     return CPU
 
 
+def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, monkeypatch, tmp_path):
+    """As bytes show, from where it stopped; the record names both devices."""
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "moved"))
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cpu"])
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(SYNTHETIC, choice=CPU, show=Interrupting(6))
+    saved = RunFolder.of(SYNTHETIC, "full").checkpoint
+    state = checkpoint.load(saved)
+    state["choice"] |= {"device": "cuda", "graph": True, "compile": True}
+    state["sessions"][0]["device_name"] = "NVIDIA H200"
+    checkpoint.save(saved, state)
+
+    show, told = Quiet(), []
+    monkeypatch.setattr(show, "note", told.append)
+    moved = experiment.run(SYNTHETIC, choice=CPU, show=show)
+    assert told == [f"{SYNTHETIC.run_id} began on cuda, which is not available here: it goes on on cpu"]
+    assert untimed(moved.history) == untimed(trained.history)
+    first, last = moved.result["sessions"]
+    assert (first["from_step"], last["from_step"]) == (0, state["step"])
+    assert moved.result["environment"] == trained.result["environment"]
+    assert moved.devices == ["NVIDIA H200", *trained.devices]
+
+
 def fit_failing_for(config, fit):
     def fit_or_fail(model, dataset, given, *arguments):
         if given == config:
@@ -532,8 +555,8 @@ def test_a_device_that_is_not_there_is_refused_by_name():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_run_of_another_machine_says_what_it_needs():
-    with pytest.raises(DeviceError, match="this run began on cuda, which is not available here"):
+def test_a_choice_for_another_machine_is_refused():
+    with pytest.raises(DeviceError, match="device 'cuda' is not available here"):
         Choice(device="cuda", threads=1, channels_last=True).activate()
 
 

@@ -187,7 +187,7 @@ def test_steps_are_replayed_if_chosen_and_only_then(tiny_dataset, graph):
 
 
 def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_asked(monkeypatch):
-    monkeypatch.setattr("resnet_lib.machine.device._available", lambda name: True)
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
     monkeypatch.setattr("resnet_lib.machine.device.has_triton", lambda: True)
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
     short, long = (choose(Config(iterations=steps), "cuda") for steps in (100, 64_000))
@@ -216,7 +216,7 @@ def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch
 
 def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.setattr("resnet_lib.machine.device._available", lambda name: True)
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
     choice = choose(Config(iterations=64_000), "cuda")
     assert not choice.compile
     assert "no C++ compiler" in choice.why

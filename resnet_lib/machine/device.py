@@ -27,7 +27,7 @@ class DeviceError(LabError):
 
 @dataclass(frozen=True)
 class Choice:
-    """Made once at the start of a run, kept in its checkpoint, used again on resume."""
+    """Made once at the start of a run, kept in its checkpoint, used again on resume where the device is there."""
 
     device: str  # cpu, cuda or mps
     threads: int  # of the CPU; results are bit-equal only for the same number
@@ -39,8 +39,7 @@ class Choice:
 
     def activate(self, precision: str = "fp32") -> torch.device:
         """Apply to this process and return the device. Raises DeviceError if it is not there."""
-        if not _available(self.device):
-            raise DeviceError(f"this run began on {self.device}, which is not available here: finish it where it is")
+        refuse_missing(self.device)
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed()
@@ -91,10 +90,8 @@ def choose(
     of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: that which was measured was slower then (see
     the benchmark). Raises DeviceError if something is asked for by name and is not to be had.
     """
-    available = [name for name in ("cuda", "mps", "cpu") if _available(name)]
-    if device is not None and device not in available:
-        raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available)}")
-    device = device or available[0]
+    refuse_missing(device)
+    device = device or available()[0]
     if config and config.precision == "tf32" and not (device == "cuda" and torch.cuda.is_tf32_supported()):
         raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU with TF32, which {device} is not: use fp32 or bf16")
     if deterministic and device == "mps":
@@ -142,8 +139,15 @@ def _cxx() -> str:
     return told[0] if told else "clang++" if sys.platform == "darwin" else "g++"
 
 
-def _available(name: str) -> bool:
-    return name == "cpu" or (torch.cuda if name == "cuda" else torch.backends.mps).is_available()
+def available() -> list[str]:
+    """The devices that are here, the fastest first."""
+    return ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+
+
+def refuse_missing(device: str | None) -> None:
+    """Raises DeviceError if a device is named that is not here."""
+    if device is not None and device not in available():
+        raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available())}")
 
 
 def _has_bf16(device: str) -> bool:

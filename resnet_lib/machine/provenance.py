@@ -20,7 +20,7 @@ def environment(choice: Choice) -> dict[str, Any]:
     """Versions and hardware, for a run's record."""
     return {
         "device": choice.device,
-        "device_name": torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name(),
+        "device_name": device_name(choice),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": choice.threads,
         "channels_last": choice.channels_last,
@@ -32,6 +32,10 @@ def environment(choice: Choice) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def device_name(choice: Choice) -> str:
+    return torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name()
 
 
 def _cpu_name() -> str:

@@ -112,6 +112,12 @@ class Record:
         """Held-out accuracy (0 to 1) at the last epoch."""
         return self.result["accuracy"]
 
+    @property
+    def devices(self) -> list[str]:
+        """What it was trained on, each once; a run may go on elsewhere."""
+        last = self.result["environment"]["device_name"]  # the only one of records made before sessions named theirs
+        return list(dict.fromkeys(session.get("device_name", last) for session in self.result.get("sessions", [{}])))
+
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
         """Arrays `predicted`, `confidence` and `label`, one entry per evaluated image."""

@@ -147,8 +147,7 @@ def _what_works(profile: str) -> list[str]:
             reached = ", ".join(f"{100 * record.accuracy:.2f} % (seed {record.config.seed})" for record in records)
             took: dict[str, list[float]] = {}
             for record in records:
-                device = record.result["environment"]["device_name"]
-                took.setdefault(device, []).append(record.result["training_seconds"] / 3600)
+                took.setdefault(", then ".join(record.devices), []).append(record.result["training_seconds"] / 3600)
             times = ", ".join(
                 f"{in_range(sorted(hours))} hours on {device} ({runs_in_words(len(hours))})"
                 for device, hours in took.items()

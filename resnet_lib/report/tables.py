@@ -106,6 +106,12 @@ def machine(environment: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def machines(record: Record) -> str:
+    """What a run was trained on: `NVIDIA H200, then AMD EPYC, AVX512, 2 threads`."""
+    *earlier, _ = record.devices
+    return ", then ".join([*earlier, machine(record.result["environment"])])
+
+
 def markdown(table: pd.DataFrame) -> str:
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

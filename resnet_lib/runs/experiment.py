@@ -34,7 +34,8 @@ def run(
     """The record of `config` among the runs of `profile`, training whatever of it is missing.
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
-    runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another.
+    runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another; if it
+    began on a device that is not here, it goes on with `choice`, equal but for rounding, and the record names both.
     Raises RecordError if another process trains the same run or its folder holds another, CheckpointError if there is
     nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
     small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a signal asked for it, OSError
@@ -52,10 +53,10 @@ def run(
         folder.refuse_diverged()
         folder.start()
         state = _saved(folder, show)
-        began = Choice(**state["choice"]) if state else choice or device.choose(config)
-        if choice and choice != began:
-            show.note(f"{config.run_id} goes on as it began: {began.unlike(choice)}")
-        return _train(dataset, config, began, folder, show, state)
+        choice = (
+            _going_on(config, Choice(**state["choice"]), choice, show) if state else choice or device.choose(config)
+        )
+        return _train(dataset, config, choice, folder, show, state)
 
 
 def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
@@ -66,6 +67,19 @@ def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
             raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
         folder.refuse_other(Config(**state["config"]), folder.checkpoint)
     return state
+
+
+def _going_on(config: Config, began: Choice, choice: Choice | None, show: progress.Quiet) -> Choice:
+    """The choice with which an unfinished run goes on: the one it began with, unless that one's device is not here."""
+    if began.device not in device.available():
+        choice = choice or device.choose(config)
+        show.note(
+            f"{config.run_id} began on {began.device}, which is not available here: it goes on on {choice.device}"
+        )
+        return choice
+    if choice and choice != began:
+        show.note(f"{config.run_id} goes on as it began: {began.unlike(choice)}")
+    return began
 
 
 def _train(

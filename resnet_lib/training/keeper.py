@@ -11,7 +11,7 @@ import torch
 
 from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Quiet
-from resnet_lib.machine.provenance import commit
+from resnet_lib.machine.provenance import commit, device_name
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged, Row
@@ -31,7 +31,7 @@ class Position:
     epoch: int = 0  # whole epochs done
     step: int = 0  # optimizer steps done, those of an unfinished epoch too
     history: list[Row] = field(default_factory=list)  # one row per finished epoch
-    sessions: list[dict[str, Any]] = field(default_factory=list)  # a run may be resumed by other code or versions
+    sessions: list[dict[str, Any]] = field(default_factory=list)  # it may go on by other code, or on another device
     spent: float = 0.0  # seconds on the epoch under way, before this session
     began: float = field(default_factory=time.perf_counter)
 
@@ -69,7 +69,12 @@ class Keeper:
         self.signals = signals
         self.position = self.load(state) if state else Position()
         self.position.sessions.append(
-            {"from_step": self.position.step, "commit": commit(), "torch": str(torch.__version__)}
+            {
+                "from_step": self.position.step,
+                "commit": commit(),
+                "torch": str(torch.__version__),
+                "device_name": device_name(choice),
+            }
         )
         self.saved_step = self.position.step
         self.last_try = time.monotonic()
