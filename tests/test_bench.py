@@ -92,7 +92,11 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert "| conventional |" in text
     assert text.endswith("**NVIDIA GPU**: not measured.")
     gpu = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
-    assert text.startswith(bench_tables.latest([result, gpu]))  # the first machine alone
+    older = result | {"environment": result["environment"] | {"device_name": "an older CPU"}}
+    both = bench_tables.latest([gpu, result, older])  # the last CPU and the last GPU
+    assert text.removesuffix("**NVIDIA GPU**: not measured.") in both
+    assert f"**NVIDIA H200, on {result['date'][:10]}**" in both
+    assert "an older CPU" not in both
     assert bench_tables.latest([]) == "not yet run"
     page = bench_tables.to_markdown({"cpu": result, "gpu": gpu})
     assert page.index("## ") < page.index(f"## NVIDIA H200, on {result['date'][:10]}\n")
@@ -144,6 +148,22 @@ def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
         "The time of a step of ResNet-20: convolutions 60 %, batch normalisation 30 %, all else 10 %. If all but the "
         "convolutions took no time, it would reach 50 % of the bf16 peak."
     ) in bench_tables.facts(result)
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [(2_000.0, "its start of 15 s back after 15,000 steps of ResNet-20."), (900.0, "does not earn its start back.")],
+)
+def test_when_compilation_pays_is_told_where_ours_is_compiled(small, rate, told):
+    """Steps of 2 ms, and of 1 ms if compiled."""
+    result = bench.measure(CPU, quick=True) | {"batch_size": 2}
+    rungs = result["networks"]["resnet20"] = result["networks"]["resnet20"][-1:] * 2
+    assert not any("Compilation" in fact for fact in bench_tables.facts(result))
+    rungs[0] = rungs[0] | {"images_per_second": [1_000.0] * 2}
+    rungs[1] = {"name": "torch.compile", "start_seconds": 15.0, "images_per_second": [rate] * 2}
+    assert f"Compilation {'earns ' if rate > 1_000 else ''}{told}" in bench_tables.facts(result)
+    iterations = "79 s" if rate > 1_000 else "157 s"
+    assert any(f"64,000 iterations, evaluations left out: {iterations}." in fact for fact in bench_tables.facts(result))
 
 
 @pytest.mark.parametrize(("best", "shown"), [(0.80, False), (0.92, True)])

@@ -90,7 +90,9 @@ def _with_its_drops(profile: str) -> list[str]:
     if lighter := find_seeds(suspects.one_at_a_time()["weight decay 1e-4"], profile):
         ended += f" With {tables.scientific(lighter[0].config.weight_decay)} instead, it ended at {accuracy(lighter)}."
         if abs(accuracy(lighter).mean - STEP.claimed / 100) < NEAR:
-            reasons += f"; a lighter weight decay alone would bring it within {100 * NEAR:g} points"
+            reasons += (
+                f"; a lighter weight decay alone brought it within {100 * NEAR:g} points, in {_recorded(lighter)}"
+            )
     decay = tables.scientific(plain[0].config.weight_decay)
     seen = "" if between(accuracy(plain), near, 1) == "holds" else f" in {_recorded(plain)}"
     return [

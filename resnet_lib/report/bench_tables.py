@@ -15,9 +15,11 @@ from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
-from resnet_lib.report.tables import machine, markdown
+from resnet_lib.report.tables import folded, machine, markdown
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
+PAPER_STEPS = recipe("paper", "resnet20")["iterations"]
+DETAILS = "other networks, the machine's own limits, memory, compilation"
 FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
 FAST_TIMES = (
     "The recipe `fast`; times include one evaluation per epoch, and compilation where a run was compiled (the others "
@@ -83,8 +85,11 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
 
 def facts(bench: dict[str, Any]) -> list[str]:
     """What else was measured, one sentence each."""
-    where, limits, last = bench["environment"], bench["ceiling"], bench["networks"]["resnet20"][-1]
+    where, limits = bench["environment"], bench["ceiling"]
+    *_, before, last = bench["networks"]["resnet20"]
     repeats, rate = len(last["images_per_second"]), float(np.median(last["images_per_second"]))
+    step = bench["batch_size"] / rate
+    paper = _minutes(last["start_seconds"] + PAPER_STEPS * step)
     said = [
         f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
         f"ResNet-20 in {repeats} repeats; rates and gains are medians over the repeats, ranges from the slowest to "
@@ -92,15 +97,24 @@ def facts(bench: dict[str, Any]) -> list[str]:
         "one that is small beside the ranges means nothing.",
         f"Peak of this machine: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
         f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies).",
-        f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s.",
+        f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s; the "
+        f"paper's {PAPER_STEPS:,} iterations, evaluations left out: {paper}.",
     ]
-    if step := bench.get("seconds_of_a_step"):
+    if last["name"] == "torch.compile":
+        saved = bench["batch_size"] / np.median(before["images_per_second"]) - step
+        said.append(
+            f"Compilation earns its start of {last['start_seconds']:.0f} s back after "
+            f"{round(last['start_seconds'] / saved, -3):,.0f} steps of ResNet-20."
+            if saved > 0
+            else "Compilation does not earn its start back."
+        )
+    if parts := bench.get("seconds_of_a_step"):
         *_, eager = (rung for rung in bench["networks"]["resnet20"] if rung["name"] != "torch.compile")
         steps_per_second = np.median(eager["images_per_second"]) / bench["batch_size"]
         # Benchmarks before this one also have the rest as it was measured, without Python's own time.
-        shares = {kind: seconds * steps_per_second for kind, seconds in step.items() if kind != "all else"}
+        shares = {kind: seconds * steps_per_second for kind, seconds in parts.items() if kind != "all else"}
         told = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
-        bound = bench["batch_size"] * bench["flops_per_image"]["resnet20"] / step["convolutions"] / limits["bf16"]
+        bound = bench["batch_size"] * bench["flops_per_image"]["resnet20"] / parts["convolutions"] / limits["bf16"]
         said.append(
             f"The time of a step of ResNet-20: {told}, all else {100 * (1 - sum(shares.values())):.0f} %. If all but "
             f"the convolutions took no time, it would reach {100 * bound:.0f} % of the bf16 peak."
@@ -146,6 +160,10 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
     return table.assign(**{f"to {target:g} %": [time or "not reached" for time in times]}) if any(times) else table
 
 
+def _minutes(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
+
+
 def _length(seconds: float, epoch: float) -> str:
     return f"{seconds / 60:.1f} min ({seconds / epoch:.1f})"
 
@@ -157,10 +175,12 @@ def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def latest(benches: list[dict[str, Any]]) -> str:
-    """What the README shows: the machine that was measured last, and how far the fast recipe came, as Markdown."""
+    """What the README shows: the CPU and the GPU that were measured last, and how far the fast recipe came."""
     if not benches:
         return NOT_YET
-    parts = [f"**{_heading(benches[0])}**", _one_machine(benches[0])]
+    parts = []
+    for bench in {bench["environment"]["device"]: bench for bench in reversed(benches)}.values():
+        parts += [f"**{_heading(bench)}**", markdown(ladder(bench)), folded(f"More of it: {DETAILS}", _details(bench))]
     runs, paper = find_seeds(FAST, "full"), TABLE_6["resnet20"].accuracy
     if runs:
         reached = sum(record.accuracy >= paper / 100 for record in runs)
@@ -199,7 +219,11 @@ def _heading(bench: dict[str, Any]) -> str:
 
 def _one_machine(bench: dict[str, Any]) -> str:
     """Its tables and facts, and how soon the fast recipe came to the paper's ResNet-20 there, if it was run."""
-    parts = [markdown(ladder(bench)), markdown(networks(bench)), "\n".join(f"- {fact}" for fact in facts(bench))]
+    return f"{markdown(ladder(bench))}\n\n{_details(bench)}"
+
+
+def _details(bench: dict[str, Any]) -> str:
+    parts = [markdown(networks(bench)), "\n".join(f"- {fact}" for fact in facts(bench))]
     runs = [r for r in find_seeds(FAST, "full") if same_machine(r.result["environment"], bench["environment"])]
     if runs:
         parts += [FAST_TIMES, markdown(time_to_accuracy(bench, runs, TABLE_6["resnet20"].accuracy))]

@@ -37,9 +37,6 @@ HOW_TO_READ = (
     "smaller group. `seed sd` is the standard deviation over seeds; of a difference, that between two runs, one of "
     "each group."
 )
-NO_SPREAD = (
-    " How much seeds differ is not known here: these intervals are over the test images alone, and nothing is decided."
-)
 CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
 
@@ -134,9 +131,10 @@ def results(profile: str) -> str:
     factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
     for cells in factorials:
         if cells.have(cells.way):
-            caption = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
-            parts.append(f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)")
-            parts.append(f"*{caption}. {bars.HOW_TO_READ}{'' if cells.seeds_are_known else NO_SPREAD}*")
+            name = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
+            parts += [f"![{name}](img/{WATERFALL.format(cells.budget)}.png)", f"*{bars.caption(cells)}*"]
+    if any(cells.have(cells.way) for cells in factorials):
+        parts.append(f"*{bars.HOW_TO_READ}*")
     claimed = ["\n".join(evidence.conclusion(cells) for cells in factorials)]
     claimed += [evidence.known(cells) for cells in factorials if any(cells.records.values())]
     parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))

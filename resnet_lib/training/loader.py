@@ -16,7 +16,7 @@ from torch import Tensor
 
 from resnet_lib.config import Config
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500  # twice as much on a GPU, where the launches of many small batches take longer than their work
 
 
 class Normalizer:
@@ -113,7 +113,7 @@ class EvaluationBatches:
         self.labels = torch.from_numpy(labels).to(device)
 
     def __iter__(self) -> Iterator[Tensor]:
-        for images in self.images.split(EVALUATION_BATCH):
+        for images in self.images.split(EVALUATION_BATCH * (2 if self.images.is_cuda else 1)):
             yield self.normalize(images).contiguous(memory_format=self.memory_format)
 
 
