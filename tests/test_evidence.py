@@ -214,7 +214,7 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
     assert decided(noisy) == ["as the last change"]
     assert evidence.known(noisy).startswith(
         "Seed spread of ResNet-20 in 10 epochs, from the cells with 3 runs or more: 10.00 points without LR drops "
-        "(pooled from 10.00) and 0.10 points with LR drops (pooled from 0.10)."
+        "(of one cell, taken to be that of the others) and 0.10 points with LR drops (of one cell, "
     )
 
 

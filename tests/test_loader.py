@@ -13,6 +13,7 @@ from resnet_lib.training.loader import (
     channel_statistics,
     crop_and_flip,
     draw,
+    evaluation_batch,
 )
 
 CPU = torch.device("cpu")
@@ -129,6 +130,10 @@ def test_the_memory_format_changes_nothing_else(tiny_dataset, memory_format):
         assert torch.equal(images, expected)
     for images in test:
         assert images.is_contiguous(memory_format=memory_format)
+
+
+def test_a_gpu_evaluates_in_larger_batches():
+    assert [evaluation_batch(torch.device(name)) for name in ("cpu", "cuda", "mps")] == [500, 1_000, 1_000]
 
 
 def test_evaluation_is_plain_whole_and_in_order(tiny_dataset, monkeypatch):

@@ -357,7 +357,7 @@ def test_the_answer_tells_what_one_change_did():
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
     assert summary.short("full").startswith(
-        "**In short.** A learning rate that came down brought 8.0 points, random crops and flips another 4.0, in the "
+        "**In short.** A learning rate that came down brought 8 points, random crops and flips another 4, in the "
         "runs recorded. After 100 epochs ResNet-20 has 79.0 % (n = 1) where its learning rate stays high, anywhere "
         "from 79.0 to 79.0 % in the last 20 epochs; 87.0 % (n = 1) with two drops, the story's training as the lab "
         "assumes it; 91.0 % (n = 1) with random crops and flips, too. The paper has 91.25 %. `n` is the number of runs."
@@ -430,10 +430,11 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert "by 9.0 points; without a drop, in 1 run, never by more than 0.4), the" in checklist.checklist()
     craft(config.replace(weight_decay=1e-4), 0.83, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
+    craft(config.replace(seed=1), 0.88, high=0.75)  # more than the mean over its seeds
     for levels, cell in causes.factorial(10).items():
         craft(cell, 0.7 + 0.05 * levels[0])
     told = checklist.checklist()
-    assert "by 5.0 to 12.0 points; without" in told
+    assert "by 5.0 to 13.0 points; without" in told
     assert "is not for them: 3×3 was worth +10.0 [" in told
     assert "gain little from them; they were worth " in told
     assert f"`{config.run_id}` ({summary.AS_TOLD}; 50, then 50, then 50 %)" in told

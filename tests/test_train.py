@@ -504,8 +504,9 @@ def on_cpu(config):
     return CPU
 
 
-def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, monkeypatch, tmp_path):
-    """As bytes show, from where it stopped; the record names both devices."""
+@pytest.mark.parametrize("choice", [CPU, None], ids=["as told", "as this machine chooses"])
+def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, monkeypatch, tmp_path, choice):
+    """As bytes show, from where it stopped; would come back to where it began; the record names both devices."""
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "moved"))
     monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cpu"])
     with pytest.raises(KeyboardInterrupt):
@@ -513,18 +514,29 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
     saved = RunFolder.of(SYNTHETIC, "full").checkpoint
     state = checkpoint.load(saved)
     state["choice"] |= {"device": "cuda", "graph": True, "compile": True}
-    state["sessions"][0]["device_name"] = "NVIDIA H200"
+    del state["sessions"][0]["device_name"]  # as states have it that were saved before sessions named theirs
     checkpoint.save(saved, state)
 
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(SYNTHETIC, choice=choice, show=Interrupting(6))
+    assert checkpoint.load(saved)["step"] > state["step"]
+    assert checkpoint.load(saved)["choice"] == state["choice"]
     show, told = Quiet(), []
     monkeypatch.setattr(show, "note", told.append)
-    moved = experiment.run(SYNTHETIC, choice=CPU, show=show)
+    moved = experiment.run(SYNTHETIC, choice=choice, show=show)
     assert told == [f"{SYNTHETIC.run_id} began on cuda, which is not available here: it goes on on cpu"]
     assert untimed(moved.history) == untimed(trained.history)
-    first, last = moved.result["sessions"]
-    assert (first["from_step"], last["from_step"]) == (0, state["step"])
+    first, second, _ = moved.result["sessions"]
+    assert (first["from_step"], second["from_step"]) == (0, state["step"])
     assert moved.result["environment"] == trained.result["environment"]
-    assert moved.devices == ["NVIDIA H200", *trained.devices]
+    assert moved.devices == ["cuda", *trained.devices]
+
+
+def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monkeypatch):
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cpu"])
+    state = {"choice": Choice("cuda", 1, True).as_dict(), "sessions": [{}]}
+    with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
+        experiment._going_on(SYNTHETIC.replace(precision="tf32"), state, None, Quiet())
 
 
 def fit_failing_for(config, fit):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, DeviceError, choose, missing_to_compile
+from resnet_lib.machine.device import COMPILE_STEPS, Choice, DeviceError, choose, missing_to_compile
 from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
@@ -194,6 +194,8 @@ def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_as
     assert (short.compile, long.compile) == (False, True)
     assert "100 steps are too few" in short.why
     assert "64,000 steps earn it back" in long.why
+    edge = (choose(Config(iterations=COMPILE_STEPS - fewer), "cuda").compile for fewer in (1, 0))
+    assert tuple(edge) == (False, True)
     assert not choose(Config(iterations=64_000), "cuda", compile=False).compile
     cpu = choose(Config(iterations=64_000), "cpu")
     assert not cpu.compile

@@ -171,7 +171,9 @@ def bench(
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
         say = teller(status)
-        result = {"sweep": bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
+        result = (
+            {"sweep": kept.get("sweep", {}) | bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
+        )
     if json_:
         write_atomic(json_, (json.dumps(kept | result, indent=1) + "\n").encode())
     if sweep:

@@ -93,7 +93,7 @@ def verify(profile: OfProfile = None) -> None:
 
 @app.command()
 def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
-    """Finish every unfinished run, with the choices it began with; continues after a failure and reports it."""
+    """Finish every unfinished run, as it began if its device is here; continues after a failure and reports it."""
     from resnet_lib.runs import experiment, ledger
 
     use_data(data)

@@ -201,15 +201,18 @@ def known(cells: Cells) -> str:
         kind = [records for levels, records in cells.records.items() if levels[BY_DROPS] == level]
         each = [spread([record.correct for record in records]) for records in kind]
         alone = ", ".join(f"{100 * one.sd:.2f}" for one in each if one)
-        parts.append(f"{100 * found.sd:.2f} points {words} (pooled from {alone})" if found else f"unknown {words}")
+        where = f"pooled from {alone}" if "," in alone else "of one cell, taken to be that of the others"
+        parts.append(f"{100 * found.sd:.2f} points {words} ({where})" if found else f"unknown {words}")
     said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the cells with {MIN_SEEDS} runs or more: "
     said += f"{' and '.join(parts)}."
-    if all(cells.spreads.values()):
-        return (
-            f"{said} The intervals here rest on it; those of the story's steps rest on a network's own runs, and "
-            "differ."
+    if any(cells.spreads.values()):
+        said += (
+            " The intervals here rest on it, those of first and last changes hold together, and those of the story's "
+            "steps rest on a network's own runs: so they differ."
         )
-    return f"{said} Where it is unknown, intervals are over the test images alone, and nothing is decided."
+    if not all(cells.spreads.values()):
+        said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."
+    return said
 
 
 def conclusion(cells: Cells) -> str:

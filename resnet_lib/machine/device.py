@@ -17,7 +17,9 @@ from torch.utils._triton import has_triton
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.memory import keep_freed
 
-COMPILE_STEPS = 40_000  # of a run on a GPU, from which on compiling it pays: 37,000 of ResNet-20 in bf16 on an H200
+# Steps of a run on a GPU from which on compiling it is taken to pay: those of ResNet-20 in bf16 on an H200, by the
+# benchmark. Not measured of other networks, nor in fp32.
+COMPILE_STEPS = 37_000
 THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
 
 
@@ -87,8 +89,8 @@ def choose(
     """The choice for a run of `config` on this machine, unless told otherwise.
 
     The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
-    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: that which was measured was slower then (see
-    the benchmark). Raises DeviceError if something is asked for by name and is not to be had.
+    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: on those measured it gained nothing beyond
+    the noise (see the benchmark). Raises DeviceError if something is asked for by name and is not to be had.
     """
     refuse_missing(device)
     device = device or available()[0]
@@ -112,7 +114,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
             raise DeviceError(f"compilation is not possible: {missing}; leave --compile out")
         return asked, f"{'' if asked else 'not '}compiled, as asked"
     if device == "cpu":
-        return False, "not compiled: on the CPU that was measured it did not pay"
+        return False, "not compiled: on the CPUs that were measured it did not pay"
     if missing:
         return False, f"not compiled: {missing}"
     if steps < COMPILE_STEPS:
@@ -148,6 +150,14 @@ def refuse_missing(device: str | None) -> None:
     """Raises DeviceError if a device is named that is not here."""
     if device is not None and device not in available():
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available())}")
+
+
+def nvidia_mps_is_started() -> bool:
+    """Whether NVIDIA's Multi-Process Service is: with it processes compute on a GPU together, else in turn.
+
+    Its control daemon has a pipe in this folder (NVIDIA's documentation of MPS, "Environment variables").
+    """
+    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
 
 
 def _has_bf16(device: str) -> bool:

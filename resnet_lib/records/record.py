@@ -75,6 +75,13 @@ class Environment(TypedDict):
     torch: str
 
 
+class Session(TypedDict):
+    """Of `result.json`: one process that trained the run, on one device."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+    device_name: NotRequired[str]  # records made before a run could go on elsewhere name none
+
+
 class Result(TypedDict):
     """What figures, tables and claims read of `result.json`; more may stand there."""
 
@@ -92,6 +99,7 @@ class Result(TypedDict):
     training_seconds: Finite
     commit: str
     environment: Environment
+    sessions: NotRequired[Annotated[list[Session], Field(min_length=1)]]  # the first records have none
     files: NotRequired[dict[str, str]]  # records made before there were any have none
 
 
@@ -115,8 +123,8 @@ class Record:
     @property
     def devices(self) -> list[str]:
         """What it was trained on, each once; a run may go on elsewhere."""
-        last = self.result["environment"]["device_name"]  # the only one of records made before sessions named theirs
-        return list(dict.fromkeys(session.get("device_name", last) for session in self.result.get("sessions", [{}])))
+        only = self.result["environment"]["device_name"]  # of a session that names none
+        return list(dict.fromkeys(session.get("device_name", only) for session in self.result.get("sessions", [{}])))
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:

@@ -17,12 +17,13 @@ from resnet_lib.findings.curves import (
 )
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
-from resnet_lib.questions import agenda, paper_runs, story, suspects
+from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.records.record import Record, find_runs, find_seeds
 from resnet_lib.report import bench_tables, tables
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER, STEP, in_range, percent, runs
 
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
+DECAY = [factor.name for factor in causes.FACTORS].index("weight decay")
 COMMANDS = {  # that the README recommends: what each trains
     "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
         suspects.one_at_a_time()["crop and flip"],
@@ -82,19 +83,23 @@ def _with_its_drops(profile: str) -> list[str]:
     if not plain or profile != "full":
         return []
     near = STEP.claimed / 100 + NEAR
-    ended = f"trained as the lab assumes the story, it ended at {accuracy(plain)}."
-    if accuracy(plain).mean < near:
-        place = f"near {STEP.claimed:g} %, too" if accuracy(plain).mean > near - 2 * NEAR else "even lower"
+    cells = evidence.find_cells(suspects.EPOCHS, profile)
+    reached = evidence.accuracy_in(cells.start, cells)
+    ended = f"trained as the lab assumes the story, it ended at {reached}."
+    if reached.mean < near:
+        place = f"near {STEP.claimed:g} %, too" if reached.mean > near - 2 * NEAR else "even lower"
         return [f"**With its drops, ResNet-20 ended {place}**: {ended}"]
     reasons = "Either they never took effect there, or something else differed that was not told"
-    if lighter := find_seeds(suspects.one_at_a_time()["weight decay 1e-4"], profile):
-        ended += f" With {tables.scientific(lighter[0].config.weight_decay)} instead, it ended at {accuracy(lighter)}."
-        if abs(accuracy(lighter).mean - STEP.claimed / 100) < NEAR:
+    decay_alone = cells.alone[DECAY]
+    if lighter := cells.records[decay_alone]:
+        other = evidence.accuracy_in(decay_alone, cells)
+        ended += f" With {tables.scientific(lighter[0].config.weight_decay)} instead, it ended at {other}."
+        if abs(other.mean - STEP.claimed / 100) < NEAR:
             reasons += (
                 f"; a lighter weight decay alone brought it within {100 * NEAR:g} points, in {_recorded(lighter)}"
             )
     decay = tables.scientific(plain[0].config.weight_decay)
-    seen = "" if between(accuracy(plain), near, 1) == "holds" else f" in {_recorded(plain)}"
+    seen = "" if between(reached, near, 1) == "holds" else f" in {_recorded(plain)}"
     return [
         f"**With its drops and a weight decay of {decay}, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}: "
         f"{ended} The write-up reports drops for its first network; for this one the lab assumes the same. {reasons}. "

@@ -34,6 +34,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
     axes.set_yticks(places, map(title, rungs))
     axes.invert_yaxis()
     axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * max(map(np.max, rates))))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(f"{machine(bench['environment'])}\nmedian and range of {len(rates[0])} repeats", loc="left")
     return figure
 

@@ -22,7 +22,8 @@ def checklist() -> str:
     stem = f": 3×3 was worth {_points(worth['stem'])} {on_average}" if worth else ""
     crops = f"; they were worth {_points(worth['augmentation'])} {on_average}" if worth else ""
     hundred = evidence.find_cells(suspects.EPOCHS, "full")  # of which all on the way have their drops
-    gains = sorted(100 * first_drop(hundred.records[levels]).gain for levels in hundred.way if hundred.records[levels])
+    dropped = [record for levels in hundred.way for record in hundred.records[levels]]
+    gains = sorted(100 * first_drop([record]).gain for record in dropped)
     jumped = f"in the lab's runs of {suspects.EPOCHS} epochs by {summary.in_range(gains)} points" if gains else ""
     if undropped := found.get(summary.NO_DROP):
         rise = 100 * max(largest_rise(record, suspects.EPOCHS // 2) for record in undropped)

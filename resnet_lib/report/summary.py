@@ -65,8 +65,8 @@ def _why(found: Runs) -> str:
     first, second = sorted(parts, key=lambda name: -parts[name])
     seen = "" if positive(dropped) == positive(augmented) == "holds" else ", in the runs recorded"
     return (
-        f"{first[0].upper()}{first[1:]} brought {100 * parts[first]:.1f} points, {second} another "
-        f"{100 * parts[second]:.1f}{seen}. "
+        f"{first[0].upper()}{first[1:]} brought {100 * parts[first]:.0f} points, {second} another "
+        f"{100 * parts[second]:.0f}{seen}. "
     )
 
 

@@ -53,9 +53,7 @@ def run(
         folder.refuse_diverged()
         folder.start()
         state = _saved(folder, show)
-        choice = (
-            _going_on(config, Choice(**state["choice"]), choice, show) if state else choice or device.choose(config)
-        )
+        choice = _going_on(config, state, choice, show) if state else choice or device.choose(config)
         return _train(dataset, config, choice, folder, show, state)
 
 
@@ -69,9 +67,12 @@ def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
     return state
 
 
-def _going_on(config: Config, began: Choice, choice: Choice | None, show: progress.Quiet) -> Choice:
+def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show: progress.Quiet) -> Choice:
     """The choice with which an unfinished run goes on: the one it began with, unless that one's device is not here."""
+    began = Choice(**state["choice"])
     if began.device not in device.available():
+        for session in state["sessions"]:
+            session.setdefault("device_name", began.device)  # saved before sessions named theirs
         choice = choice or device.choose(config)
         show.note(
             f"{config.run_id} began on {began.device}, which is not available here: it goes on on {choice.device}"
@@ -146,7 +147,7 @@ def run_many(
     `executor` (any of concurrent.futures, so processes, threads or Dask's) runs them in parallel; without one they run
     in turn. Its processes must be spawned, for torch's threads do not outlive a fork; on a GPU, take no threads, for
     one process can capture one graph at a time. If a process is killed, what has not ended comes with
-    BrokenProcessPool. `choose` is for new runs, as the choice is in `run`.
+    BrokenProcessPool. `choose` is for what is not finished, as the choice is in `run`.
     """
     if executor is None:
         for config in configs:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, missing_to_compile, out_of_memory
+from resnet_lib.machine.device import Choice, missing_to_compile, nvidia_mps_is_started, out_of_memory
 from resnet_lib.machine.provenance import environment
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
@@ -176,10 +176,11 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
 
     counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= (os.cpu_count() or 1)]
     runs = counts if choice.device == "cpu" else [1, 2, 4, 8]
+    together = ", with MPS" if choice.device == "cuda" and nvidia_mps_is_started() else ""
     found = {
         "depth": {depth: one(f"resnet{depth}") for depth in (20, 32, 44, 56, 110)},
         "batch size": {batch: one(batch=batch) for batch in (32, 64, 128, 256, 512, 1024)},
-        "concurrent runs": concurrent(rung, runs, say),
+        f"concurrent runs{together}": concurrent(rung, runs, say),
     }
     if choice.device == "cpu":
         found["threads"] = {n: one(rung=replace(rung, choice=replace(rung.choice, threads=n))) for n in counts}
