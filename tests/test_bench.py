@@ -22,7 +22,7 @@ from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
 from resnet_lib.records.record import Record
-from resnet_lib.report import bars, bench_tables, plots
+from resnet_lib.report import bars, bench_facts, bench_tables, plots
 from resnet_lib.speed import bench, cost, pipelines
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.training.metrics import RunningTotals
@@ -114,7 +114,7 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
             {
                 "name": rung.name,
                 "start_seconds": 9.0,
-                "images_per_second": [400.0 if rung.choice.compile else 500.0] * 2,
+                "images_per_second": [400.0 if rung.choice.compile else 250.0 if rung.name == "fp32" else 500.0] * 2,
             }
             for rung in rungs
         ]
@@ -124,13 +124,15 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     monkeypatch.setattr(bench, "peak_memory", lambda model, rung, say: 1 << 20)
     monkeypatch.setattr(bench, "flops_per_image", lambda config: 1e9)
     result = bench.measure(CPU)
-    assert any("time of a step" in fact for fact in bench_tables.facts(result))
+    assert any("time of a step" in fact for fact in bench_facts.facts(result))
     assert [rung["name"] for rung in result["networks"]["resnet20"]] == [rung.name for rung in bench.ladder(CPU)]
-    told = [fact for fact in bench_tables.facts(result) if "torch.compile" in fact]
+    told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]
     expected = (
         "With torch.compile, which ours does without: 400 images/s, 0.80 times as fast as ours, after a start of 9 s."
     )
     assert told == ([] if missing else [expected])
+    told = "iterations, evaluations left out: 273 min. Both in bf16; in fp32, as runs are unless told otherwise, the "
+    assert any(f"{told}iterations take 546 min (250 images/s)." in fact for fact in bench_facts.facts(result))
 
 
 def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
@@ -140,14 +142,14 @@ def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
     assert all(found.values())
     assert seconds_of_a_step(pipelines.Pipeline("resnet8", replace(ours, choice=replace(CPU, compile=True)), 8)) == {}
     result = bench.measure(CPU, quick=True)
-    assert not any("time of a step" in fact for fact in bench_tables.facts(result))
+    assert not any("time of a step" in fact for fact in bench_facts.facts(result))
     result |= {"batch_size": 100, "flops_per_image": {"resnet20": 3e8}, "ceiling": result["ceiling"] | {"bf16": 1e12}}
     result["networks"]["resnet20"][-1]["images_per_second"] = [1_000.0]  # a step of 0.1 s
     result["seconds_of_a_step"] = {"convolutions": 0.06, "batch normalisation": 0.03}
     assert (
         "The time of a step of ResNet-20: convolutions 60 %, batch normalisation 30 %, all else 10 %. If all but the "
         "convolutions took no time, it would reach 50 % of the bf16 peak."
-    ) in bench_tables.facts(result)
+    ) in bench_facts.facts(result)
 
 
 @pytest.mark.parametrize(
@@ -161,13 +163,13 @@ def test_when_compilation_pays_is_told_where_ours_is_compiled(small, rate, told)
     """Steps of 2 ms, and of 1 ms if compiled."""
     result = bench.measure(CPU, quick=True) | {"batch_size": 2}
     rungs = result["networks"]["resnet20"] = result["networks"]["resnet20"][-1:] * 2
-    assert not any("ompilation" in fact for fact in bench_tables.facts(result))
+    assert not any("ompilation" in fact for fact in bench_facts.facts(result))
     rungs[0] = rungs[0] | {"images_per_second": [980.0, 1_000.0, 1_020.0]}
     rungs[1] = {"name": "torch.compile", "start_seconds": 15.0, "images_per_second": [rate] * 2}
-    assert told in bench_tables.facts(result)
+    assert told in bench_facts.facts(result)
     iterations = "79 s" if rate == 2_000 else "142 s"
-    told = f"64,000 iterations, evaluations left out: {iterations}. Both in bf16"
-    assert any(told in fact for fact in bench_tables.facts(result))
+    told = f"64,000 iterations, evaluations left out: {iterations}. Both in bf16 (the recipe `paper` is in fp32)."
+    assert any(told in fact for fact in bench_facts.facts(result))
 
 
 @pytest.mark.parametrize(("best", "shown"), [(0.80, False), (0.92, True)])
@@ -359,7 +361,7 @@ def test_a_benchmark_measured_anew_keeps_the_sweep_of_its_machine(tmp_path, monk
     monkeypatch.setattr(bench, "measure", lambda choice, quick, say: measured)
     for table in ("ladder", "networks"):
         monkeypatch.setattr(bench_tables, table, lambda result: pd.DataFrame())
-    monkeypatch.setattr(bench_tables, "facts", lambda result: [])
+    monkeypatch.setattr(bench_facts, "facts", lambda result: [])
     file = tmp_path / "bench.json"
     for before, kept in ((here, {"sweep": {"depth": {}}}), (here | {"device_name": "abacus"}, {})):
         file.write_text(json.dumps({"environment": before, "networks": {}, "sweep": {"depth": {}}, "date": "before"}))

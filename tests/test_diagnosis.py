@@ -223,6 +223,8 @@ def test_a_network_that_was_not_measured_runs_at_the_arithmetic_rate_of_the_most
     bench = {"networks": networks, "flops_per_image": flops}
     assert cost.expected(Config(model="resnet20", precision="bf16"), bench) == pytest.approx(1_000)
     assert cost.expected(Config(model="resnet20"), bench) == pytest.approx(625)
+    measured = bench | {"tried": [rung("torch.compile", 1_100), rung("fp32", 700)]}  # as ours is, but for bf16
+    assert cost.expected(Config(model="resnet20"), measured) == pytest.approx(700)
     assert cost.expected(Config(model="plain110", precision="bf16"), bench) == pytest.approx(100, rel=0.01)
     deeper = cost.flops_per_image(Config(model="resnet32")) / flops["resnet20"]
     assert cost.expected(Config(model="resnet32", precision="bf16"), bench) == pytest.approx(1_000 / deeper)

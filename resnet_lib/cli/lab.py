@@ -160,7 +160,7 @@ def bench(
     from resnet_lib.machine.device import choose
     from resnet_lib.machine.files import write_atomic
     from resnet_lib.machine.provenance import environment
-    from resnet_lib.report import bars, bench_tables, plots
+    from resnet_lib.report import bars, bench_facts, bench_tables, plots
     from resnet_lib.speed import bench
 
     for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
@@ -181,7 +181,7 @@ def bench(
         return
     for table in (bench_tables.ladder(result), bench_tables.networks(result)):
         out.print(as_table(table))
-    out.print(*bench_tables.facts(result), sep="\n")
+    out.print(*bench_facts.facts(result), sep="\n")
     if figure:
         plots.save(bars.ladder(result), figure)
 

@@ -12,7 +12,8 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions.causes import PAPER
-from resnet_lib.report.bench_tables import gain, title
+from resnet_lib.report.bench_facts import gain
+from resnet_lib.report.bench_tables import title
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
 

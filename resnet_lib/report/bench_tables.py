@@ -1,4 +1,4 @@
-"""What `bench.measure` found → tables and sentences, all columns text."""
+"""What `bench.measure` found → tables, all columns text, and pages of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.config import TRAIN_IMAGES, Config
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
+from resnet_lib.report import bench_facts
+from resnet_lib.report.bench_facts import gain
 from resnet_lib.report.tables import folded, machine, markdown
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
-PAPER_STEPS = recipe("paper", "resnet20")["iterations"]
 DETAILS = "other networks, the machine's own limits, memory, compilation"
 FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
 FAST_TIMES = (
@@ -57,11 +58,6 @@ def title(rung: dict[str, Any]) -> str:
     return rung["name"] if rung["name"] in ("conventional", "ours") else f"+ {rung['name']}"
 
 
-def gain(rates: np.ndarray, others: np.ndarray) -> float:
-    """How many times as fast: the median over the repeats, each of which measures both in turn."""
-    return float(np.median(rates / others))
-
-
 def networks(bench: dict[str, Any]) -> pd.DataFrame:
     """One row per network: the conventional pipeline and ours, and ours as a share of the machine's matrix rate."""
     rows = []
@@ -81,61 +77,6 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def facts(bench: dict[str, Any]) -> list[str]:
-    """What else was measured, one sentence each."""
-    where, limits = bench["environment"], bench["ceiling"]
-    *_, before, last = bench["networks"]["resnet20"]
-    repeats, rate = len(last["images_per_second"]), float(np.median(last["images_per_second"]))
-    step = bench["batch_size"] / rate
-    paper = _minutes(last["start_seconds"] + PAPER_STEPS * step)
-    precision = "bf16 (the recipe `paper` is in fp32)"
-    said = [
-        f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
-        f"ResNet-20 in {repeats} repeats; rates and gains are medians over the repeats, ranges from the slowest to "
-        "the fastest. A gain is the median of the ratios within each repeat, which need not be that of the medians; "
-        "one that is small beside the ranges means nothing.",
-        f"Peak of this machine: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
-        f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies).",
-        f"ResNet-20's first epoch, start-up included: {last['start_seconds'] + TRAIN_IMAGES['all'] / rate:,.0f} s; the "
-        f"paper's {PAPER_STEPS:,} iterations, evaluations left out: {paper}. Both in {precision}.",
-    ]
-    if last["name"] == "torch.compile":
-        saved = bench["batch_size"] / np.median(before["images_per_second"]) - step
-        said.append(
-            f"Compilation earns its start of {last['start_seconds']:.0f} s back after "
-            f"{round(last['start_seconds'] / saved, -3):,.0f} steps of ResNet-20."
-            if min(last["images_per_second"]) > max(before["images_per_second"])
-            else f"What compilation gains is within the ranges; its start took {last['start_seconds']:.0f} s."
-        )
-    if parts := bench.get("seconds_of_a_step"):
-        *_, eager = (rung for rung in bench["networks"]["resnet20"] if rung["name"] != "torch.compile")
-        steps_per_second = np.median(eager["images_per_second"]) / bench["batch_size"]
-        # Benchmarks before this one also have the rest as it was measured, without Python's own time.
-        shares = {kind: seconds * steps_per_second for kind, seconds in parts.items() if kind != "all else"}
-        told = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
-        bound = bench["batch_size"] * bench["flops_per_image"]["resnet20"] / parts["convolutions"] / limits["bf16"]
-        said.append(
-            f"The time of a step of ResNet-20: {told}, all else {100 * (1 - sum(shares.values())):.0f} %. If all but "
-            f"the convolutions took no time, it would reach {100 * bound:.0f} % of the bf16 peak."
-        )
-    for rung in bench.get("tried", []):
-        rates = np.array(rung["images_per_second"])
-        said.append(
-            f"With {rung['name']}, which ours does without: {np.median(rates):,.0f} images/s, "
-            f"{gain(rates, np.array(last['images_per_second'])):.2f} times as fast as ours, after a start of "
-            f"{rung['start_seconds']:.0f} s."
-        )
-    if peaks := bench.get("peak_bytes"):
-        needed = " and ".join(
-            f"{f'{peak / 2**20:,.0f} MiB' if peak else 'not measured'} ({name})" for name, peak in peaks.items()
-        )
-        said.append(f"Peak memory for training ResNet-110, beyond the network and the images: {needed}.")
-    if found := bench.get("evaluation"):
-        share = (TEST_IMAGES["all"] / np.median(found["images_per_second"])) / (TRAIN_IMAGES["all"] / rate)
-        said.append(f"Evaluating the test images takes {100 * share:.1f} % of the time of an epoch.")
-    return said
 
 
 def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float) -> pd.DataFrame:
@@ -159,10 +100,6 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
         )
     table = pd.DataFrame(rows)
     return table.assign(**{f"to {target:g} %": [time or "not reached" for time in times]}) if any(times) else table
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
 
 
 def _length(seconds: float, epoch: float) -> str:
@@ -224,7 +161,7 @@ def _one_machine(bench: dict[str, Any]) -> str:
 
 
 def _details(bench: dict[str, Any]) -> str:
-    parts = [markdown(networks(bench)), "\n".join(f"- {fact}" for fact in facts(bench))]
+    parts = [markdown(networks(bench)), "\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
     runs = [record for record in find_seeds(FAST, "full") if len(record.devices) == 1]
     runs = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]
     if runs:

@@ -44,7 +44,9 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
     torch.compiler.config.force_disable_caches = True  # a start is measured as it is on a machine that never compiled
     rungs = ladder(replace(choice, compile=False) if quick else choice)
     compiled = replace(rungs[-1], name="torch.compile", choice=replace(choice, compile=True))
-    tried = [] if quick or choice.compile or missing_to_compile(choice.device) else [compiled]
+    tried = [] if quick else [replace(rungs[-1], name="fp32", precision="fp32")]  # as runs are unless told otherwise
+    if not (quick or choice.compile or missing_to_compile(choice.device)):
+        tried.append(compiled)
     ends = [rungs[0], replace(rungs[-1], name="ours", choice=replace(choice, compile=False))]
     turns = 5 if quick or choice.device == "cuda" else 9  # a GPU's start of each pipeline takes longest, not its turns
     found = rates("resnet20", ends if quick else [*rungs, *tried], turns, say)
