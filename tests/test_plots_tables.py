@@ -362,6 +362,11 @@ def test_the_answer_tells_what_one_change_did():
         "from 79.0 to 79.0 % in the last 20 epochs; 87.0 % (n = 1) with two drops, the story's training as the lab "
         "assumes it; 91.0 % (n = 1) with random crops and flips, too. The paper has 91.25 %. `n` is the number of runs."
     )
+    paper = answer.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
+    craft(paper, 0.92)
+    told = "The paper has 91.25 %; by its protocol, 64,000 iterations, the lab's has 92.0 % (n = 1). `n`"
+    assert told in summary.short("full")
+    assert "--recipe paper`: 92.00 % (seed 0) after 164 epochs in fp32, " in "".join(answer.findings("full"))
     assert summary.same_until_the_drop("full") == ""
     craft(config.replace(milestones=()), 0.78)
     assert summary.same_until_the_drop("full").endswith("have the same seed: to epoch 50 they are one curve.")

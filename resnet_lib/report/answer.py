@@ -27,6 +27,7 @@ DECAY = [factor.name for factor in causes.FACTORS].index("weight decay")
 COMMANDS = {  # that the README recommends: what each trains
     "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
         suspects.one_at_a_time()["crop and flip"],
+    "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],
     "resnet-lab run --model resnet20 --recipe fast": bench_tables.FAST,
 }  # fmt: skip
 
@@ -159,7 +160,8 @@ def _what_works(profile: str) -> list[str]:
                 f"{in_range(sorted(hours))} hours on {device} ({runs_in_words(len(hours))})"
                 for device, hours in took.items()
             )
-            lines.append(f"- `{command}`: {reached} after {config.epochs} epochs in {config.precision}, {times}")
+            length = f"{config.total_epochs()} epochs in {config.precision}"
+            lines.append(f"- `{command}`: {reached} after {length}, {times}")
     if not lines:
         return []
     optimistic = (

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.findings.curves import mean_curve
@@ -38,6 +39,8 @@ def draw(runs: Runs, profile: str) -> Figure | None:
             axes.tick_params(bottom=False, labelbottom=False)
         axes.set_title(title, loc="left")
         axes.set_xlabel("Iterations")
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         sns.despine(ax=axes)
     panels[0].set_ylabel("Error (%)")
     lowest = [_error(records, "accuracy").min() for records in runs.values() if records]

@@ -146,7 +146,7 @@ def results(profile: str) -> str:
     parts += ["### The story, step by step", tables.story_markdown(profile)]
     if any(paper.values()):
         parts += ["### The paper's table", "![Error of the paper's networks against iterations](img/06_figure6.png)"]
-        parts.append(_list(paper_table.verdicts(paper, profile)))
+        parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
 

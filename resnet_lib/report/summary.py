@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from resnet_lib.findings.curves import LAST, last_epochs, mean_curve
 from resnet_lib.findings.judgement import accuracy, compare, positive
-from resnet_lib.questions import story, suspects
+from resnet_lib.questions import paper_runs, story, suspects
 from resnet_lib.questions.paper import TABLE_6
-from resnet_lib.records.record import Record, Runs, find_runs
+from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
 from resnet_lib.report import plots
 
 FIGURE = "answer"  # its name in img/
@@ -44,9 +44,13 @@ def short(profile: str) -> str:
     ended = [
         f"{percent(found[label])} (n = {len(found[label])}) {words}" for label, words in told.items() if label in found
     ]
+    paper = f"The paper has {PAPER:g} %"
+    if repeated := find_seeds(paper_runs.table_6()["ResNet-20"], profile):
+        steps = repeated[0].config.total_steps()
+        paper += f"; by its protocol, {steps:,} iterations, the lab's has {percent(repeated)} (n = {len(repeated)})"
     said = (
-        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 has {'; '.join(ended)}. The paper has "
-        f"{PAPER:g} %. `n` is the number of runs."
+        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 has {'; '.join(ended)}. {paper}. `n` is "
+        "the number of runs."
     )
     return f"{said}\n\n![{CAPTION}](img/{FIGURE}.png)\n\n*{CAPTION}.{same_until_the_drop(profile)}*"
 
