@@ -8,7 +8,7 @@ import pytest
 from test_records import RESULT, ROWS
 
 from resnet_lib.config import Config, ConfigError
-from resnet_lib.findings import evidence
+from resnet_lib.findings import evidence, root_cause
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
@@ -63,7 +63,7 @@ def test_intervals_of_many_comparisons_are_wider(cells):
 
 
 def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
-    way, largest, *changes = evidence.verdicts(cells)
+    way, largest, *changes = root_cause.verdicts(cells)
     assert str(way).startswith(
         "On ResNet-20 in 10 epochs, the way from the story's settings (augmentation: none, LR drops: none) to the "
         "paper's raises the accuracy: holds (+"
@@ -76,18 +76,18 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
     assert str(changes[1]).startswith(
         "Changing augmentation (none → crop and flip) raises the accuracy as the last change: holds (+"
     )
-    assert evidence.verdicts(replace(cells, profile="quick"))[0].verdict == UNDECIDED
+    assert root_cause.verdicts(replace(cells, profile="quick"))[0].verdict == UNDECIDED
     missing = replace(cells, records=cells.records | {PAPER: []})
-    (claim,) = evidence.verdicts(missing)
+    (claim,) = root_cause.verdicts(missing)
     assert (claim.verdict, claim.evidence) == (NOT_YET, "3 of 4 cells are recorded")
-    assert evidence.effects_table(missing).empty
-    assert NOT_YET in evidence.cells_table(missing).to_string()
+    assert root_cause.effects_table(missing).empty
+    assert NOT_YET in root_cause.cells_table(missing).to_string()
     assert bars.waterfall(missing) is None
-    assert evidence.way_table(missing)["test accuracy, %"].tolist()[-1] == NOT_YET
+    assert root_cause.way_table(missing)["test accuracy, %"].tolist()[-1] == NOT_YET
 
 
 def test_the_table_of_the_way_has_its_cells_from_the_story_to_the_paper(cells):
-    table = evidence.way_table(cells)
+    table = root_cause.way_table(cells)
     assert list(table.columns[:2]) == ["augmentation", "LR drops"]
     assert table.iloc[0, :2].tolist() == ["none", "none"]
     assert table.iloc[-1, :2].tolist() == ["crop and flip", "two"]
@@ -97,15 +97,15 @@ def test_the_table_of_the_way_has_its_cells_from_the_story_to_the_paper(cells):
 
 def test_a_small_profile_tells_the_epochs_that_it_has():
     assert evidence.find_cells(100, "quick").epochs == 5
-    assert evidence.verdicts(evidence.find_cells(10, "quick"))[0].text.endswith("on ResNet-20 in 5 epochs")
+    assert root_cause.verdicts(evidence.find_cells(10, "quick"))[0].text.endswith("on ResNet-20 in 5 epochs")
 
 
 def test_the_shares_need_no_other_cells_than_those_between_the_ends(cells):
     way = replace(
         cells, records={levels: cells.records[levels] if levels in causes.way(10) else [] for levels in CELLS}
     )
-    assert evidence.verdicts(way) == evidence.verdicts(cells)
-    assert evidence.effects_table(way).empty
+    assert root_cause.verdicts(way) == root_cause.verdicts(cells)
+    assert root_cause.effects_table(way).empty
 
 
 def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
@@ -117,13 +117,13 @@ def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
     noisy = evidence.find_cells(10, "full")
     assert evidence.gap(noisy).mean == calm.mean
     assert evidence.gap(noisy).high > calm.high
-    assert "1.42 points without LR drops (pooled from 2.00, 0.10) and" in evidence.known(noisy)
+    assert "1.42 points without LR drops (pooled from 2.00, 0.10) and" in root_cause.known(noisy)
 
 
 def test_of_a_way_that_leads_down_no_change_is_said_to_contribute_most():
     for levels, right in zip(causes.way(10), (0, -0.14, -0.04, -0.24), strict=True):  # crop and flip helps at first
         record(levels, *(right + luck for luck in (0, 0.001, -0.001)))
-    way, largest, *_ = evidence.verdicts(evidence.find_cells(10, "full"))
+    way, largest, *_ = root_cause.verdicts(evidence.find_cells(10, "full"))
     assert (way.verdict, largest.verdict) == ("does not hold", UNDECIDED)
 
 
@@ -135,8 +135,8 @@ def test_a_cell_that_diverged_is_not_told_as_one_to_come(cells):
     for seed in (1, 2):
         shutil.rmtree(RunFolder.of(causes.cell(PAPER, 10).replace(seed=seed), "full").path)
     found = evidence.find_cells(10, "full")
-    assert evidence.way_table(found)["test accuracy, %"].tolist()[-1].startswith("diverged at ")
-    assert "diverged at " in evidence.cells_table(found).to_string()
+    assert root_cause.way_table(found)["test accuracy, %"].tolist()[-1].startswith("diverged at ")
+    assert "diverged at " in root_cause.cells_table(found).to_string()
 
 
 def test_the_way_starts_where_the_story_trains_its_cifar_network(cells):
@@ -163,7 +163,7 @@ def test_what_helps_alone_and_not_as_the_last_change_is_no_gain(cells):
     """Augmentation that is worth 20 points before the drops and costs as many after them."""
     record((1, -1, 1, 1, 1), 0.3)
     found = evidence.find_cells(10, "full")
-    claims = [claim for claim in evidence.verdicts(found) if claim.text.startswith("Changing augmentation")]
+    claims = [claim for claim in root_cause.verdicts(found) if claim.text.startswith("Changing augmentation")]
     assert [claim.verdict for claim in claims] == ["holds", "does not hold"]
 
 
@@ -180,14 +180,14 @@ def test_an_interaction_is_what_two_changes_bring_beyond_each_alone():
 def test_where_everything_makes_it_worse_nothing_explains_the_gap(cells):
     turned = {levels: (levels[0], -levels[1], -levels[2], *levels[3:]) for levels in causes.way(10)}
     worse = replace(cells, records=cells.records | {one: cells.records[other] for one, other in turned.items()})
-    way, largest, *_ = evidence.verdicts(worse)
+    way, largest, *_ = root_cause.verdicts(worse)
     assert (way.verdict, largest.verdict) == ("does not hold", UNDECIDED)
 
 
 def decided(cells):
     """Of augmentation, the one change between cells with the same drops: when it is known to help. All else is not."""
     found, helps = [], "Changing augmentation (none → crop and flip) raises the accuracy "
-    for claim in evidence.verdicts(cells):
+    for claim in root_cause.verdicts(cells):
         if claim.verdict == "holds":
             assert claim.text.startswith(helps)
             found.append(claim.text.removeprefix(helps))
@@ -199,7 +199,7 @@ def decided(cells):
 @pytest.mark.parametrize(("end", "kind"), [(TEN, "without LR drops"), (PAPER, "with LR drops")])
 def test_single_runs_decide_nothing_while_nobody_knows_how_seeds_differ(cells, end, kind):
     alone = replace(cells, records=cells.records | {end: cells.records[end][:2]})
-    assert f"unknown {kind}" in evidence.known(alone)
+    assert f"unknown {kind}" in root_cause.known(alone)
     assert decided(alone) == ["as the last change" if end == TEN else "as the first change"]
 
 
@@ -212,7 +212,7 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
     assert wide.mean == pytest.approx(calm.mean)
     assert wide.high - wide.low > 5 * (calm.high - calm.low)
     assert decided(noisy) == ["as the last change"]
-    assert evidence.known(noisy).startswith(
+    assert root_cause.known(noisy).startswith(
         "Seed spread of ResNet-20 in 10 epochs, from the cells with 3 runs or more: 10.00 points without LR drops "
         "(of one cell, taken to be that of the others) and 0.10 points with LR drops (of one cell, "
     )

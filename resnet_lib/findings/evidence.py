@@ -8,15 +8,12 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
-from resnet_lib.findings.curves import mean_curve
-from resnet_lib.findings.judgement import UNDECIDED, Claim, accuracy, positive
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
+from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.stats import Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.questions.story import NOT_YET, missing
 from resnet_lib.records.record import Record, find_runs
 
 BY_DROPS = [factor.name for factor in FACTORS].index(DROPS)
@@ -139,113 +136,3 @@ def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
         return accuracy(cells.records[levels])
     found = weigh({levels: 1.0}, cells, unit="%")
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
-
-
-# --- as tables and sentences
-
-
-def cells_table(cells: Cells) -> pd.DataFrame:
-    """One row per cell, the most accurate first."""
-    rows = []
-    for levels, records in cells.records.items():
-        estimate = accuracy_in(levels, cells) if records else None
-        row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
-        shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else _absent(levels, cells)
-        row["test accuracy, %"] = shown
-        row["n"] = str(len(records))
-        rows.append((-estimate.mean if estimate else 1, row))
-    return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
-
-
-def way_table(cells: Cells) -> pd.DataFrame:
-    """One row per cell on the way from the story's settings to the paper's, in that order."""
-    rows = []
-    for levels in cells.way:
-        records = cells.records[levels]
-        row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in cells.shares}
-        row |= {"training accuracy, %": "", "test accuracy, %": _absent(levels, cells)}
-        row |= {"95 % interval": "", "n": str(len(records))}
-        if records:
-            estimate = accuracy_in(levels, cells)
-            row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
-            row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _absent(levels: Levels, cells: Cells) -> str:
-    return missing(causes.cell(levels, cells.budget), cells.profile)
-
-
-def effects_table(cells: Cells) -> pd.DataFrame:
-    """One row per effect, once all of HALF is recorded."""
-    return pd.DataFrame(
-        [
-            {
-                "factor": effect.name,
-                "change": effect.change,
-                "points": f"{100 * effect.estimate.mean:+.1f}",
-                "95 % interval": effect.estimate.interval,
-            }
-            for effect in (effects(cells) if cells.have(HALF) else [])
-        ],
-        columns=["factor", "change", "points", "95 % interval"],
-    )
-
-
-def known(cells: Cells) -> str:
-    """What the intervals know of seeds, as a sentence."""
-    parts = []
-    for level, words in ((-1, "without LR drops"), (1, "with LR drops")):
-        found = cells.spreads[level]
-        kind = [records for levels, records in cells.records.items() if levels[BY_DROPS] == level]
-        each = [spread([record.correct for record in records]) for records in kind]
-        alone = ", ".join(f"{100 * one.sd:.2f}" for one in each if one)
-        where = f"pooled from {alone}" if "," in alone else "of one cell, taken to be that of the others"
-        parts.append(f"{100 * found.sd:.2f} points {words} ({where})" if found else f"unknown {words}")
-    said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the cells with {MIN_SEEDS} runs or more: "
-    said += f"{' and '.join(parts)}."
-    if any(cells.spreads.values()):
-        said += (
-            " The intervals here rest on it, those of first and last changes hold together, and those of the story's "
-            "steps rest on a network's own runs: so they differ."
-        )
-    if not all(cells.spreads.values()):
-        said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."
-    return said
-
-
-def conclusion(cells: Cells) -> str:
-    """Which factor is the largest part of the way from the story's settings to the paper's, as Markdown."""
-    return "\n".join(f"- {claim}" for claim in verdicts(cells))
-
-
-def verdicts(cells: Cells) -> list[Claim]:
-    """Whether the paper's settings are better, which change is the most of it, and whether each helps wherever made."""
-    told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
-    way = f"the way from the story's settings ({told}) to the paper's"
-    network = f"ResNet-20 in {cells.epochs} epochs"
-    text = f"Which change contributes most to {way}, on {network}"
-    if not cells.have(cells.way):
-        done = sum(bool(cells.records[levels]) for levels in cells.way)
-        return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
-    if cells.profile != "full":
-        return [Claim(text, UNDECIDED)]
-    first, second, *_ = found = shares(cells)
-    ahead, behind = (cells.shares[share.factor] for share in (first, second))
-    lead = weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
-    is_largest = positive(gap(cells)) == positive(lead) == positive(first.estimate) == "holds"
-    contributes = "contributes most to that, averaged over all orders of the changes"
-    judged = [
-        Claim(f"On {network}, {way} raises the accuracy", positive(gap(cells)), str(gap(cells))),
-        Claim(f"The change that {contributes}, is {first.name}", "holds", f"ahead of {second.name} by {lead}")
-        if is_largest
-        else Claim(f"Which change {contributes}", UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
-    ]
-    for share in found:
-        changes = [(cells.start, cells.alone[share.factor]), (cells.without[share.factor], PAPER)]
-        alone, last = (weigh({after: 1.0, before: -1.0}, cells, 2 * len(found)) for before, after in changes)
-        for difference, when in ((alone, "as the first change"), (last, "as the last change")):
-            text = f"Changing {share.name} ({share.change}) raises the accuracy {when}"
-            judged.append(Claim(text, positive(difference), str(difference)))
-    return judged

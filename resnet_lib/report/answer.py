@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_lib.findings import claims, evidence
+from resnet_lib.findings import claims, evidence, root_cause
 from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import (
     HIGH,
@@ -192,12 +192,12 @@ def _between_story_and_paper(cells: Cells) -> list[str]:
     """A table of what lies between the story's settings and the paper's at a budget, and what it says."""
     parts = [
         f"**ResNet-20 in {cells.epochs} epochs**, from the story's settings (first row) to the paper's (last):",
-        tables.markdown(evidence.way_table(cells)),
+        tables.markdown(root_cause.way_table(cells)),
     ]
     if lacking := sum(not cells.records[levels] for levels in cells.way):
         parts.append(f"What share each choice has cannot be said before the missing {_rows(lacking)} recorded.")
     else:
-        parts.append(" ".join(map(str, evidence.verdicts(cells)[:2])))
+        parts.append(" ".join(map(str, root_cause.verdicts(cells)[:2])))
     return parts
 
 

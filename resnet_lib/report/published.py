@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_lib.config import LabError
-from resnet_lib.findings import best_epoch, evidence, paper_table, purged
+from resnet_lib.findings import best_epoch, evidence, paper_table, purged, root_cause
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import agenda, paper_runs, story
 from resnet_lib.questions.causes import FACTORS, HALF
@@ -131,17 +131,17 @@ def results(profile: str) -> str:
     factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
     for cells in factorials:
         if cells.have(cells.way):
-            name = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs"
-            parts += [f"![{name}](img/{WATERFALL.format(cells.budget)}.png)", f"*{bars.caption(cells)}*"]
+            caption = bars.caption(cells)
+            parts += [f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
     if any(cells.have(cells.way) for cells in factorials):
         parts.append(f"*{bars.HOW_TO_READ}*")
-    claimed = ["\n".join(evidence.conclusion(cells) for cells in factorials)]
-    claimed += [evidence.known(cells) for cells in factorials if any(cells.records.values())]
+    claimed = ["\n".join(root_cause.conclusion(cells) for cells in factorials)]
+    claimed += [root_cause.known(cells) for cells in factorials if any(cells.records.values())]
     parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))
     for cells in factorials:
         if cells.have(HALF):
             title = f"What each choice is worth on ResNet-20 in {cells.epochs} epochs"
-            effects = tables.markdown(evidence.effects_table(cells)[: len(FACTORS)])
+            effects = tables.markdown(root_cause.effects_table(cells)[: len(FACTORS)])
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     parts += ["### The story, step by step", tables.story_markdown(profile)]
     if any(paper.values()):
