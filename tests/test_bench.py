@@ -22,8 +22,8 @@ from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
 from resnet_lib.records.record import Record
-from resnet_lib.report import bars, bench_facts, bench_tables, plots
-from resnet_lib.speed import bench, cost, pipelines
+from resnet_lib.report import bars, bench_facts, bench_tables, plots, published
+from resnet_lib.speed import bench, cost, measured, pipelines
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.training.metrics import RunningTotals
 from resnet_lib.training.update import Replay
@@ -90,6 +90,9 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert all(value > 0 for value in result["ceiling"].values())
     text = bench_tables.latest([result])
     assert "| conventional |" in text
+    page = bench_tables.to_markdown({"cpu": result | {"noted": ["by hand."]}})
+    assert "% of fastest bf16 matmul" in page
+    assert "Noted by hand: by hand." in page
     assert text.endswith("**NVIDIA GPU**: not measured.")
     gpu = result | {"environment": result["environment"] | {"device": "cuda", "device_name": "NVIDIA H200"}}
     older = result | {"environment": result["environment"] | {"device_name": "an older CPU"}}
@@ -128,7 +131,8 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     assert [rung["name"] for rung in result["networks"]["resnet20"]] == [rung.name for rung in bench.ladder(CPU)]
     told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]
     expected = (
-        "With torch.compile, which ours does without: 400 images/s, 0.80 times as fast as ours, after a start of 9 s."
+        "With torch.compile, which ours does without: 400 images/s (400–400), 0.80 times as fast as ours, after a "
+        "start of 9 s."
     )
     assert told == ([] if missing else [expected])
     told = "iterations, evaluations left out: 273 min. Both in bf16; in fp32, as runs are unless told otherwise, the "
@@ -138,17 +142,16 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
 def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
     ours = bench.ladder(CPU)[-1]
     found = seconds_of_a_step(pipelines.Pipeline("resnet8", ours, 8), 3)
-    assert list(found) == ["convolutions", "batch normalisation"]
+    assert list(found) == ["whole", "convolutions", "batch normalisation"]
     assert all(found.values())
     assert seconds_of_a_step(pipelines.Pipeline("resnet8", replace(ours, choice=replace(CPU, compile=True)), 8)) == {}
     result = bench.measure(CPU, quick=True)
     assert not any("time of a step" in fact for fact in bench_facts.facts(result))
     result |= {"batch_size": 100, "flops_per_image": {"resnet20": 3e8}, "ceiling": result["ceiling"] | {"bf16": 1e12}}
-    result["networks"]["resnet20"][-1]["images_per_second"] = [1_000.0]  # a step of 0.1 s
-    result["seconds_of_a_step"] = {"convolutions": 0.06, "batch normalisation": 0.03}
+    result["seconds_of_a_step"] = {"whole": 0.1, "convolutions": 0.06, "batch normalisation": 0.03}
     assert (
         "The time of a step of ResNet-20: convolutions 60 %, batch normalisation 30 %, all else 10 %. If all but the "
-        "convolutions took no time, it would reach 50 % of the bf16 peak."
+        "convolutions took no time, it would reach 50 % of the fastest bf16 matmul."
     ) in bench_facts.facts(result)
 
 
@@ -156,6 +159,7 @@ def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
     ("rate", "told"),
     [
         (2_000.0, "Compilation earns its start of 15 s back after 15,000 steps of ResNet-20."),
+        (1_023.0, "Compilation earns its start of 15 s back after 330,000 steps of ResNet-20."),
         (1_010.0, "What compilation gains is within the ranges; its start took 15 s."),
     ],
 )
@@ -167,17 +171,17 @@ def test_when_compilation_pays_is_told_where_ours_is_compiled(small, rate, told)
     rungs[0] = rungs[0] | {"images_per_second": [980.0, 1_000.0, 1_020.0]}
     rungs[1] = {"name": "torch.compile", "start_seconds": 15.0, "images_per_second": [rate] * 2}
     assert told in bench_facts.facts(result)
-    iterations = "79 s" if rate == 2_000 else "142 s"
+    iterations = {2_000.0: "79 s", 1_023.0: "140 s", 1_010.0: "142 s"}[rate]
     told = f"64,000 iterations, evaluations left out: {iterations}. Both in bf16 (the recipe `paper` is in fp32)."
     assert any(told in fact for fact in bench_facts.facts(result))
 
 
 @pytest.mark.parametrize(("best", "shown"), [(0.80, False), (0.92, True)])
 def test_time_to_accuracy_has_a_column_only_if_it_was_ever_reached(best, shown):
-    measured = {"networks": {"resnet20": [{"images_per_second": [500.0]}]}}  # a conventional epoch of 100 s
+    result = {"networks": {"resnet20": [{"images_per_second": [500.0]}]}}  # a conventional epoch of 100 s
     history = [{"seconds": 60.0, "test_accuracy": accuracy} for accuracy in (0.5, best, 0.7)]
     record = Record(Path("run"), Config(seed=3), history, {"accuracy": 0.7})
-    (row,) = bench_tables.time_to_accuracy(measured, [record], 91.25).to_dict("records")
+    (row,) = bench_tables.time_to_accuracy(result, [record], 91.25).to_dict("records")
     assert row["whole run (conventional epochs)"] == "3.0 min (1.8)"
     assert row["test accuracy, last epoch"] == "70.00 %"
     assert row.get("to 91.25 %") == ("2.0 min (1.2)" if shown else None)
@@ -199,6 +203,22 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted
     assert bench_tables.same_machine(old, fast)
     assert not bench_tables.same_machine(slow, fast)
     assert not bench_tables.same_machine(old | {"threads": 1}, old)
+    gpu = {"device": "cuda", "device_name": "NVIDIA H200", "threads": 16}
+    assert bench_tables.same_machine(gpu, gpu | {"threads": 2})
+    assert not bench_tables.same_machine(gpu, gpu | {"device_name": "NVIDIA H100"})
+
+
+def test_from_how_many_steps_on_compilation_is_taken_to_pay_is_what_was_measured():
+    """On the GPU of which the comment at COMPILE_STEPS tells."""
+    path = published.CHECKOUT / "reports" / "bench" / "nvidia-h200.json"
+    assert round(measured.steps_to_earn_back(json.loads(path.read_text())), -3) == device.COMPILE_STEPS
+
+
+def test_a_committed_sweep_is_what_a_sweep_writes():
+    paths = (published.CHECKOUT / "reports" / "bench").glob("*.json")
+    sweeps = [found["sweep"] for path in paths if "sweep" in (found := json.loads(path.read_text()))]
+    assert sweeps
+    assert all({"depth", "batch size", "concurrent runs"} <= sweep.keys() for sweep in sweeps)
 
 
 def test_every_rung_trains(small):

@@ -7,7 +7,7 @@ import pytest
 import test_plots_tables
 from test_plots_tables import craft, thrice
 
-from resnet_lib.config import Config
+from resnet_lib.config import Config, LabError
 from resnet_lib.data import duplicates
 from resnet_lib.findings import diagnosis, purged
 from resnet_lib.findings.judgement import UNDECIDED, compare
@@ -220,11 +220,18 @@ def test_a_network_that_was_not_measured_runs_at_the_arithmetic_rate_of_the_most
         "resnet110": [rung("ours", 100)],
         "resnet50": [rung("ours", 300)],
     }
-    bench = {"networks": networks, "flops_per_image": flops}
+    bench = {"networks": networks, "flops_per_image": flops, "environment": {"device": "cpu"}}
     assert cost.expected(Config(model="resnet20", precision="bf16"), bench) == pytest.approx(1_000)
     assert cost.expected(Config(model="resnet20"), bench) == pytest.approx(625)
     measured = bench | {"tried": [rung("torch.compile", 1_100), rung("fp32", 700)]}  # as ours is, but for bf16
     assert cost.expected(Config(model="resnet20"), measured) == pytest.approx(700)
+    for other, words in (
+        ({"environment": {"device": "cuda"}}, "does not say what fp32 costs"),
+        ({"networks": {"resnet20": [rung("conventional", 400), rung("ours", 900)]}}, "does not say what fp32 costs"),
+        ({"networks": {"resnet50": [rung("ours", 300)]}}, "has no network like resnet20"),
+    ):
+        with pytest.raises(LabError, match=words):
+            cost.expected(Config(model="resnet20"), bench | other)
     assert cost.expected(Config(model="plain110", precision="bf16"), bench) == pytest.approx(100, rel=0.01)
     deeper = cost.flops_per_image(Config(model="resnet32")) / flops["resnet20"]
     assert cost.expected(Config(model="resnet32", precision="bf16"), bench) == pytest.approx(1_000 / deeper)

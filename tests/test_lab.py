@@ -169,7 +169,12 @@ def committed(folder, monkeypatch):
 def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path):
     committed(tmp_path, monkeypatch)
     assert not published.outdated(), "run: resnet-lab figures --profile full"
-    assert tables.story_markdown("full") in (published.CHECKOUT / "README.md").read_text()
+    assert tables.recorded_markdown("full") in (published.CHECKOUT / "README.md").read_text()
+    page = published.CHECKOUT / published.RESULTS
+    assert tables.story_markdown("full") in page.read_text()
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())
+    assert pictures
+    assert all((page.parent / picture).exists() for picture in pictures)
 
 
 def test_readme_without_markers_is_refused(readme):
@@ -179,14 +184,16 @@ def test_readme_without_markers_is_refused(readme):
     assert readme.read_text() == "# nothing\n"
 
 
-SECTIONS = ("short", "answer", "checklist", "results", "missing", "bench", "faults")
+SECTIONS = ("short", "answer", "checklist", "results", "bench", "faults")
+PAGES = (published.RESULTS, published.MEASURED)
 
 
 @pytest.fixture
 def readme(tmp_path, monkeypatch):
     """That of a checkout of the test's own, in which every table says 12.3 and is right."""
     parts = [
-        (published, ("results", "unfinished", "faults")),
+        (published, ("all_results", "faults")),
+        (tables, ("recorded_markdown",)),
         (summary, ("short",)),
         (answer, ("answer",)),
         (checklist, ("checklist",)),
@@ -198,15 +205,16 @@ def readme(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))
     parts = [f"<!-- {name}: begin -->\n12.3 %\n<!-- {name}: end -->\n" for name in SECTIONS]
     (tmp_path / "README.md").write_text("between them\n".join(parts))
-    (tmp_path / "reports" / "bench").mkdir(parents=True)
-    (tmp_path / published.MEASURED).write_text("12.3 %")
+    for page in PAGES:
+        (tmp_path / page).parent.mkdir(parents=True)
+        (tmp_path / page).write_text("12.3 %")
     return tmp_path / "README.md"
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_number_of_the_readme_that_was_changed_by_hand_is_found_and_mended(readme, section):
     right = readme.read_text()
-    assert verify.report("full") == {"README.md": [], published.MEASURED: []}
+    assert verify.report("full") == {"README.md": [], published.RESULTS: [], published.MEASURED: []}
     changed = right.replace(f"<!-- {section}: begin -->\n12.3", f"<!-- {section}: begin -->\n12.4")
     readme.write_text(changed)
     assert "its tables differ" in "".join(verify.report("full")["README.md"])
@@ -215,11 +223,12 @@ def test_a_number_of_the_readme_that_was_changed_by_hand_is_found_and_mended(rea
     assert readme.read_text() == right
 
 
-def test_a_number_of_the_benchmarks_page_that_was_changed_by_hand_is_found_and_mended(readme):
-    page = readme.parent / published.MEASURED
+@pytest.mark.parametrize("name", PAGES)
+def test_a_number_of_a_page_that_was_changed_by_hand_is_found_and_mended(readme, name):
+    page = readme.parent / name
     page.write_text("12.4 %")
-    assert "its tables differ" in "".join(verify.report("full")[published.MEASURED])
-    assert published.update_documents() == [published.MEASURED]
+    assert "its tables differ" in "".join(verify.report("full")[name])
+    assert published.update_documents() == [name]
     assert page.read_text() == "12.3 %"
 
 

@@ -91,11 +91,17 @@ def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
 
 
 def test_figure_6_has_plain_nets_beside_residual_ones():
-    craft(CONFIGS["plain-20"], 0.9)
     craft(CONFIGS["ResNet-20"], 0.9125)
+    (residual,) = figure6.draw(find_runs(CONFIGS, "full"), "full").axes
+    assert residual.get_title("left") == "Residual nets"
+    assert residual.lines[2].get_ydata()[0] == 8.75  # the paper's
+    craft(CONFIGS["plain-20"], 0.9)
     figure = figure6.draw(find_runs(CONFIGS, "full"), "full")
     plain, residual = figure.axes
-    assert [axes.get_legend().get_texts()[0].get_text() for axes in (plain, residual)] == ["plain-20", "ResNet-20"]
+    assert [axes.get_legend().get_texts()[0].get_text() for axes in (plain, residual)] == [
+        "plain-20 (n = 1)",
+        "ResNet-20 (n = 1)",
+    ]
     assert plain.lines[0].get_ydata()[-1] == pytest.approx(10)
     assert plain.get_ylim() == (0, figure6.TOP)
     assert figure6.draw({}, "full") is None

@@ -219,9 +219,9 @@ def height(module: str) -> int:
     return FOLDERS.index(parts[1])
 
 
-def test_the_folders_are_known_and_the_readme_lists_them_in_their_order() -> None:
+def test_the_folders_are_known_and_listed_in_their_order() -> None:
     assert {name.split(".")[1] for name in MODULES if name.count(".") == 2} == set(FOLDERS)
-    assert tuple(re.findall(r"^\| `(\w+)/` \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)) == FOLDERS
+    assert tuple(re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)) == FOLDERS
     for folder in FOLDERS:
         assert ast.get_docstring(ast.parse((ROOT / "resnet_lib" / folder / "__init__.py").read_text())), folder
 

@@ -514,7 +514,7 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
     saved = RunFolder.of(SYNTHETIC, "full").checkpoint
     state = checkpoint.load(saved)
     state["choice"] |= {"device": "cuda", "graph": True, "compile": True}
-    del state["sessions"][0]["device_name"]  # as states have it that were saved before sessions named theirs
+    state["sessions"][0]["device_name"] = "abacus"
     checkpoint.save(saved, state)
 
     with pytest.raises(KeyboardInterrupt):
@@ -529,7 +529,8 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
     first, second, _ = moved.result["sessions"]
     assert (first["from_step"], second["from_step"]) == (0, state["step"])
     assert moved.result["environment"] == trained.result["environment"]
-    assert moved.devices == ["cuda", *trained.devices]
+    assert list(moved.seconds) == ["abacus", *trained.seconds]
+    assert sum(moved.seconds.values()) == pytest.approx(sum(row["seconds"] for row in moved.history))
 
 
 def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monkeypatch):
@@ -537,6 +538,17 @@ def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monk
     state = {"choice": Choice("cuda", 1, True).as_dict(), "sessions": [{}]}
     with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
         experiment._going_on(SYNTHETIC.replace(precision="tf32"), state, None, Quiet())
+    with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
+        CPU.activate("tf32")  # nor is another choice of a device one of a precision
+
+
+def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
+    told, show = [], Quiet()
+    monkeypatch.setattr(show, "note", told.append)
+    monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "there is no C++ compiler")
+    state = {"choice": replace(CPU, compile=True).as_dict()}
+    assert experiment._going_on(SYNTHETIC, state, None, show) == CPU
+    assert told == [f"{SYNTHETIC.run_id} began compiled, and goes on without: there is no C++ compiler"]
 
 
 def fit_failing_for(config, fit):

@@ -69,7 +69,7 @@ def _of(config: Config, records: list[Record]) -> list[Record]:
 def _ten_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
     (records,) = runs.values()
     about_loss = [loss_never_rose(records, profile), loss_settled(records, profile)]
-    return [near(step, runs, profile), *about_loss, underfitting(records, profile)]
+    return [near(step, step.headline, records, profile), *about_loss, underfitting(records, profile)]
 
 
 def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
@@ -81,18 +81,18 @@ def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
     ]
     compared = [better(*pair, runs, profile) for pair in pairs]
     told = {label: runs[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
-    return [loss_falls(told, profile), *compared, near(step, runs, profile), near_until_drop(step, runs, profile)]
+    return [loss_falls(told, profile), *compared, *at_the_end_and_before(step, step.headline, runs, profile)]
 
 
 def _architecture(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
     headline = runs[step.headline]
-    found = [near(step, runs, profile), near_until_drop(step, runs, profile), loss_settled(headline, profile)]
-    return [*found, below_paper(headline, profile)]
+    about_accuracy = at_the_end_and_before(step, step.headline, runs, profile)
+    return [*about_accuracy, loss_settled(headline, profile), below_paper(headline, profile)]
 
 
 def _hub(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    agrees = hub_agrees(runs[step.headline], profile)
-    return [near(step, runs, profile), near_until_drop(step, runs, profile), agrees]
+    judged = [claim for label in step.told for claim in at_the_end_and_before(step, label, runs, profile)]
+    return [*judged, hub_agrees(runs[step.headline], profile)]
 
 
 JUDGES = {
@@ -103,20 +103,25 @@ JUDGES = {
 }
 
 
-def near(step: story.Step, runs: Runs, profile: str) -> Claim:
+def at_the_end_and_before(step: story.Step, label: str, runs: Runs, profile: str) -> list[Claim]:
+    """The story's accuracy of the runs of a label, at their end and until their learning rate drops."""
+    return [judge(step, label, runs[label], profile) for judge in (near, near_until_drop)]
+
+
+def near(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The story's accuracy, give or take NEAR."""
-    text = f"“{step.headline}” reaches about {step.claimed:g} % test accuracy (± {100 * NEAR:g} points)"
+    text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * NEAR:g} points)"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy(records)
         return between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
 
-    return decide(text, profile, judge, runs[step.headline])
+    return decide(text, profile, judge, records)
 
 
-def near_until_drop(step: story.Step, runs: Runs, profile: str) -> Claim:
+def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
-    text = f"Until its learning rate first drops, “{step.headline}” stays at about {step.claimed:g} %"
+    text = f"Until its learning rate first drops, “{label}” stays at about {step.claimed:g} %"
     text += f" (± {100 * NEAR:g} points; mean of the last {HIGH} epochs before)"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
@@ -126,7 +131,7 @@ def near_until_drop(step: story.Step, runs: Runs, profile: str) -> Claim:
         evidence = f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; in {runs_in_words(len(records))}"
         return "holds" if abs(drop.before.mean() - step.claimed / 100) < NEAR else "does not hold", evidence
 
-    return decide(text, profile, judge, runs[step.headline])
+    return decide(text, profile, judge, records)
 
 
 def no_drop_reached(records: list[Record]) -> Claim:

@@ -93,7 +93,7 @@ def symptoms_table(runs: Runs) -> pd.DataFrame:
 def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
     """The story's four numbers and what it says of two curves, judged by the runs of a hypothesis."""
     runs = find_runs(hypothesis.configs(), profile)
-    numbers = [near(step, {step.headline: runs[step.notebook]}, profile) for step in STEPS]
+    numbers = [near(step, step.headline, runs[step.notebook], profile) for step in STEPS]
     settled = loss_settled(runs["01_ten_epochs"], profile)
     return [*numbers, settled, loss_falls({"": runs["02_hundred_epochs"]}, profile)]
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from resnet_lib.findings.judgement import accuracy
-from resnet_lib.findings.stats import Estimate, Spread, spread, weighted_sum
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
 from resnet_lib.questions.factorial import Levels
@@ -131,8 +131,9 @@ def gap(cells: Cells) -> Estimate:
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
-    """The accuracy in a cell, with how much seeds differ in comparable cells, where that is known."""
-    if not cells.spreads[levels[BY_DROPS]]:
-        return accuracy(cells.records[levels])
+    """The accuracy in a cell, with how much its seeds differ, or, where they are few, those of comparable cells."""
+    records = cells.records[levels]
+    if len(records) >= MIN_SEEDS or not cells.spreads[levels[BY_DROPS]]:
+        return accuracy(records)
     found = weigh({levels: 1.0}, cells, unit="%")
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))

@@ -7,7 +7,7 @@ import pandas as pd
 from resnet_lib.findings.curves import mean_curve
 from resnet_lib.findings.evidence import BY_DROPS, Cells, accuracy_in, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
-from resnet_lib.findings.stats import MIN_SEEDS, spread
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
 from resnet_lib.questions.causes import FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
@@ -76,13 +76,25 @@ def known(cells: Cells) -> str:
     said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the cells with {MIN_SEEDS} runs or more: "
     said += f"{' and '.join(parts)}."
     if any(cells.spreads.values()):
-        said += (
-            " The intervals here rest on it, those of first and last changes hold together, and those of the story's "
-            "steps rest on a network's own runs: so they differ."
-        )
+        said += " The intervals of differences rest on it; those of first and last changes hold together."
     if not all(cells.spreads.values()):
         said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."
     return said
+
+
+def in_short(cells: Cells) -> str:
+    """The way from the story's settings to the paper's and what its largest share is, in a sentence or two.
+
+    Every cell on the way must be recorded.
+    """
+    parts = ", ".join(f"{share.name} {_points(share.estimate)}" for share in shares(cells))
+    said = f"From the first row to the last: {_points(gap(cells))} points; in shares (Shapley values), {parts}."
+    verdict, largest = verdicts(cells)[1].verdict, shares(cells)[0].name
+    return f"{said} That {largest} contributes most: {verdict}."
+
+
+def _points(estimate: Estimate) -> str:
+    return f"{100 * estimate.mean:+.1f} {estimate.interval}"
 
 
 def conclusion(cells: Cells) -> str:

@@ -40,8 +40,9 @@ class Choice:
     why: str = field(default="", compare=False)  # the choice in words
 
     def activate(self, precision: str = "fp32") -> torch.device:
-        """Apply to this process and return the device. Raises DeviceError if it is not there."""
+        """Apply to this process and return the device. Raises DeviceError if it, or the precision, is not there."""
         refuse_missing(self.device)
+        refuse_precision(precision, self.device)
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed()
@@ -94,8 +95,8 @@ def choose(
     """
     refuse_missing(device)
     device = device or available()[0]
-    if config and config.precision == "tf32" and not (device == "cuda" and torch.cuda.is_tf32_supported()):
-        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU with TF32, which {device} is not: use fp32 or bf16")
+    if config:
+        refuse_precision(config.precision, device)
     if deterministic and device == "mps":
         raise DeviceError("Apple's GPUs have no deterministic max-pool: leave --deterministic out, or use --device cpu")
     threads = threads or THREADS
@@ -150,6 +151,12 @@ def refuse_missing(device: str | None) -> None:
     """Raises DeviceError if a device is named that is not here."""
     if device is not None and device not in available():
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available())}")
+
+
+def refuse_precision(precision: str, device: str) -> None:
+    """Raises DeviceError if a device would compute in another precision than it is told."""
+    if precision == "tf32" and not (device == "cuda" and torch.cuda.is_tf32_supported()):
+        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU with TF32, which {device} is not: use fp32 or bf16")
 
 
 def nvidia_mps_is_started() -> bool:

@@ -11,10 +11,12 @@ from resnet_lib.questions.causes import cell, start
 
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
+STEM = "ImageNet's stem"
 
 ADDED: dict[str, dict[str, Any]] = {
     "crop and flip": {"crop": 4, "flip": True},
     "no LR drop": {"milestones": ()},
+    STEM: {"stem": "imagenet"},
     "weight decay 1e-4": {"weight_decay": 1e-4},
     "learning rate 0.01": {"lr": 0.01},
     "PyTorch's initialisation": {"init": "torch"},
@@ -77,7 +79,7 @@ HYPOTHESES = (
     Hypothesis("augmented after all", {"crop": 4, "flip": True}),
     Hypothesis("augmented, and the drops never came", {"crop": 4, "flip": True, "milestones": ()}),
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
-    Hypothesis("the CIFAR network kept the ImageNet stem", {"stem": "imagenet"}, ("resnet20",)),
+    Hypothesis("the CIFAR network kept the ImageNet stem", ADDED[STEM], ("resnet20",)),
 )
 
 

@@ -79,6 +79,7 @@ class Session(TypedDict):
     """Of `result.json`: one process that trained the run, on one device."""
 
     __pydantic_config__ = ConfigDict(extra="allow")
+    from_step: NotRequired[int]
     device_name: NotRequired[str]  # records made before a run could go on elsewhere name none
 
 
@@ -121,10 +122,18 @@ class Record:
         return self.result["accuracy"]
 
     @property
-    def devices(self) -> list[str]:
-        """What it was trained on, each once; a run may go on elsewhere."""
+    def seconds(self) -> dict[str, float]:
+        """Of training and evaluation on each device, in their order, for a run may go on elsewhere.
+
+        An epoch is counted where it ended.
+        """
         only = self.result["environment"]["device_name"]  # of a session that names none
-        return list(dict.fromkeys(session.get("device_name", only) for session in self.result.get("sessions", [{}])))
+        sessions = self.result.get("sessions", [{}])
+        found = dict.fromkeys((session.get("device_name", only) for session in sessions), 0.0)
+        for row in self.history:
+            *_, last = (one for one in sessions if one.get("from_step", 0) < row["step"])
+            found[last.get("device_name", only)] += row["seconds"]
+        return found
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:

@@ -12,31 +12,30 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions.causes import PAPER
-from resnet_lib.report.bench_facts import gain
 from resnet_lib.report.bench_tables import title
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
+from resnet_lib.speed.measured import gain, rate, rates
 
 
 @on_paper
 def ladder(bench: dict[str, Any]) -> Figure:
     """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range."""
     rungs = bench["networks"]["resnet20"]
-    rates = [np.array(rung["images_per_second"]) for rung in rungs]
-    medians = np.array([np.median(one) for one in rates])
+    medians = np.array([rate(rung) for rung in rungs])
     figure, axes = new_figure(1.1 + 0.36 * len(rungs))
     places = np.arange(len(rungs))
-    spans = np.abs([[one.min(), one.max()] for one in rates] - medians[:, None]).T
+    spans = np.abs([[rates(rung).min(), rates(rung).max()] for rung in rungs] - medians[:, None]).T
     axes.barh(places, medians, color=colour(0), height=0.6)
     axes.errorbar(medians, places, xerr=spans, fmt="none", **BARS)
-    for place, one, median in zip(places, rates, medians, strict=True):
-        text = f"{median:,.0f}  (×{gain(one, rates[0]):.2f})"
-        axes.annotate(text, (one.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
+    for place, rung in zip(places, rungs, strict=True):
+        text = f"{rate(rung):,.0f}  (×{gain(rung, rungs[0]):.2f})"
+        axes.annotate(text, (rates(rung).max(), place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, map(title, rungs))
     axes.invert_yaxis()
-    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * max(map(np.max, rates))))
+    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * (medians + spans[1]).max()))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_title(f"{machine(bench['environment'])}\nmedian and range of {len(rates[0])} repeats", loc="left")
+    axes.set_title(f"{machine(bench['environment'])}\nmedian and range of {len(rates(rungs[0]))} repeats", loc="left")
     return figure
 
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES
 from resnet_lib.recipes import recipe
 from resnet_lib.report.tables import machine
+from resnet_lib.speed.measured import (
+    COMPILED,
+    FP32,
+    WHOLE,
+    gain,
+    is_compiled,
+    is_faster,
+    rate,
+    rates,
+    steps_to_earn_back,
+    tried,
+)
 
 PAPER_STEPS = recipe("paper", "resnet20")["iterations"]
 
 
 def facts(bench: dict[str, Any]) -> list[str]:
     """One sentence each, as far as it was measured."""
-    return [fact for tell in (_machine, _times, _compilation, _step, _memory, _evaluation) for fact in tell(bench)]
-
-
-def gain(rates: np.ndarray, others: np.ndarray) -> float:
-    """How many times as fast: the median over the repeats, each of which measures both in turn."""
-    return float(np.median(rates / others))
+    return [
+        fact for tell in (_machine, _times, _compilation, _step, _memory, _evaluation, _noted) for fact in tell(bench)
+    ]
 
 
 def _machine(bench: dict[str, Any]) -> Iterator[str]:
@@ -33,22 +41,22 @@ def _machine(bench: dict[str, Any]) -> Iterator[str]:
         "that of the medians; one that is small beside the ranges means nothing."
     )
     yield (
-        f"Peak of this machine: {limits['bf16'] / 1e9:,.0f} GFLOP/s in bf16, {limits['fp32'] / 1e9:,.0f} in fp32 "
-        f"(square matrix products), {limits['copy'] / 1e9:,.1f} GB/s (copies)."
+        f"The fastest that this machine was seen to do: {_flops(limits['bf16'])} in bf16 and {_flops(limits['fp32'])} "
+        f"in fp32 (products of square matrices), {limits['copy'] / 1e9:,.0f} GB/s (copies)."
     )
 
 
 def _times(bench: dict[str, Any]) -> Iterator[str]:
     last = bench["networks"]["resnet20"][-1]
-    epoch = last["start_seconds"] + TRAIN_IMAGES["all"] / _rate(last)
+    epoch = last["start_seconds"] + TRAIN_IMAGES["all"] / rate(last)
     said = (
         f"ResNet-20's first epoch, start-up included: {_duration(epoch)}; the paper's {PAPER_STEPS:,} iterations, "
         f"evaluations left out: {_paper_time(last, bench)}. Both in bf16"
     )
-    if fp32 := _tried("fp32", bench):
+    if fp32 := tried(FP32, bench):
         yield (
             f"{said}; in fp32, as runs are unless told otherwise, the iterations take {_paper_time(fp32, bench)} "
-            f"({_rate(fp32):,.0f} images/s)."
+            f"({rate(fp32):,.0f} images/s)."
         )
     else:
         yield f"{said} (the recipe `paper` is in fp32)."
@@ -56,36 +64,36 @@ def _times(bench: dict[str, Any]) -> Iterator[str]:
 
 def _compilation(bench: dict[str, Any]) -> Iterator[str]:
     """When it pays, where ours is compiled; else what it would change."""
-    *_, before, last = bench["networks"]["resnet20"]
-    if last["name"] == "torch.compile":
-        if min(last["images_per_second"]) <= max(before["images_per_second"]):
+    last = bench["networks"]["resnet20"][-1]
+    if is_compiled(last):
+        steps = steps_to_earn_back(bench)
+        if math.isinf(steps):
             yield f"What compilation gains is within the ranges; its start took {last['start_seconds']:.0f} s."
-            return
-        saved = bench["batch_size"] / _rate(before) - bench["batch_size"] / _rate(last)
+        else:
+            yield (
+                f"Compilation earns its start of {last['start_seconds']:.0f} s back after {_two_digits(steps)} steps "
+                "of ResNet-20."
+            )
+    elif compiled := tried(COMPILED, bench):
+        low, high = rates(compiled).min(), rates(compiled).max()
+        beyond = is_faster(compiled, last) or is_faster(last, compiled)
+        within = f"{gain(compiled, last):.2f} times as fast as ours" if beyond else "no difference beyond the ranges"
         yield (
-            f"Compilation earns its start of {last['start_seconds']:.0f} s back after "
-            f"{round(last['start_seconds'] / saved, -3):,.0f} steps of ResNet-20."
-        )
-    elif compiled := _tried("torch.compile", bench):
-        faster = gain(np.array(compiled["images_per_second"]), np.array(last["images_per_second"]))
-        yield (
-            f"With torch.compile, which ours does without: {_rate(compiled):,.0f} images/s, {faster:.2f} times as fast "
-            f"as ours, after a start of {compiled['start_seconds']:.0f} s."
+            f"With torch.compile, which ours does without: {rate(compiled):,.0f} images/s ({low:,.0f}–{high:,.0f}), "
+            f"{within}, after a start of {compiled['start_seconds']:.0f} s."
         )
 
 
 def _step(bench: dict[str, Any]) -> Iterator[str]:
-    if parts := bench.get("seconds_of_a_step"):
-        *_, eager = (rung for rung in bench["networks"]["resnet20"] if rung["name"] != "torch.compile")
-        steps_per_second = _rate(eager) / bench["batch_size"]
-        # Benchmarks before this one also have the rest as it was measured, without Python's own time.
-        shares = {kind: seconds * steps_per_second for kind, seconds in parts.items() if kind != "all else"}
+    parts = bench.get("seconds_of_a_step", {})
+    if whole := parts.get(WHOLE):  # which the first benchmarks did not measure
+        shares = {kind: seconds / whole for kind, seconds in parts.items() if kind != WHOLE}
         told = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
         flops = bench["batch_size"] * bench["flops_per_image"]["resnet20"]
         bound = flops / parts["convolutions"] / bench["ceiling"]["bf16"]
         yield (
-            f"The time of a step of ResNet-20: {told}, all else {100 * (1 - sum(shares.values())):.0f} %. If all but "
-            f"the convolutions took no time, it would reach {100 * bound:.0f} % of the bf16 peak."
+            f"The time of a step of ResNet-20: {told}, all else {100 * max(0, 1 - sum(shares.values())):.0f} %. If all "
+            f"but the convolutions took no time, it would reach {100 * bound:.0f} % of the fastest bf16 matmul."
         )
 
 
@@ -99,22 +107,27 @@ def _memory(bench: dict[str, Any]) -> Iterator[str]:
 
 def _evaluation(bench: dict[str, Any]) -> Iterator[str]:
     if found := bench.get("evaluation"):
-        epoch = TRAIN_IMAGES["all"] / _rate(bench["networks"]["resnet20"][-1])
-        share = TEST_IMAGES["all"] / _rate(found) / epoch
+        epoch = TRAIN_IMAGES["all"] / rate(bench["networks"]["resnet20"][-1])
+        share = TEST_IMAGES["all"] / rate(found) / epoch
         yield f"Evaluating the test images takes {100 * share:.1f} % of the time of an epoch."
 
 
-def _tried(name: str, bench: dict[str, Any]) -> dict[str, Any] | None:
-    """What was measured beside ours, and is no part of it."""
-    return next((rung for rung in bench.get("tried", []) if rung["name"] == name), None)
-
-
-def _rate(rung: dict[str, Any]) -> float:
-    return float(np.median(rung["images_per_second"]))
+def _noted(bench: dict[str, Any]) -> Iterator[str]:
+    """What was measured by hand beside the benchmark, as it was written down."""
+    for note in bench.get("noted", []):
+        yield f"Noted by hand: {note}"
 
 
 def _paper_time(rung: dict[str, Any], bench: dict[str, Any]) -> str:
-    return _duration(rung["start_seconds"] + PAPER_STEPS * bench["batch_size"] / _rate(rung))
+    return _duration(rung["start_seconds"] + PAPER_STEPS * bench["batch_size"] / rate(rung))
+
+
+def _flops(per_second: float) -> str:
+    return f"{per_second / 1e9:,.0f} GFLOP/s" if per_second < 1e13 else f"{per_second / 1e12:,.0f} TFLOP/s"
+
+
+def _two_digits(count: float) -> str:
+    return f"{float(f'{count:.1e}'):,.0f}"
 
 
 def _duration(seconds: float) -> str:

@@ -16,11 +16,11 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report import bench_facts
-from resnet_lib.report.bench_facts import gain
-from resnet_lib.report.tables import folded, machine, markdown
+from resnet_lib.report.tables import machine, markdown
+from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, rate, rates
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
-DETAILS = "other networks, the machine's own limits, memory, compilation"
+MACHINE = ("device_name", "threads", "instructions")  # what tells a CPU from another
 FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
 FAST_TIMES = (
     "The recipe `fast`; times include one evaluation per epoch, and compilation where a run was compiled (the others "
@@ -35,45 +35,43 @@ SWEEP = (
 
 def ladder(bench: dict[str, Any]) -> pd.DataFrame:
     """One row per pipeline, each with the improvements of those above it."""
-    rows, before = [], None
-    for rung in bench["networks"]["resnet20"]:
-        rates = np.array(rung["images_per_second"])
-        base = np.array(bench["networks"]["resnet20"][0]["images_per_second"])
+    rungs = bench["networks"]["resnet20"]
+    rows = []
+    for before, rung in zip([None, *rungs], rungs, strict=False):
         rows.append(
             {
                 "pipeline": title(rung),
-                "images/s": f"{np.median(rates):,.0f}",
-                "range": f"{rates.min():,.0f}–{rates.max():,.0f}",
-                "× conventional": f"{gain(rates, base):.2f}",
-                "× the row above": "" if before is None else f"{gain(rates, before):.2f}",
+                "images/s": f"{rate(rung):,.0f}",
+                "range": f"{rates(rung).min():,.0f}–{rates(rung).max():,.0f}",
+                "× conventional": f"{gain(rung, rungs[0]):.2f}",
+                "× the row above": f"{gain(rung, before):.2f}" if before else "",
                 "start-up": f"{rung['start_seconds']:.1f} s",
             }
         )
-        before = rates
     return pd.DataFrame(rows)
 
 
 def title(rung: dict[str, Any]) -> str:
     """`conventional`, or what was added to the pipeline before: `+ bf16`."""
-    return rung["name"] if rung["name"] in ("conventional", "ours") else f"+ {rung['name']}"
+    return rung["name"] if rung["name"] in (CONVENTIONAL, OURS) else f"+ {rung['name']}"
 
 
 def networks(bench: dict[str, Any]) -> pd.DataFrame:
     """One row per network: the conventional pipeline and ours, and ours as a share of the machine's matrix rate."""
     rows = []
     for model, rungs in bench["networks"].items():
-        first, last = (np.array(rungs[i]["images_per_second"]) for i in (0, -1))
-        flops = np.median(last) * bench["flops_per_image"][model]
+        first, last = rungs[0], rungs[-1]
+        flops = rate(last) * bench["flops_per_image"][model]
         rows.append(
             {
                 "network": Architecture(model).title,
-                "repeats": str(len(last)),
-                "compiled": "yes" if rungs[-1]["name"] == "torch.compile" else "no",
-                "conventional, images/s": f"{np.median(first):,.0f}",
-                "ours, images/s": f"{np.median(last):,.0f}",
+                "repeats": str(len(rates(last))),
+                "compiled": "yes" if is_compiled(last) else "no",
+                "conventional, images/s": f"{rate(first):,.0f}",
+                "ours, images/s": f"{rate(last):,.0f}",
                 "ours ÷ conventional": f"{gain(last, first):.2f}",
                 "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
-                "% of peak bf16 matmul": f"{100 * flops / bench['ceiling']['bf16']:.0f}",
+                "% of fastest bf16 matmul": f"{100 * flops / bench['ceiling']['bf16']:.0f}",
             }
         )
     return pd.DataFrame(rows)
@@ -84,7 +82,7 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
 
     And when it first had `target` (%), if any run ever had.
     """
-    epoch = TRAIN_IMAGES["all"] / np.median(bench["networks"]["resnet20"][0]["images_per_second"])
+    epoch = TRAIN_IMAGES["all"] / rate(bench["networks"]["resnet20"][0])
     rows, times = [], []
     for record in records:
         seconds = np.cumsum([row["seconds"] for row in record.history])
@@ -108,8 +106,8 @@ def _length(seconds: float, epoch: float) -> str:
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """As far as both tell: instructions were not noted at first, and one name covers processors with and without."""
-    shared = [key for key in ("device_name", "threads", "instructions") if key in one and key in other]
-    return all(one[key] == other[key] for key in shared)
+    told = ["device_name"] if "cuda" in (one.get("device"), other.get("device")) else MACHINE
+    return all(one[key] == other[key] for key in told if key in one and key in other)
 
 
 def latest(benches: list[dict[str, Any]]) -> str:
@@ -118,7 +116,7 @@ def latest(benches: list[dict[str, Any]]) -> str:
         return NOT_YET
     parts = []
     for bench in {bench["environment"]["device"]: bench for bench in reversed(benches)}.values():
-        parts += [f"**{_heading(bench)}**", markdown(ladder(bench)), folded(f"More of it: {DETAILS}", _details(bench))]
+        parts += [f"**{_heading(bench)}**", markdown(ladder(bench))]
     runs, paper = find_seeds(FAST, "full"), TABLE_6["resnet20"].accuracy
     if runs:
         reached = sum(record.accuracy >= paper / 100 for record in runs)
@@ -162,7 +160,7 @@ def _one_machine(bench: dict[str, Any]) -> str:
 
 def _details(bench: dict[str, Any]) -> str:
     parts = [markdown(networks(bench)), "\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
-    runs = [record for record in find_seeds(FAST, "full") if len(record.devices) == 1]
+    runs = [record for record in find_seeds(FAST, "full") if len(record.seconds) == 1]
     runs = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]
     if runs:
         parts += [FAST_TIMES, markdown(time_to_accuracy(bench, runs, TABLE_6["resnet20"].accuracy))]

@@ -6,9 +6,9 @@ import numpy as np
 
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, largest_rise
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.judgement import compare, runs_in_words
 from resnet_lib.findings.stats import Estimate
-from resnet_lib.questions import story, suspects
+from resnet_lib.questions import field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.records.record import Runs
 from resnet_lib.report import answer, summary
@@ -20,8 +20,10 @@ def checklist() -> str:
     worth = {effect.name: effect.estimate for effect in evidence.effects(cells)} if cells.have(HALF) else {}
     on_average = f"points on average in runs of {cells.epochs} epochs"
     stem = f": 3×3 was worth {_points(worth['stem'])} {on_average}" if worth else ""
-    crops = f"; they were worth {_points(worth['augmentation'])} {on_average}" if worth else ""
     hundred = evidence.find_cells(suspects.EPOCHS, "full")  # of which all on the way have their drops
+    crops = _worth_of_crops(found)
+    if worth:
+        crops.append(f"{_points(worth['augmentation'])} {on_average}")
     dropped = [record for levels in hundred.way for record in hundred.records[levels]]
     gains = sorted(100 * first_drop([record]).gain for record in dropped)
     jumped = f"in the lab's runs of {suspects.EPOCHS} epochs by {summary.in_range(gains)} points" if gains else ""
@@ -30,22 +32,38 @@ def checklist() -> str:
         jumped += f"; without a drop, in {runs_in_words(len(undropped))}, never by more than {rise:.1f}"
     lines = [
         "**The code, before the curves.** For 32×32 images the first layers (the stem) are one 3×3 convolution of "
-        f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Evaluate in "
-        "eval mode, on images without augmentation, and report the last epoch.",
+        f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Images are "
+        "normalised, and shuffled every epoch together with their labels; the loss takes logits, without a "
+        "softmax before it; gradients are zeroed at every step; the network is in train mode while it trains and in "
+        "eval mode while it is evaluated, on images without augmentation; the schedule steps once per epoch if its "
+        "milestones are epochs.",
         "**Was the learning rate still high at the end?** Go on from the end of your training with a tenth of the "
         f"learning rate for {SETTLED} epochs, and compare the mean of their test accuracies with that of the last "
-        f"{HIGH} epochs, for single epochs jump about. If it has risen{f' ({jumped})' if jumped else ''}, the drops "
-        "came too late, or never: have them after a half and three quarters of the training, and log the learning "
-        "rate of every epoch.",
+        f"{HIGH} epochs, for single epochs jump about. If it has risen by several points"
+        f"{f' ({jumped})' if jumped else ''}, the drops came too late, or never: have them after a half and three "
+        "quarters of the training, and log the learning rate of every epoch.",
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending {100 * LOSS_TREND:g} % "
         "or more above its minimum: add random crops (4 pixels of padding) and flips. They make the images harder to "
-        f"fit, so a short training may gain little from them{crops}.",
+        f"fit, so a short training may gain little from them{f' ({_and(crops)})' if crops else ''}.",
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
         "accuracy: train longer, raise a small learning rate, and look at the stem again.",
         f"**None of these is clear?** Compare means of {HIGH} epochs of your log with `history.csv` of a run that is "
-        f"recorded here, in `reports/full/runs/`: {_logs(found)}.",
+        f"recorded here, in `reports/full/runs/`: {_logs(found)}. And read what others found who were stuck: "
+        f"notebook 05 lists {len(field_guide.CASES)} public threads, with their causes where they show one.",
     ]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + f"\n\n{_in_your_own_code()}"
+
+
+def _worth_of_crops(found: Runs) -> list[str]:
+    """What crops and flips were worth in the story's hundred epochs, as far as it is recorded."""
+    if not {summary.AS_TOLD, summary.AUGMENTED} <= set(found):
+        return []
+    gained = compare(found[summary.AUGMENTED], found[summary.AS_TOLD])
+    return [f"{_points(gained)} points in {suspects.EPOCHS} epochs of the story's ResNet-20"]
+
+
+def _and(parts: list[str]) -> str:
+    return " and ".join(parts)
 
 
 def _logs(found: Runs) -> str:
@@ -62,9 +80,9 @@ def _logs(found: Runs) -> str:
 
 def _in_your_own_code() -> str:
     """What the first of `answer.COMMANDS` does, in PyTorch and torchvision."""
-    config = next(iter(answer.COMMANDS.values()))
+    command, config = next(iter(answer.COMMANDS.items()))
     decay = f"{config.weight_decay:g}"
-    return f"""What the first of the commands above sets, in plain PyTorch:
+    return f"""What `{command}` sets, in plain PyTorch:
 
 ```python
 conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # or your own width; no max-pool

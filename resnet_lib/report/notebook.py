@@ -99,7 +99,7 @@ class Page:
         rows = [
             {
                 "run": record.path.name,
-                "device": tables.machines(record),
+                "device": ", then ".join(tables.machines(record)),
                 "precision": record.config.precision,
                 "torch": record.result["environment"]["torch"],
                 "network from": record.result["model_source"],

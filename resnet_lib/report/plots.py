@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Callable
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -36,6 +37,7 @@ FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epo
 LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 GREY = "0.35"
+DROP = {"color": "0.75", "linestyle": "--", "linewidth": 1, "zorder": 0}
 
 
 def on_paper(draw: Callable[P, F]) -> Callable[P, F]:
@@ -63,13 +65,16 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     for index, (label, records) in enumerate(recorded.items()):
         epochs, table = _table(records, quantity)
         handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
-        _mark_drops(axes, records[0], epochs, table.mean(axis=0), handles[-1].get_color())
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):
         handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
-    if any(record.history[-1]["drops"] for records in runs.values() for record in records):
-        handles.append(Line2D([], [], color=GREY, marker="|", markersize=9, linestyle="", label="learning-rate drop"))
+    if drops := {epoch for records in recorded.values() for epoch in _drops(records[0])}:
+        for epoch in sorted(drops):
+            axes.axvline(epoch, **DROP)
+        handles.append(
+            Line2D([], [], marker="|", markersize=11, label="learning-rate drop", **DROP | {"linestyle": ""})
+        )
     if any(len(table) > 1 for table in values):
         handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
     if quantity == "test_acc":
@@ -164,11 +169,9 @@ def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndar
     return line
 
 
-def _mark_drops(axes: Axes, record: Record, epochs: np.ndarray, mean: np.ndarray, color: Any) -> None:
-    """A vertical tick on the line at the last epoch before each drop."""
-    drops = np.array([row["drops"] for row in record.history])
-    before = np.flatnonzero(np.diff(drops) > 0)
-    axes.plot(epochs[before], mean[before], linestyle="", marker="|", markersize=13, markeredgewidth=1.3, color=color)
+def _drops(record: Record) -> list[int]:
+    """The last epoch before each drop."""
+    return [before["epoch"] for before, after in pairwise(record.history) if after["drops"] > before["drops"]]
 
 
 def _told(runs: Runs, profile: str) -> dict[float, str]:

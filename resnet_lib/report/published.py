@@ -23,13 +23,14 @@ CURVES = {
     "train_loss": "Training loss of every run of the story: mean cross-entropy of an epoch, measured in training.",
     "test_loss": "Test loss of every run after each epoch: mean cross-entropy on the test images.",
 }
-DOCUMENTS = README, MEASURED = "README.md", "reports/bench/README.md"
+DOCUMENTS = README, RESULTS, MEASURED = "README.md", "reports/full/README.md", "reports/bench/README.md"
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
-    "As the lab assumes it, the story's 80 % comes from a hundred epochs without augmentation, at a learning rate (LR) "
-    "of 0.1 that drops twice. Its ten epochs end before the first drop: they explain what a short training lacks, "
-    "not the 80 %. The paper's settings are here its stem, augmentation, learning rate, weight decay and two drops, "
-    "after a half and three quarters of the run. Here both normalise images per channel; the paper did so per pixel."
+    f"The story tells its {summary.STEP.claimed:g} % of a hundred epochs: as the lab assumes, without augmentation, at "
+    f"a learning rate (LR) of {story.TUNED.lr:g} that drops twice. Its ten epochs end before the first drop, "
+    "and show what a short training lacks. The paper's settings are here its stem, augmentation, learning rate, weight "
+    "decay and two drops, after a half and three quarters of the run, and not its length. Both normalise images per "
+    "channel here; the paper did so per pixel."
 )
 HOW_TO_READ = (
     "Each line is a claim, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. "
@@ -87,20 +88,23 @@ def update_documents() -> list[str]:
 def outdated() -> dict[str, str]:
     """The documents of the checkout that differ from what the records say, each with the text that it should have.
 
-    They show the `full` records, the benchmarks and the last soak: the README between its markers, that of the
-    benchmarks as a whole. Raises LabError if a marker is not there.
+    They show the `full` records, the benchmarks and the last soak: the README between its markers, the others as a
+    whole. Raises LabError if a marker is not there.
     """
     benches = benchmarks()
     sections = {
         "short": summary.short("full") or story.NOT_YET,
         "answer": answer.answer("full"),
         "checklist": checklist.checklist(),
-        "results": results("full"),
-        "missing": unfinished(),
+        "results": tables.recorded_markdown("full"),
         "bench": bench_tables.latest(list(benches.values())),
         "faults": faults(),
     }
-    texts = {README: _between_markers(CHECKOUT / README, sections), MEASURED: bench_tables.to_markdown(benches)}
+    texts = {
+        README: _between_markers(CHECKOUT / README, sections),
+        RESULTS: all_results(),
+        MEASURED: bench_tables.to_markdown(benches),
+    }
     return {name: text for name, text in texts.items() if text != _text(CHECKOUT / name)}
 
 
@@ -121,10 +125,21 @@ def _between_markers(path: Path, sections: dict[str, str]) -> str:
     return new
 
 
-def results(profile: str) -> str:
+def all_results() -> str:
+    """A page of what the `full` records say, and of what has none yet, which stands in `reports/full/`."""
+    said = (
+        "Made by `resnet-lab figures` from the records in `runs/`, which `resnet-lab verify-report` checks. "
+        "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
+    )
+    order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
+    parts = ["# Results", said, results("full", "../../img"), "### Not yet run", order, unfinished()]
+    return "\n\n".join(parts) + "\n"
+
+
+def results(profile: str, img: str = "img") -> str:
     """The cause, the story and the paper's table from the records of a profile, as Markdown.
 
-    Its pictures are those of `figures`, in a folder `img`.
+    Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.
     """
     paper, measured = find_runs(paper_runs.configs(), profile), agenda.recorded(profile)
     parts = ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE, HOW_TO_READ]
@@ -132,7 +147,7 @@ def results(profile: str) -> str:
     for cells in factorials:
         if cells.have(cells.way):
             caption = bars.caption(cells)
-            parts += [f"![{caption}](img/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
+            parts += [f"![{caption}]({img}/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
     if any(cells.have(cells.way) for cells in factorials):
         parts.append(f"*{bars.HOW_TO_READ}*")
     claimed = ["\n".join(root_cause.conclusion(cells) for cells in factorials)]
@@ -145,7 +160,7 @@ def results(profile: str) -> str:
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     parts += ["### The story, step by step", tables.story_markdown(profile)]
     if any(paper.values()):
-        parts += ["### The paper's table", "![Error of the paper's networks against iterations](img/06_figure6.png)"]
+        parts += ["### The paper's table", f"![Error of the paper's networks against iterations]({img}/06_figure6.png)"]
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
@@ -169,10 +184,7 @@ def _list(lines: Iterable[object]) -> str:
 
 
 def unfinished() -> str:
-    """What has no record yet, at what cost on the first CPU that was measured whole.
-
-    On a GPU the benchmark knows no fp32: its pipelines use TF32, which these runs do not.
-    """
+    """What has no record yet, at what cost on the CPU that was measured last, all of it."""
     # Here, for it loads torch: seconds that the report's pages need not wait.
     from resnet_lib.report.outstanding import outstanding_markdown
 

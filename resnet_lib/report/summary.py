@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from resnet_lib.findings.curves import LAST, last_epochs, mean_curve
+from resnet_lib.findings.curves import mean_curve
 from resnet_lib.findings.judgement import accuracy, compare, positive
 from resnet_lib.questions import paper_runs, story, suspects
 from resnet_lib.questions.paper import TABLE_6
@@ -28,31 +28,42 @@ def runs(profile: str) -> Runs:
     return {label: records for label, records in found.items() if records}
 
 
+def drawn(profile: str) -> Runs:
+    """Of these, the runs of seeds that all have: what their curves differ by is then not the seed."""
+    found = runs(profile)
+    seeds = [{record.config.seed for record in records} for records in found.values()]
+    shared = set.intersection(*seeds) if seeds else set()
+    return {label: [one for one in records if one.config.seed in shared] for label, records in found.items()}
+
+
 def short(profile: str) -> str:
     """The answer in a sentence, with its picture, which is in a folder `img`; empty before anything is recorded."""
     found = runs(profile)
     if not found or profile != "full":
         return ""
     told = {
-        NO_DROP: "where its learning rate stays high",
+        NO_DROP: "where its learning rate stayed high",
         AS_TOLD: "with two drops, the story's training as the lab assumes it",
-        AUGMENTED: "with random crops and flips, too",
+        AUGMENTED: "with random crops and flips as well",
     }
-    if NO_DROP in found:
-        last = 100 * last_epochs(found[NO_DROP])
-        told[NO_DROP] += f", anywhere from {last.min():.1f} to {last.max():.1f} % in the last {LAST} epochs"
     ended = [
         f"{percent(found[label])} (n = {len(found[label])}) {words}" for label, words in told.items() if label in found
     ]
-    paper = f"The paper has {PAPER:g} %"
+    paper = f"The paper reports {PAPER:g} %"
     if repeated := find_seeds(paper_runs.table_6()["ResNet-20"], profile):
         steps = repeated[0].config.total_steps()
-        paper += f"; by its protocol, {steps:,} iterations, the lab's has {percent(repeated)} (n = {len(repeated)})"
+        paper += f"; by its protocol, {steps:,} iterations, the lab reached {percent(repeated)} (n = {len(repeated)})"
     said = (
-        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 has {'; '.join(ended)}. {paper}. `n` is "
-        "the number of runs."
+        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}. "
+        "`n` is the number of runs."
     )
-    return f"{said}\n\n![{CAPTION}](img/{FIGURE}.png)\n\n*{CAPTION}.{same_until_the_drop(profile)}*"
+    return f"{said}\n\n![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*"
+
+
+def caption(profile: str) -> str:
+    """What the figure shows, and where two of its curves are one."""
+    seeds = sorted({record.config.seed for records in drawn(profile).values() for record in records})
+    return f"{CAPTION}; {_seeds(seeds)}.{fork(profile)}"
 
 
 def _why(found: Runs) -> str:
@@ -63,44 +74,51 @@ def _why(found: Runs) -> str:
     if min(dropped.low, augmented.low) < 0:
         return ""
     parts = {
-        "a learning rate that came down": dropped.mean,
+        "dropping the learning rate": dropped.mean,
         "random crops and flips": augmented.mean,
     }
     first, second = sorted(parts, key=lambda name: -parts[name])
     seen = "" if positive(dropped) == positive(augmented) == "holds" else ", in the runs recorded"
     return (
-        f"{first[0].upper()}{first[1:]} brought {100 * parts[first]:.0f} points, {second} another "
+        f"{first[0].upper()}{first[1:]} added {100 * parts[first]:.0f} points, {second} another "
         f"{100 * parts[second]:.0f}{seen}. "
     )
 
 
 def figure(profile: str) -> Figure | None:
-    """The curves of `runs` from where they begin to level off, with the accuracy that each ends at."""
-    found = runs(profile)
-    drawn = plots.curves(found, "test_acc", profile, REPORTED)
-    if not drawn:
+    """The curves of `drawn` from where they begin to level off, with the accuracy that each ends at."""
+    found = drawn(profile)
+    picture = plots.curves(found, "test_acc", profile, REPORTED)
+    if not picture:
         return None
-    (axes,), curves = drawn.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
+    (axes,), curves = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
     axes.set_ylim(bottom=min(curve[len(curve) // 10 :].min() for curve in curves) - 5)
     for index, curve in enumerate(curves):
         axes.annotate(
             f"{curve[-1]:.1f}", (len(curve), curve[-1]), xytext=(6, 0), textcoords="offset points", va="center",
             color=plots.colour(index), annotation_clip=False,
         )  # fmt: skip
-    return drawn
+    return picture
 
 
-def same_until_the_drop(profile: str) -> str:
-    """A sentence on the runs of which one curve hides the other, as long as both do the same; empty if none does."""
-    found = runs(profile)
-    if not {AS_TOLD, NO_DROP} <= set(found):
+def fork(profile: str) -> str:
+    """A sentence, after a space, on runs that were one until the rate of one of them dropped; empty if none was."""
+    plain, undropped = (drawn(profile).get(label) for label in (AS_TOLD, NO_DROP))
+    if not plain or not undropped:
         return ""
-    plain, undropped = (mean_curve(found[label], "accuracy") for label in (AS_TOLD, NO_DROP))
-    before = sum(row["drops"] == 0 for row in found[AS_TOLD][0].history)
-    if not np.array_equal(plain[:before], undropped[:before]):
+    with_drop, without = (mean_curve(records, "accuracy") for records in (plain, undropped))
+    before = sum(row["drops"] == 0 for row in plain[0].history)
+    if not np.array_equal(with_drop[:before], without[:before]):
         return ""
-    seeds = "seed" if len(found[AS_TOLD]) == 1 else "seeds"
-    return f" “{AS_TOLD}” and “{NO_DROP}” have the same {seeds}: to epoch {before} they are one curve."
+    return (
+        f" With and without drops, {_seeds([record.config.seed for record in plain])} trained alike, bit for bit, to "
+        f"epoch {before}; in the next it had {100 * with_drop[before]:.1f} % with the drop and "
+        f"{100 * without[before]:.1f} % without."
+    )
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def percent(records: list[Record]) -> str:

@@ -65,10 +65,20 @@ def paper_results(profile: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def by_step(profile: str) -> pd.DataFrame:
+    """The rows of the story and of the paper's table, recorded or not."""
+    return pd.concat([results(story.runs(profile), profile), paper_results(profile)])
+
+
+def recorded_markdown(profile: str) -> str:
+    """Those that are recorded, as Markdown."""
+    rows = by_step(profile)
+    return markdown(rows[rows["measured %"] != NOT_YET])
+
+
 def story_markdown(profile: str) -> str:
     """The results of the story and of the paper's own runs as far as recorded, and what holds of them, as Markdown."""
-    steps = story.runs(profile)
-    rows = pd.concat([results(steps, profile), paper_results(profile)])
+    steps, rows = story.runs(profile), by_step(profile)
     is_missing = rows["measured %"] == NOT_YET
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
@@ -106,10 +116,10 @@ def machine(environment: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def machines(record: Record) -> str:
-    """What a run was trained on: `NVIDIA H200, then AMD EPYC, AVX512, 2 threads`."""
-    *earlier, _ = record.devices
-    return ", then ".join([*earlier, machine(record.result["environment"])])
+def machines(record: Record) -> list[str]:
+    """What a run was trained on, one after the other: `NVIDIA H200`, `AMD EPYC, AVX512, 2 threads`."""
+    *earlier, _ = record.seconds
+    return [*earlier, machine(record.result["environment"])]
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, as_completed
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,16 +69,17 @@ def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
 
 
 def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show: progress.Quiet) -> Choice:
-    """The choice with which an unfinished run goes on: the one it began with, unless that one's device is not here."""
+    """The choice with which an unfinished run goes on: the one it began with, as far as this machine has it."""
     began = Choice(**state["choice"])
     if began.device not in device.available():
-        for session in state["sessions"]:
-            session.setdefault("device_name", began.device)  # saved before sessions named theirs
         choice = choice or device.choose(config)
         show.note(
             f"{config.run_id} began on {began.device}, which is not available here: it goes on on {choice.device}"
         )
         return choice
+    if began.compile and (missing := device.missing_to_compile(began.device)):
+        show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
+        return replace(began, compile=False)
     if choice and choice != began:
         show.note(f"{config.run_id} goes on as it began: {began.unlike(choice)}")
     return began

@@ -21,7 +21,6 @@ from pathlib import Path
 from threading import BrokenBarrierError
 from typing import Any
 
-import numpy as np
 import torch
 
 from resnet_lib.config import Config
@@ -29,6 +28,7 @@ from resnet_lib.machine.device import Choice, missing_to_compile, nvidia_mps_is_
 from resnet_lib.machine.provenance import environment
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
+from resnet_lib.speed.measured import COMPILED, FP32, OURS, rate
 from resnet_lib.speed.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
 from resnet_lib.training import train
 from resnet_lib.training.loader import EvaluationBatches
@@ -43,11 +43,11 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
     """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
     torch.compiler.config.force_disable_caches = True  # a start is measured as it is on a machine that never compiled
     rungs = ladder(replace(choice, compile=False) if quick else choice)
-    compiled = replace(rungs[-1], name="torch.compile", choice=replace(choice, compile=True))
-    tried = [] if quick else [replace(rungs[-1], name="fp32", precision="fp32")]  # as runs are unless told otherwise
+    compiled = replace(rungs[-1], name=COMPILED, choice=replace(choice, compile=True))
+    tried = [] if quick else [replace(rungs[-1], name=FP32, precision="fp32")]  # as runs are unless told otherwise
     if not (quick or choice.compile or missing_to_compile(choice.device)):
         tried.append(compiled)
-    ends = [rungs[0], replace(rungs[-1], name="ours", choice=replace(choice, compile=False))]
+    ends = [rungs[0], replace(rungs[-1], name=OURS, choice=replace(choice, compile=False))]
     turns = 5 if quick or choice.device == "cuda" else 9  # a GPU's start of each pipeline takes longest, not its turns
     found = rates("resnet20", ends if quick else [*rungs, *tried], turns, say)
     result: dict[str, Any] = {
@@ -114,15 +114,16 @@ def best_of(call: Callable[[], Any], device: torch.device, repeats: int = 7) -> 
     return min(times)
 
 
-def evaluation(rung: Rung, say: Say) -> dict[str, float]:
-    """Images/s of the evaluation, three times, with the training's precision and layout (ResNet-20)."""
+def evaluation(rung: Rung, say: Say) -> dict[str, list[float]]:
+    """Images/s of the evaluation, five times after a first, with the training's precision and layout (ResNet-20)."""
     say("evaluation")
     pipeline = Pipeline("resnet20", replace(rung, choice=replace(rung.choice, compile=False)))
     held_out = EvaluationBatches(
         *noise(), pipeline.update.batches.normalize, pipeline.device, rung.choice.memory_format
     )
+    train.evaluate(pipeline.network, held_out, pipeline.config)  # in which libraries choose their algorithms
     found = []
-    for _ in range(3):
+    for _ in range(5):
         began = time.perf_counter()
         train.evaluate(pipeline.network, held_out, pipeline.config)
         found.append(IMAGES / (time.perf_counter() - began))
@@ -171,10 +172,10 @@ def _bytes_of_process(field: str) -> int | None:
 
 def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
     """Images/s of ours against depth, batch size, threads and concurrent runs (of ResNet-20 where not said)."""
-    rung = replace(ladder(replace(choice, compile=False))[-1], name="ours")
+    rung = replace(ladder(replace(choice, compile=False))[-1], name=OURS)
 
     def one(model: str = "resnet20", batch: int = BATCH, rung: Rung = rung) -> float:
-        return float(np.median(rates(model, [rung], 3, say, batch)[0]["images_per_second"]))
+        return rate(rates(model, [rung], 3, say, batch)[0])
 
     counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= (os.cpu_count() or 1)]
     runs = counts if choice.device == "cpu" else [1, 2, 4, 8]

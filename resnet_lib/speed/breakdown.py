@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from resnet_lib.speed.measured import WHOLE
 from resnet_lib.speed.pipelines import Pipeline
 
 KINDS = {"conv": "convolutions", "batch_norm": "batch normalisation"}  # a part of an operation's name → its kind
@@ -34,9 +35,9 @@ class Stopwatch(TorchDispatchMode):
 
 
 def seconds_of_a_step(pipeline: Pipeline, steps: int = 15) -> dict[str, float]:
-    """Seconds of a training step in each of KINDS, the median of so many steps; {} where a call does not wait.
+    """Seconds of a training step as a WHOLE and in each of KINDS, medians of so many; {} where a call does not wait.
 
-    What else a step takes, Python's own time included, is the rest of its time without a stopwatch.
+    The whole is measured in turn with the others, without a stopwatch, and has Python's own time, too.
     """
     if pipeline.device.type != "cpu" or pipeline.rung.choice.compile:
         return {}
@@ -44,5 +45,7 @@ def seconds_of_a_step(pipeline: Pipeline, steps: int = 15) -> dict[str, float]:
     for _ in range(steps):
         with Stopwatch() as watch:
             pipeline.steps(1)
-        found.append(watch.seconds)
-    return {kind: float(np.median([seconds[kind] for seconds in found])) for kind in KINDS.values()}
+        began = time.perf_counter()
+        pipeline.steps(1)
+        found.append(watch.seconds | {WHOLE: time.perf_counter() - began})
+    return {kind: float(np.median([seconds[kind] for seconds in found])) for kind in (WHOLE, *KINDS.values())}

@@ -12,9 +12,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config, LabError
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
+from resnet_lib.speed import measured
 from resnet_lib.training.update import make_update
 
 STEPS = 3
@@ -22,7 +23,7 @@ EVALUATION = 1 / 3  # of a training step's work: the forward pass alone
 
 
 def kind(config: Config) -> Config:
-    """What the speed of a run depends on; everything else left at its default."""
+    """What the speed of a run depends on, by SGD as all of the report's; everything else left at its default."""
     return Config(model=config.model, stem=config.stem, batch_size=config.batch_size, precision=config.precision)
 
 
@@ -37,6 +38,7 @@ def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> 
 
 
 def images_per_second(config: Config, choice: Choice) -> float:
+    """Of training on noise: the mean of STEPS steps after a first."""
     network, _ = build_model(config)
     images = np.random.default_rng(0).integers(0, 256, (config.batch_size, 3, 32, 32), np.uint8)
     update = make_update(network.train(), images, np.arange(len(images)) % 10, config, choice)
@@ -62,27 +64,33 @@ def flops_per_image(config: Config) -> float:
 
 
 def expected(config: Config, bench: dict[str, Any]) -> float:
-    """Images/s of training on a machine that was measured: at the arithmetic rate of the most similar network there."""
+    """Images/s of training on a machine that was measured: at the arithmetic rate of the most similar network there.
+
+    Raises LabError if no network of its shape, or nothing in its precision, was measured.
+    """
     flops, rates = flops_per_image(config), {}
     for model, rungs in bench["networks"].items():
         if (model == "resnet50") == (Architecture(config.model).shape == "imagenet"):
-            rates[bench["flops_per_image"][model]] = np.median(rungs[-1]["images_per_second"])
+            rates[bench["flops_per_image"][model]] = measured.rate(rungs[-1])
+    if not rates:
+        raise LabError(f"this benchmark has no network like {config.model}: measure again, without --quick")
     similar = min(rates, key=lambda measured: abs(np.log(measured / flops)))
-    rate = rates[similar] * similar / flops
+    found = rates[similar] * similar / flops
     if config.precision != "bf16":  # in which networks are measured there
-        fp32, bf16 = _by_precision(bench)
-        rate *= np.median(fp32["images_per_second"]) / np.median(bf16["images_per_second"])
-    return float(rate)
+        found *= _fp32_as_a_share_of_bf16(bench)
+    return float(found)
 
 
-def _by_precision(bench: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two pipelines that differ in precision alone: fp32 and bf16."""
+def _fp32_as_a_share_of_bf16(bench: dict[str, Any]) -> float:
+    """Of two pipelines that differ in precision alone."""
     rungs = bench["networks"]["resnet20"]
-    for rung in bench.get("tried", []):
-        if rung["name"] == "fp32":
-            return rung, rungs[-1]
-    place = [rung["name"] for rung in rungs].index("bf16")  # of a benchmark before ours was measured in fp32, too
-    return rungs[place - 1], rungs[place]
+    if fp32 := measured.tried(measured.FP32, bench):
+        return measured.rate(fp32) / measured.rate(rungs[-1])
+    names = [rung["name"] for rung in rungs]  # the first benchmarks have no other pair, and on a GPU none in fp32
+    if measured.BF16 not in names or bench["environment"]["device"] != "cpu":
+        raise LabError("this benchmark does not say what fp32 costs: measure again, without --quick")
+    place = names.index(measured.BF16)
+    return measured.rate(rungs[place - 1]) / measured.rate(rungs[place])
 
 
 def seconds(config: Config, rate: float) -> float:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
+from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.optimizer import make_optimizer
 from resnet_lib.training.update import Replay, Update
@@ -43,7 +44,7 @@ def ladder(choice: Choice) -> list[Rung]:
     """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it."""
     plain = replace(choice, channels_last=False, compile=False, graph=False)
     usual = "tf32" if choice.device == "cuda" else "fp32"  # torch's default for convolutions on NVIDIA GPUs
-    rung = Rung("conventional", plain, in_memory=False, read_once=False, fused=False, precision=usual)
+    rung = Rung(CONVENTIONAL, plain, in_memory=False, read_once=False, fused=False, precision=usual)
     rungs = [rung]
 
     def add(name: str, **changes: Any) -> None:
@@ -53,12 +54,12 @@ def ladder(choice: Choice) -> list[Rung]:
     add("metrics read once per epoch", read_once=True)
     if choice.channels_last:
         add("channels_last", choice=replace(plain, channels_last=True))
-    add("bf16", precision="bf16")
+    add(BF16, precision="bf16")
     add("fused SGD", fused=True)
     if choice.graph:
         add("CUDA graph", choice=replace(choice, compile=False))
     if choice.compile:
-        add("torch.compile", choice=choice)
+        add(COMPILED, choice=choice)
     return rungs
 
 

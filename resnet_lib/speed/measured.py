@@ -1,0 +1,52 @@
+"""Reading what `bench.measure` wrote: the rates of a pipeline, gains, and the pipelines that are known by a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+CONVENTIONAL, OURS, BF16, FP32, COMPILED = "conventional", "ours", "bf16", "fp32", "torch.compile"
+WHOLE = "whole"  # of a step's seconds: all of them
+
+Rung = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat
+
+
+def rates(rung: Rung) -> np.ndarray:
+    """Images/s [repeats]."""
+    return np.array(rung["images_per_second"])
+
+
+def rate(rung: Rung) -> float:
+    """Images/s, the median of the repeats."""
+    return float(np.median(rates(rung)))
+
+
+def gain(rung: Rung, other: Rung) -> float:
+    """How many times as fast: the median over the repeats, each of which measures both in turn."""
+    return float(np.median(rates(rung) / rates(other)))
+
+
+def is_faster(rung: Rung, other: Rung) -> bool:
+    """Whether even its slowest repeat beats the other's fastest."""
+    return bool(rates(rung).min() > rates(other).max())
+
+
+def is_compiled(rung: Rung) -> bool:
+    return rung["name"] == COMPILED
+
+
+def tried(name: str, bench: dict[str, Any]) -> Rung | None:
+    """What was measured beside ours, and is no part of it."""
+    return next((rung for rung in bench.get("tried", []) if rung["name"] == name), None)
+
+
+def steps_to_earn_back(bench: dict[str, Any]) -> float:
+    """Steps of ResNet-20 after which compilation has saved the time of its start, where ours is compiled.
+
+    Infinite where it gains nothing beyond the ranges.
+    """
+    *_, before, last = bench["networks"]["resnet20"]
+    if not is_faster(last, before):
+        return float("inf")
+    return last["start_seconds"] / (bench["batch_size"] / rate(before) - bench["batch_size"] / rate(last))
