@@ -49,7 +49,7 @@ def checklist() -> str:
         "accuracy: train longer, raise a small learning rate, and look at the stem again.",
         f"**None of these is clear?** Compare means of {HIGH} epochs of your log with `history.csv` of a run that is "
         f"recorded here, in `reports/full/runs/`: {_logs(found)}. And read what others found who were stuck: "
-        f"notebook 05 lists {len(field_guide.CASES)} public threads, with their causes where they show one.",
+        f"`reports/full/README.md` lists {len(field_guide.CASES)} public threads, with the cause where they show one.",
     ]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + f"\n\n{_in_your_own_code()}"
 

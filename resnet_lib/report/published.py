@@ -9,9 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_lib.config import LabError
-from resnet_lib.findings import best_epoch, evidence, paper_table, purged, root_cause
+from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
 from resnet_lib.machine.files import read_json, write_atomic
-from resnet_lib.questions import agenda, paper_runs, story
+from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.records.record import find_runs, reports_folder
 from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, summary, tables
@@ -37,6 +37,14 @@ HOW_TO_READ = (
     "Points are percentage points. `n` counts runs, each with a random seed of its own; of a difference, those of the "
     "smaller group. `seed sd` is the standard deviation over seeds; of a difference, that between two runs, one of "
     "each group."
+)
+ONE_CHANGE = (
+    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded; the intervals hold "
+    f"together for all that are planned. {diagnosis.HOW_TO_READ}"
+)
+OTHERS = (
+    "What people reported in public, with what was found there; where a thread tells enough, with a run of the lab's "
+    f"that may stop at the same accuracy (± {field_guide.SAME:g} points)."
 )
 CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
@@ -132,8 +140,13 @@ def all_results() -> str:
         "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
-    parts = ["# Results", said, results("full", "../../img"), "### Not yet run", order, unfinished()]
-    return "\n\n".join(parts) + "\n"
+    changes = diagnosis.suspects_table(suspects.one_at_a_time(), "full")
+    parts = ["# Results", said, results("full", "../../img")]
+    if len(changes):
+        recorded = changes[changes["test accuracy, %"] != story.NOT_YET]
+        parts += ["### One change at a time", ONE_CHANGE, tables.markdown(recorded)]
+    parts += ["### Others who were stuck", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
+    return "\n\n".join([*parts, "### Not yet run", order, unfinished()]) + "\n"
 
 
 def results(profile: str, img: str = "img") -> str:

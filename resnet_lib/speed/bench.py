@@ -39,9 +39,9 @@ MATRICES = (512, 1024, 2048, 4096)  # sizes of the square products that the ceil
 COPIED = 1 << 28  # bytes
 
 
+@torch.compiler.config.patch(force_disable_caches=True)  # a start is that of a machine which never compiled
 def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -> dict[str, Any]:
     """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
-    torch.compiler.config.force_disable_caches = True  # a start is measured as it is on a machine that never compiled
     rungs = ladder(replace(choice, compile=False) if quick else choice)
     compiled = replace(rungs[-1], name=COMPILED, choice=replace(choice, compile=True))
     tried = [] if quick else [replace(rungs[-1], name=FP32, precision="fp32")]  # as runs are unless told otherwise
