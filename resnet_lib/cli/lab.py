@@ -132,7 +132,7 @@ def report(
 
 @app.command("verify-report")
 def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
-    """Recompute every number of the README and of the executed notebooks from the records; fail if any differs."""
+    """Compute anew what README, its pages and the executed notebooks say of the records; fail if any differs."""
     from resnet_lib.report import verify
 
     with err.status("starting") as status:

@@ -71,8 +71,8 @@ def by_step(profile: str) -> pd.DataFrame:
 
 
 def recorded_markdown(profile: str) -> str:
-    """Those that are recorded, as Markdown."""
-    rows = by_step(profile)
+    """Those that are recorded, in short, as Markdown."""
+    rows = by_step(profile).drop(columns=["network", "images"])
     return markdown(rows[rows["measured %"] != NOT_YET])
 
 
