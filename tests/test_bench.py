@@ -55,6 +55,14 @@ def test_the_ladder_adds_one_improvement_at_a_time():
         assert rungs[-1].choice == choice
 
 
+def test_the_usual_pipeline_is_in_tf32_only_where_there_is_some(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    assert bench.ladder(Choice("cuda", 1, True))[0].precision == "tf32"
+    assert bench.ladder(CPU)[0].precision == "fp32"
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: False)
+    assert bench.ladder(Choice("cuda", 1, True))[0].precision == "fp32"
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep freed memory")
 def test_a_run_on_a_cpu_keeps_freed_memory():
     """In a process of its own, for it is the process's: page faults without and with."""

@@ -529,8 +529,10 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
     first, second, _ = moved.result["sessions"]
     assert (first["from_step"], second["from_step"]) == (0, state["step"])
     assert moved.result["environment"] == trained.result["environment"]
-    assert list(moved.seconds) == ["abacus", *trained.seconds]
-    assert sum(moved.seconds.values()) == pytest.approx(sum(row["seconds"] for row in moved.history))
+    assert list(moved.seconds_by_device) == ["abacus", *trained.seconds_by_device]
+    before = [row["seconds"] for row in moved.history if row["step"] <= state["step"]]
+    assert 0 < len(before) < len(moved.history)
+    assert moved.seconds_by_device["abacus"] == pytest.approx(sum(before))
 
 
 def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monkeypatch):
@@ -548,7 +550,11 @@ def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
     monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "there is no C++ compiler")
     state = {"choice": replace(CPU, compile=True).as_dict()}
     assert experiment._going_on(SYNTHETIC, state, None, show) == CPU
-    assert told == [f"{SYNTHETIC.run_id} began compiled, and goes on without: there is no C++ compiler"]
+    without = f"{SYNTHETIC.run_id} began compiled, and goes on without: there is no C++ compiler"
+    assert told == [without]
+    assert experiment._going_on(SYNTHETIC, state, replace(CPU, threads=CPU.threads + 1), show) == CPU
+    as_it_began = f"{SYNTHETIC.run_id} goes on as it began: threads {CPU.threads}, not {CPU.threads + 1}"
+    assert told == [without, without, as_it_began]
 
 
 def fit_failing_for(config, fit):

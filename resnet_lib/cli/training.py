@@ -93,7 +93,7 @@ def run(
     record = experiment.run(config, profile, choice)
     _print_metrics(record.result, record.config)
     if known:
-        where, when = ", then ".join(record.seconds), str(record.result.get("finished"))[:10]
+        where, when = ", then ".join(record.seconds_by_device), str(record.result.get("finished"))[:10]
         out.print(f"known    recorded on {when}, on {where}: nothing was trained now")
     out.print(f"record   {record.path}")
     if path := weights.export(record):

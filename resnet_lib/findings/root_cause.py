@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from resnet_lib.findings.curves import mean_curve
-from resnet_lib.findings.evidence import BY_DROPS, Cells, accuracy_in, effects, gap, shares, weigh
+from resnet_lib.findings.evidence import BY_DROPS, Cells, Effect, accuracy_in, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
@@ -76,7 +76,10 @@ def known(cells: Cells) -> str:
     said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the cells with {MIN_SEEDS} runs or more: "
     said += f"{' and '.join(parts)}."
     if any(cells.spreads.values()):
-        said += " The intervals of differences rest on it; those of first and last changes hold together."
+        said += (
+            f" The intervals of differences, and of accuracies with fewer than {MIN_SEEDS} runs, rest on it; those of "
+            "first and last changes are widened so that all of them hold at once."
+        )
     if not all(cells.spreads.values()):
         said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."
     return said
@@ -87,14 +90,11 @@ def in_short(cells: Cells) -> str:
 
     Every cell on the way must be recorded.
     """
-    parts = ", ".join(f"{share.name} {_points(share.estimate)}" for share in shares(cells))
-    said = f"From the first row to the last: {_points(gap(cells))} points; in shares (Shapley values), {parts}."
-    verdict, largest = verdicts(cells)[1].verdict, shares(cells)[0].name
-    return f"{said} That {largest} contributes most: {verdict}."
-
-
-def _points(estimate: Estimate) -> str:
-    return f"{100 * estimate.mean:+.1f} {estimate.interval}"
+    found = shares(cells)
+    parts = ", ".join(f"{share.name} {share.estimate.number}" for share in found)
+    said = f"From the first row to the last: {gap(cells).number} points; in shares (Shapley values), {parts}."
+    verdict = "holds" if _first_is_largest(found, cells) else UNDECIDED
+    return f"{said} {found[0].name.capitalize()} contributes most ({verdict})."
 
 
 def conclusion(cells: Cells) -> str:
@@ -114,14 +114,12 @@ def verdicts(cells: Cells) -> list[Claim]:
     if cells.profile != "full":
         return [Claim(text, UNDECIDED)]
     first, second, *_ = found = shares(cells)
-    ahead, behind = (cells.shares[share.factor] for share in (first, second))
-    lead = weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
-    is_largest = positive(gap(cells)) == positive(lead) == positive(first.estimate) == "holds"
+    lead = _lead(found, cells)
     contributes = "contributes most to that, averaged over all orders of the changes"
     judged = [
         Claim(f"On {network}, {way} raises the accuracy", positive(gap(cells)), str(gap(cells))),
         Claim(f"The change that {contributes}, is {first.name}", "holds", f"ahead of {second.name} by {lead}")
-        if is_largest
+        if _first_is_largest(found, cells)
         else Claim(f"Which change {contributes}", UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
     ]
     for share in found:
@@ -131,3 +129,14 @@ def verdicts(cells: Cells) -> list[Claim]:
             text = f"Changing {share.name} ({share.change}) raises the accuracy {when}"
             judged.append(Claim(text, positive(difference), str(difference)))
     return judged
+
+
+def _lead(found: list[Effect], cells: Cells) -> Estimate:
+    """How far the first of the shares is ahead of the second."""
+    ahead, behind = (cells.shares[share.factor] for share in found[:2])
+    return weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
+
+
+def _first_is_largest(found: list[Effect], cells: Cells) -> bool:
+    """Whether that is decided, and the whole way is one upwards."""
+    return {positive(one) for one in (gap(cells), _lead(found, cells), found[0].estimate)} == {"holds"}

@@ -40,6 +40,11 @@ class Estimate:
     def interval(self) -> str:
         return f"[{self._number(self.low)}, {self._number(self.high)}]"
 
+    @property
+    def number(self) -> str:
+        """The mean and its interval, without a unit."""
+        return f"{self._number(self.mean)} {self.interval}"
+
     def _number(self, share: float) -> str:
         text = f"{100 * share:.1f}" if self.unit == "%" else f"{100 * share:+.1f}"
         return {"-0.0": "0.0", "+0.0": "0.0"}.get(text, text)

@@ -153,10 +153,14 @@ def refuse_missing(device: str | None) -> None:
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available())}")
 
 
+def has_tf32(device: str) -> bool:
+    return device == "cuda" and torch.cuda.is_tf32_supported()
+
+
 def refuse_precision(precision: str, device: str) -> None:
     """Raises DeviceError if a device would compute in another precision than it is told."""
-    if precision == "tf32" and not (device == "cuda" and torch.cuda.is_tf32_supported()):
-        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU with TF32, which {device} is not: use fp32 or bf16")
+    if precision == "tf32" and not has_tf32(device):
+        raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU that has TF32, and not {device}: use fp32 or bf16")
 
 
 def nvidia_mps_is_started() -> bool:

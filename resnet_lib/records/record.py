@@ -79,7 +79,7 @@ class Session(TypedDict):
     """Of `result.json`: one process that trained the run, on one device."""
 
     __pydantic_config__ = ConfigDict(extra="allow")
-    from_step: NotRequired[int]
+    from_step: int
     device_name: NotRequired[str]  # records made before a run could go on elsewhere name none
 
 
@@ -122,8 +122,8 @@ class Record:
         return self.result["accuracy"]
 
     @property
-    def seconds(self) -> dict[str, float]:
-        """Of training and evaluation on each device, in their order, for a run may go on elsewhere.
+    def seconds_by_device(self) -> dict[str, float]:
+        """Of training and evaluation on each device, in the order in which a run that went on elsewhere came to them.
 
         An epoch is counted where it ended.
         """
@@ -131,7 +131,7 @@ class Record:
         sessions = self.result.get("sessions", [{}])
         found = dict.fromkeys((session.get("device_name", only) for session in sessions), 0.0)
         for row in self.history:
-            *_, last = (one for one in sessions if one.get("from_step", 0) < row["step"])
+            *_, last = (sessions[0], *(one for one in sessions[1:] if one["from_step"] < row["step"]))
             found[last.get("device_name", only)] += row["seconds"]
         return found
 

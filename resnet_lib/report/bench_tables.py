@@ -160,7 +160,7 @@ def _one_machine(bench: dict[str, Any]) -> str:
 
 def _details(bench: dict[str, Any]) -> str:
     parts = [markdown(networks(bench)), "\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
-    runs = [record for record in find_seeds(FAST, "full") if len(record.seconds) == 1]
+    runs = [record for record in find_seeds(FAST, "full") if len(record.seconds_by_device) == 1]
     runs = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]
     if runs:
         parts += [FAST_TIMES, markdown(time_to_accuracy(bench, runs, TABLE_6["resnet20"].accuracy))]

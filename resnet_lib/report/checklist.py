@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, largest_rise
 from resnet_lib.findings.judgement import compare, runs_in_words
-from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
-from resnet_lib.records.record import Runs
+from resnet_lib.records.record import Runs, find_seeds
 from resnet_lib.report import answer, summary
 
 
@@ -19,11 +19,14 @@ def checklist() -> str:
     cells, found = evidence.find_cells(10, "full"), summary.runs("full")
     worth = {effect.name: effect.estimate for effect in evidence.effects(cells)} if cells.have(HALF) else {}
     on_average = f"points on average in runs of {cells.epochs} epochs"
-    stem = f": 3×3 was worth {_points(worth['stem'])} {on_average}" if worth else ""
-    hundred = evidence.find_cells(suspects.EPOCHS, "full")  # of which all on the way have their drops
-    crops = _worth_of_crops(found)
+    plain, stem = (suspects.one_at_a_time()[name] for name in (suspects.STORY, suspects.STEM))
+    stems, crops = _in_the_story(plain, stem), _in_the_story(suspects.one_at_a_time()["crop and flip"], plain)
     if worth:
-        crops.append(f"{_points(worth['augmentation'])} {on_average}")
+        stems.append(f"{worth['stem'].number} {on_average}")
+        crops.append(f"{worth['augmentation'].number} {on_average}")
+    stem_told = f": 3×3 was worth {' and '.join(stems)}" if stems else ""
+    crops_told = f" ({' and '.join(crops)})" if crops else ""
+    hundred = evidence.find_cells(suspects.EPOCHS, "full")  # of which all on the way have their drops
     dropped = [record for levels in hundred.way for record in hundred.records[levels]]
     gains = sorted(100 * first_drop([record]).gain for record in dropped)
     jumped = f"in the lab's runs of {suspects.EPOCHS} epochs by {summary.in_range(gains)} points" if gains else ""
@@ -32,7 +35,7 @@ def checklist() -> str:
         jumped += f"; without a drop, in {runs_in_words(len(undropped))}, never by more than {rise:.1f}"
     lines = [
         "**The code, before the curves.** For 32×32 images the first layers (the stem) are one 3×3 convolution of "
-        f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem}. Images are "
+        f"stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them{stem_told}. Images are "
         "normalised, and shuffled every epoch together with their labels; the loss takes logits, without a "
         "softmax before it; gradients are zeroed at every step; the network is in train mode while it trains and in "
         "eval mode while it is evaluated, on images without augmentation; the schedule steps once per epoch if its "
@@ -44,7 +47,7 @@ def checklist() -> str:
         "quarters of the training, and log the learning rate of every epoch.",
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending {100 * LOSS_TREND:g} % "
         "or more above its minimum: add random crops (4 pixels of padding) and flips. They make the images harder to "
-        f"fit, so a short training may gain little from them{f' ({_and(crops)})' if crops else ''}.",
+        f"fit, so a short training may gain little from them{crops_told}.",
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
         "accuracy: train longer, raise a small learning rate, and look at the stem again.",
         f"**None of these is clear?** Compare means of {HIGH} epochs of your log with `history.csv` of a run that is "
@@ -54,16 +57,12 @@ def checklist() -> str:
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)) + f"\n\n{_in_your_own_code()}"
 
 
-def _worth_of_crops(found: Runs) -> list[str]:
-    """What crops and flips were worth in the story's hundred epochs, as far as it is recorded."""
-    if not {summary.AS_TOLD, summary.AUGMENTED} <= set(found):
+def _in_the_story(better: Config, worse: Config) -> list[str]:
+    """What one is worth beyond the other in the story's hundred epochs, a phrase if both are recorded."""
+    records = find_seeds(better, "full"), find_seeds(worse, "full")
+    if not all(records):
         return []
-    gained = compare(found[summary.AUGMENTED], found[summary.AS_TOLD])
-    return [f"{_points(gained)} points in {suspects.EPOCHS} epochs of the story's ResNet-20"]
-
-
-def _and(parts: list[str]) -> str:
-    return " and ".join(parts)
+    return [f"{compare(*records).number} points in {suspects.EPOCHS} epochs of the story's ResNet-20"]
 
 
 def _logs(found: Runs) -> str:
@@ -91,7 +90,3 @@ optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
 # {config.epochs} epochs, batches of {config.batch_size}
 ```"""
-
-
-def _points(estimate: Estimate) -> str:
-    return f"{100 * estimate.mean:+.1f} {estimate.interval}"

@@ -52,7 +52,8 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     lowest = [_error(records, "accuracy").min() for records in runs.values() if records]
     panels[0][0].set_ylim(0, TOP if min(lowest) < TOP else 100)
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
-    keys.append(Line2D([], [], color=GREY, label="test, the paper's last", **DOTTED))
+    if any(records[0].config.model in TABLE_6 for found in recorded.values() for records in found.values()):
+        keys.append(Line2D([], [], color=GREY, label="test, at the end, in the paper", **DOTTED))
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
     put_stamp(figure, profile)
     return figure

@@ -72,9 +72,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     if drops := {epoch for records in recorded.values() for epoch in _drops(records[0])}:
         for epoch in sorted(drops):
             axes.axvline(epoch, **DROP)
-        handles.append(
-            Line2D([], [], marker="|", markersize=11, label="learning-rate drop", **DROP | {"linestyle": ""})
-        )
+        handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
     if any(len(table) > 1 for table in values):
         handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
     if quantity == "test_acc":

@@ -116,10 +116,10 @@ def machine(environment: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def machines(record: Record) -> list[str]:
-    """What a run was trained on, one after the other: `NVIDIA H200`, `AMD EPYC, AVX512, 2 threads`."""
-    *earlier, _ = record.seconds
-    return [*earlier, machine(record.result["environment"])]
+def machines(record: Record, leave_out: str = "") -> list[str]:
+    """What a run was trained on, in order: `NVIDIA H200`, `AMD EPYC, AVX512, 2 threads`; of the last, all is known."""
+    last = {name: value for name, value in record.result["environment"].items() if name != leave_out}
+    return [machine(last) if name == last["device_name"] else name for name in record.seconds_by_device]
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -35,8 +35,9 @@ def run(
     """The record of `config` among the runs of `profile`, training whatever of it is missing.
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
-    runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another; if it
-    began on a device that is not here, it goes on with `choice`, equal but for rounding, and the record names both.
+    runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another. If it began
+    on a device that is not here, it goes on with `choice`; if it began compiled where this machine has no compiler, it
+    goes on without: equal but for rounding, and the record tells of it.
     Raises RecordError if another process trains the same run or its folder holds another, CheckpointError if there is
     nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
     small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a signal asked for it, OSError
@@ -79,7 +80,7 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
         return choice
     if began.compile and (missing := device.missing_to_compile(began.device)):
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
-        return replace(began, compile=False)
+        began = replace(began, compile=False)
     if choice and choice != began:
         show.note(f"{config.run_id} goes on as it began: {began.unlike(choice)}")
     return began

@@ -74,7 +74,7 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
             rates[bench["flops_per_image"][model]] = measured.rate(rungs[-1])
     if not rates:
         raise LabError(f"this benchmark has no network like {config.model}: measure again, without --quick")
-    similar = min(rates, key=lambda measured: abs(np.log(measured / flops)))
+    similar = min(rates, key=lambda other: abs(np.log(other / flops)))
     found = rates[similar] * similar / flops
     if config.precision != "bf16":  # in which networks are measured there
         found *= _fp32_as_a_share_of_bf16(bench)

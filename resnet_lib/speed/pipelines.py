@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice
+from resnet_lib.machine.device import Choice, has_tf32
 from resnet_lib.models.build import build_model
 from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL
 from resnet_lib.training.loader import TrainBatches
@@ -43,7 +43,7 @@ class Rung:
 def ladder(choice: Choice) -> list[Rung]:
     """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it."""
     plain = replace(choice, channels_last=False, compile=False, graph=False)
-    usual = "tf32" if choice.device == "cuda" else "fp32"  # torch's default for convolutions on NVIDIA GPUs
+    usual = "tf32" if has_tf32(choice.device) else "fp32"  # torch's default for convolutions on NVIDIA GPUs
     rung = Rung(CONVENTIONAL, plain, in_memory=False, read_once=False, fused=False, precision=usual)
     rungs = [rung]
 

@@ -74,6 +74,7 @@ class Keeper:
                 "commit": commit(),
                 "torch": str(torch.__version__),
                 "device_name": device_name(choice),
+                "compile": choice.compile,
             }
         )
         self.saved_step = self.position.step
