@@ -14,7 +14,7 @@ from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, PAPER, STORY
-from resnet_lib.report import outstanding, published
+from resnet_lib.report import bars, outstanding, published
 from resnet_lib.speed import cost
 
 # --- suspects
@@ -100,6 +100,22 @@ def test_a_change_that_a_small_profile_does_not_show_has_no_row():
 def test_falls_are_looked_for_where_there_are_epochs_enough():
     short, longer = (craft(Config(epochs=n), 0.5) for n in (diagnosis.STEPS_SEEN, diagnosis.STEPS_SEEN + 1))
     assert [diagnosis.symptoms([record])["mean fall, points"] for record in (short, longer)] == ["", "0.0"]
+
+
+def test_single_changes_are_drawn_run_by_run_the_best_first():
+    configs = suspects.one_at_a_time()
+    assert bars.changes("full") is None
+    thrice(configs[suspects.STORY], 0.87)
+    assert bars.changes("full") is None  # nothing to set beside it
+    craft(configs["crop and flip"], 0.91)
+    craft(configs[suspects.STEM], 0.75)
+    (axes,) = bars.changes("full").axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["crop and flip", suspects.STORY, suspects.STEM]
+    drawn = [list(line.get_xdata()) for line in axes.lines if line.get_marker() in "oD"]
+    assert [len(runs) for runs in drawn] == [1, 3, 1]
+    assert drawn[2] == [pytest.approx(75)]
+    assert {"91.0 % (n = 1)", "story: 80 %", "paper: 91.25 %"} <= {text.get_text() for text in axes.texts}
 
 
 # --- accounts of the story

@@ -51,14 +51,18 @@ def _mean_fall(record: Record) -> float:
     return float(np.maximum(0, -steps).mean()) if len(steps) >= STEPS_SEEN else np.nan
 
 
+def distinct(configs: dict[str, Config], profile: str) -> dict[str, Config]:
+    """Without the changes that a small profile cannot tell from the first config."""
+    base, *_ = configs.values()
+    return {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
+
+
 def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     """One row per change: its accuracy, against that of the first row, and its symptoms; none if nothing is recorded.
 
-    All columns are text. Intervals hold for all rows together. A change that a small profile cannot tell from the first
-    row has none.
+    All columns are text. Intervals hold for all rows together.
     """
-    base, *_ = configs.values()
-    told = {n: c for n, c in configs.items() if c is base or c.at(profile).fingerprint != base.at(profile).fingerprint}
+    told = distinct(configs, profile)
     rows, runs = [], find_runs(told, profile)
     first, *_ = runs.values()
     if not any(records or missing(told[name], profile) != NOT_YET for name, records in runs.items()):

@@ -19,7 +19,7 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
 from resnet_lib.questions import agenda, paper_runs, story, suspects
 from resnet_lib.records.record import Record, find_runs, find_seeds
-from resnet_lib.report import bench_tables, tables
+from resnet_lib.report import bars, bench_tables, tables
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER, STEP, in_range, percent, runs
 
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
@@ -34,6 +34,8 @@ COMMANDS = {  # that the README recommends: what each trains
 def answer(profile: str) -> str:
     """What the records of a profile say to the question of the title, as Markdown."""
     parts = findings(profile)
+    if bars.changes(profile):
+        parts.append(f"![{bars.CHANGES}](img/{bars.CHANGES_FIGURE}.png)\n\n*{bars.CHANGES}*")
     parts += _between_story_and_paper(evidence.find_cells(BUDGETS[profile][-1], profile))
     return "\n\n".join(parts)
 

@@ -8,10 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_lib.findings import evidence
+from resnet_lib.findings import diagnosis, evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
+from resnet_lib.questions import story, suspects
 from resnet_lib.questions.causes import PAPER
+from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.records.record import find_runs
 from resnet_lib.report.bench_tables import title
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.tables import machine
@@ -48,6 +51,12 @@ HOW_TO_READ = (
 )
 
 
+FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
+CHANGES_FIGURE = "05_changes"  # its name in img/
+CHANGES = (
+    "The story's ResNet-20 as the lab assumes it, and with one setting changed. A dot for each run; a line from the "
+    "mean of the story's settings to that with the change."
+)
 NO_SPREAD = (
     "How much seeds differ is not known here: these intervals are over the test images alone, and nothing is decided."
 )
@@ -86,6 +95,43 @@ def waterfall(cells: Cells) -> Figure | None:
     axes.margins(x=0.15)
     axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {cells.epochs} epochs")
     put_stamp(figure, cells.profile)
+    return figure
+
+
+@on_paper
+def changes(profile: str) -> Figure | None:
+    """The story's ResNet-20 and each single change of it, the most accurate first, a dot per run; None without any.
+
+    Beside them what the story tells, and the paper's.
+    """
+    found = find_runs(diagnosis.distinct(suspects.one_at_a_time(), profile), profile)
+    recorded = {name: [100 * record.accuracy for record in records] for name, records in found.items() if records}
+    if suspects.STORY not in recorded or len(recorded) < 2:
+        return None
+    means = {name: float(np.mean(reached)) for name, reached in recorded.items()}
+    names = sorted(means, key=lambda name: -means[name])
+    figure, axes = new_figure(1.2 + 0.34 * len(names))
+    for place, name in enumerate(names):
+        reached = recorded[name]
+        axes.plot([means[suspects.STORY], means[name]], [place] * 2, **FROM_THE_STORY)
+        marker = "D" if name == suspects.STORY else "o"
+        axes.plot(reached, [place] * len(reached), marker, color=colour(0), markersize=6, alpha=0.7)
+        axes.annotate(
+            f"{means[name]:.1f} % (n = {len(reached)})", (1, place), xycoords=("axes fraction", "data"),
+            xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
+        )  # fmt: skip
+    axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
+    for value, text in {story.STEPS[2].claimed: "story", TABLE_6["resnet20"].accuracy: "paper"}.items():
+        axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
+        axes.annotate(
+            f"{text}: {value:g} %", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", color=GREY, fontsize="small",
+        )  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.15)
+    axes.set_xlabel("Test accuracy (%) after the last epoch")
+    put_stamp(figure, profile)
     return figure
 
 

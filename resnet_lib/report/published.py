@@ -61,8 +61,8 @@ def is_published(profile: str) -> bool:
 def figures(profile: str, folder: Path) -> list[Path]:
     """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
 
-    First the curves of all runs of the story, then step by step, then the answer in short, the root cause and
-    the paper's Figure 6.
+    First the curves of all runs of the story, then step by step, then the answer in short, the root cause, single
+    changes and the paper's Figure 6.
     """
     steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
     drawn: dict[str, Figure | None] = {}
@@ -72,6 +72,7 @@ def figures(profile: str, folder: Path) -> list[Path]:
     drawn[summary.FIGURE] = summary.figure(profile)
     for epochs in BUDGETS[profile]:
         drawn[WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile))
+    drawn[bars.CHANGES_FIGURE] = bars.changes(profile)
     drawn["06_figure6"] = figure6.draw(paper, profile)
     for name in (name for name, figure in drawn.items() if not figure):
         (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
