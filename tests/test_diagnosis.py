@@ -14,8 +14,8 @@ from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, PAPER, STORY
-from resnet_lib.report import bars, outstanding, published
-from resnet_lib.speed import cost
+from resnet_lib.report import bars, outstanding, results
+from resnet_lib.speed import cost, measured
 
 # --- suspects
 
@@ -201,7 +201,7 @@ def test_what_is_missing_is_the_agenda_less_what_is_recorded():
 
 
 def test_without_a_whole_benchmark_the_readme_names_no_cost(reports):
-    assert published.unfinished() == "No benchmark says yet what it would cost."
+    assert results.unfinished() == "No benchmark says yet what it would cost."
 
 
 def test_costs_are_told_for_the_cpu_that_was_measured_last(reports, monkeypatch):
@@ -216,8 +216,8 @@ def test_costs_are_told_for_the_cpu_that_was_measured_last(reports, monkeypatch)
     ]:  # fmt: skip
         content = {"date": date, "environment": {"device": device}, "networks": dict.fromkeys(models)}
         (reports / "bench" / f"{name}.json").write_text(json.dumps(content))
-    assert list(published.benchmarks()) == ["c", "d", "b", "a"]
-    assert published.unfinished() == "told"
+    assert list(measured.benchmarks(reports / "bench")) == ["c", "d", "b", "a"]
+    assert results.unfinished() == "told"
     assert [bench["date"] for bench in told] == ["2026-01-03"]
 
 
@@ -239,8 +239,8 @@ def test_a_network_that_was_not_measured_runs_at_the_arithmetic_rate_of_the_most
     bench = {"networks": networks, "flops_per_image": flops, "environment": {"device": "cpu"}}
     assert cost.expected(Config(model="resnet20", precision="bf16"), bench) == pytest.approx(1_000)
     assert cost.expected(Config(model="resnet20"), bench) == pytest.approx(625)
-    measured = bench | {"tried": [rung("torch.compile", 1_100), rung("fp32", 700)]}  # as ours is, but for bf16
-    assert cost.expected(Config(model="resnet20"), measured) == pytest.approx(700)
+    newer = bench | {"tried": [rung("torch.compile", 1_100), rung("fp32", 700)]}  # as ours is, but for bf16
+    assert cost.expected(Config(model="resnet20"), newer) == pytest.approx(700)
     for other, words in (
         ({"environment": {"device": "cuda"}}, "does not say what fp32 costs"),
         ({"networks": {"resnet20": [rung("conventional", 400), rung("ours", 900)]}}, "does not say what fp32 costs"),

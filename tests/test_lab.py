@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
 from resnet_lib.questions import story
-from resnet_lib.report import answer, bars, bench_tables, checklist, lab, published, summary, tables, verify
+from resnet_lib.report import answer, bars, bench_tables, checklist, lab, published, results, summary, tables, verify
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert page.count('alt="') == page.count("<img")
     index = (reports / "full/index.html").read_text()
     pictures = re.findall(r'<img src="(.*?)" alt="(.*?)"', index)
-    shown = {summary.FIGURE, *published.CURVES, "05_waterfall_10_epochs", "05_waterfall_100_epochs", "06_figure6"}
+    shown = {summary.FIGURE, *results.CURVES, "05_waterfall_10_epochs", "05_waterfall_100_epochs", "06_figure6"}
     shown.add(bars.CHANGES_FIGURE)
     drawn = {f"img/{path.name}" for path in (reports / "full/img").iterdir() if path.stem in shown}
     assert {path for path, _ in pictures} == drawn
@@ -193,7 +193,8 @@ PAGES = (published.RESULTS, published.MEASURED)
 def readme(tmp_path, monkeypatch):
     """That of a checkout of the test's own, in which every table says 12.3 and is right."""
     parts = [
-        (published, ("all_results", "faults")),
+        (results, ("page",)),
+        (published, ("faults",)),
         (tables, ("recorded_markdown",)),
         (summary, ("short",)),
         (answer, ("answer",)),

@@ -20,7 +20,7 @@ from resnet_lib.machine.progress import Quiet
 from resnet_lib.questions import causes, paper, paper_runs, story
 from resnet_lib.records.record import find_runs
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import answer, checklist, plots, published, summary, tables
+from resnet_lib.report import answer, checklist, commands, plots, published, summary, tables
 from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
 from resnet_lib.training.schedule import drops_before
@@ -349,14 +349,14 @@ def test_the_answer_tells_what_one_change_did():
     assert first.endswith("Without any drop it ended at 86.0 %; its last 20 epochs ranged from 86.0 to 86.0 %.")
     assert "enough to stop" not in first  # for that is not where the story stops
     craft(config.replace(milestones=()), 0.79)
-    first, _, overfitting, works, commands, _ = answer.findings("full")
+    first, _, overfitting, works, trained, _ = answer.findings("full")
     assert "`fast`" not in works
     assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in first
     assert "averaged 78.0 % (79.0 % with random crops and flips), over the 3 epochs after it 87.0 % (+9.0" in first
     assert "; with crops and flips, 91.0 % (+12.0). Without any drop it ended at 79.0 %; its last 20 epochs" in first
     assert "the same training came to 91.0 % (+4.0 points [" in overfitting
     assert "each number one run" in works
-    assert "--crop 4 --flip`: 91.00 % (seed 0) after 100 epochs in fp32, 0.0 hours on " in commands
+    assert "--crop 4 --flip`: 91.00 % (seed 0) after 100 epochs in fp32, 0.0 hours on " in trained
     drawn = texts(summary.figure("full"))
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
@@ -366,7 +366,7 @@ def test_the_answer_tells_what_one_change_did():
         "(n = 1) with two drops, the story's training as the lab assumes it; 91.0 % (n = 1) with random crops and "
         "flips as well. The paper reports 91.25 %. `n` is the number of runs."
     )
-    paper = answer.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
+    paper = commands.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
     craft(paper, 0.92)
     told = "The paper reports 91.25 %; by its protocol, 64,000 iterations, the lab reached 92.0 % (n = 1). `n`"
     assert told in summary.short("full")
@@ -413,7 +413,7 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
 
 
 def test_hours_are_told_of_every_machine(monkeypatch):
-    config = answer.COMMANDS["resnet-lab run --model resnet20 --recipe fast"]
+    config = commands.COMMANDS["resnet-lab run --model resnet20 --recipe fast"]
     one, other = craft(config, 0.9), craft(config, 0.9, seed=1)
     for record in (one, other):
         for row in record.history:
@@ -425,7 +425,7 @@ def test_hours_are_told_of_every_machine(monkeypatch):
     assert one.seconds_by_device == pytest.approx({"gpu": 1800, cpu["device_name"]: 1800})
     here = tables.machine(cpu)
     told = f"0.5 hours on gpu, then 0.5 hours on {here} (1 run); 1.0 hours on {here} (1 run)"
-    assert answer._times([one, other]) == told
+    assert commands._times([one, other]) == told
     one.result["sessions"].append({"from_step": steps[-1], "device_name": "gpu"})
     one.result["environment"] = gpu
     assert tables.machines(one) == ["gpu", cpu["device_name"]]  # it came back
@@ -470,12 +470,12 @@ def test_the_way_has_a_conclusion_once_all_of_it_is_recorded():
     assert "cannot be said" not in told
 
 
-@pytest.mark.parametrize("command", answer.COMMANDS)
+@pytest.mark.parametrize("command", commands.COMMANDS)
 def test_a_command_that_is_recommended_trains_what_it_is_recommended_for(command, monkeypatch):
     trained = []
     monkeypatch.setattr(experiment, "run", lambda config, *_, **__: trained.append(config) or craft(config, 0.9))
     assert CliRunner().invoke(app, command.split()[1:]).exit_code == 0
-    assert [config.fingerprint for config in trained] == [answer.COMMANDS[command].fingerprint]
+    assert [config.fingerprint for config in trained] == [commands.COMMANDS[command].fingerprint]
 
 
 def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_tables():

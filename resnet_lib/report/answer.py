@@ -19,16 +19,10 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
 from resnet_lib.questions import agenda, paper_runs, story, suspects
 from resnet_lib.records.record import Record, find_runs, find_seeds
-from resnet_lib.report import bars, bench_tables, tables
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER, STEP, in_range, percent, runs
+from resnet_lib.report import bars, commands, tables
+from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER, STEP, percent, runs
 
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
-COMMANDS = {  # that the README recommends: what each trains
-    "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
-        suspects.one_at_a_time()["crop and flip"],
-    "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],
-    "resnet-lab run --model resnet20 --recipe fast": bench_tables.FAST,
-}  # fmt: skip
 
 
 def answer(profile: str) -> str:
@@ -42,7 +36,8 @@ def answer(profile: str) -> str:
 
 def findings(profile: str) -> list[str]:
     """The answer in sentences, one paragraph each, said only as far as it was seen."""
-    seen = [_while_it_was_high, _with_its_drops, _overfitting, _stem, _torch_hub, _ten_epochs, _what_works, _coverage]
+    of_the_story = [_while_it_was_high, _with_its_drops, _overfitting, _stem, _torch_hub, _ten_epochs]
+    seen = [*of_the_story, commands.reached, _coverage]
     return [paragraph for say in seen for paragraph in say(profile)]
 
 
@@ -185,44 +180,6 @@ def _ten_epochs(profile: str) -> list[str]:
     if seen := sum(map(underfits, records)):
         said += f": it underfits{'' if seen == len(records) else f' in {seen} of {runs_in_words(len(records))}'}"
     return [f"{said}."]
-
-
-def _what_works(profile: str) -> list[str]:
-    """The commands that came near the paper, and what each reached."""
-    if profile != "full":
-        return []
-    lines = []
-    for command, config in COMMANDS.items():
-        if records := find_seeds(config, profile):
-            reached = ", ".join(f"{100 * record.accuracy:.2f} % (seed {record.config.seed})" for record in records)
-            length = f"{config.total_epochs()} epochs in {config.precision}"
-            lines.append(f"- `{command}`: {reached} after {length}, {_times(records)}")
-    if not lines:
-        return []
-    said = (
-        f"**Commands meant to reach the paper's {PAPER:g} %**, each number one run. A run that is "
-        "recorded is shown at once; with another `--seed` they train:"
-    )
-    optimistic = (
-        "How the length of `fast` was chosen makes its accuracy slightly optimistic: see “Speed” in the README."
-    )
-    return [said, "\n".join(lines), *([optimistic] if find_seeds(bench_tables.FAST, profile) else [])]
-
-
-def _times(records: list[Record]) -> str:
-    """Hours of training on each machine."""
-    took: dict[tuple[str, ...], list[list[float]]] = {}
-    for record in records:
-        places = tuple(tables.machines(record, leave_out="instructions"))  # which the first records do not name
-        took.setdefault(places, []).append([seconds / 3600 for seconds in record.seconds_by_device.values()])
-    parts = []
-    for places, runs_there in took.items():
-        each = [
-            f"{in_range(sorted(hours))} hours on {place}"
-            for place, hours in zip(places, zip(*runs_there, strict=True), strict=True)
-        ]
-        parts.append(f"{', then '.join(each)} ({runs_in_words(len(runs_there))})")
-    return "; ".join(parts)
 
 
 def _coverage(profile: str) -> list[str]:

@@ -11,7 +11,7 @@ from resnet_lib.findings.judgement import compare, runs_in_words
 from resnet_lib.questions import field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.records.record import Runs, find_seeds
-from resnet_lib.report import answer, summary
+from resnet_lib.report import commands, summary
 
 
 def checklist() -> str:
@@ -78,8 +78,8 @@ def _logs(found: Runs) -> str:
 
 
 def _in_your_own_code() -> str:
-    """What the first of `answer.COMMANDS` does, in PyTorch and torchvision."""
-    command, config = next(iter(answer.COMMANDS.items()))
+    """What the first of `COMMANDS` does, in PyTorch and torchvision."""
+    command, config = next(iter(commands.COMMANDS.items()))
     decay = f"{config.weight_decay:g}"
     return f"""What `{command}` sets, in plain PyTorch:
 

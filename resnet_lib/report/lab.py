@@ -28,7 +28,8 @@ from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.record import reports_folder
 from resnet_lib.report import answer, checklist, summary
-from resnet_lib.report.published import CHECKOUT, CURVES, figures, results
+from resnet_lib.report.published import CHECKOUT, figures
+from resnet_lib.report.results import CURVES, results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")

@@ -1,15 +1,24 @@
-"""Reading what `bench.measure` wrote: the rates of a pipeline, gains, and the pipelines that are known by a name."""
+"""Reading what `resnet-lab bench --json` wrote: rates, gains, and the pipelines that are known by a name."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from resnet_lib.machine.files import read_json
 
 CONVENTIONAL, OURS, BF16, FP32, COMPILED = "conventional", "ours", "bf16", "fp32", "torch.compile"
 WHOLE = "whole"  # of a step's seconds: all of them
 
 Rung = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat
+
+
+def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
+    """The measured machines by name, the last measured first."""
+    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+    return dict(sorted(found.items(), key=lambda item: item[1]["date"], reverse=True))
 
 
 def rates(rung: Rung) -> np.ndarray:

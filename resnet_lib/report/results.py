@@ -1,0 +1,132 @@
+"""What the records say, as Markdown: for the index of the pages, and as a page that the repository shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
+from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
+from resnet_lib.questions.causes import FACTORS, HALF
+from resnet_lib.records.record import find_runs, reports_folder
+from resnet_lib.report import bars, summary, tables
+from resnet_lib.report.answer import BUDGETS
+from resnet_lib.speed.measured import benchmarks
+
+CURVES = {
+    "test_acc": "Test accuracy of every run after each epoch, with what the story reports.",
+    "train_loss": "Training loss of every run of the story: mean cross-entropy of an epoch, measured in training.",
+    "test_loss": "Test loss of every run after each epoch: mean cross-entropy on the test images.",
+}
+IMG = "../../img"  # seen from the page of all results
+WATERFALL = "05_waterfall_{}_epochs"
+CAUSE = (
+    f"The story's {summary.STEP.claimed:g} % were reached after a hundred epochs; the lab assumes without "
+    f"augmentation, at a learning rate (LR) of {story.TUNED.lr:g} that drops twice. Its ten epochs end before the "
+    "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
+    "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
+    "them. Both normalise images per channel here; the paper did so per pixel."
+)
+HOW_TO_READ = (
+    "Each line is a claim, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. "
+    "Points are percentage points. `n` counts runs, each with a random seed of its own; of a difference, those of the "
+    "smaller group. `seed sd` is the standard deviation over seeds; of a difference, that between two runs, one of "
+    "each group."
+)
+ONE_CHANGE = (
+    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
+    f"is widened so that those of all {len(suspects.ADDED)} changes hold at once: elsewhere, where the same difference "
+    "stands alone, its interval is narrower. Where the seed spread is unknown, the interval is over the test images "
+    f"alone, and too narrow. {diagnosis.HOW_TO_READ}"
+)
+OTHERS = (
+    "What people reported in public, with what was found there; where a thread tells enough, with a run of the lab's "
+    f"that may stop at the same accuracy (± {field_guide.SAME:g} points)."
+)
+CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
+
+
+def page() -> str:
+    """A page of what the `full` records say, and of what has none yet, which stands in `reports/full/`."""
+    said = (
+        "Made by `resnet-lab figures` from the records in `runs/`, which `resnet-lab verify-report` checks. "
+        "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
+    )
+    order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
+    changes = diagnosis.suspects_table(suspects.one_at_a_time(), "full")
+    parts = ["# Results", said, re.sub("^###", "##", results("full", IMG), flags=re.MULTILINE)]
+    if len(changes):
+        recorded = changes[changes["test accuracy, %"] != story.NOT_YET]
+        parts += ["## One change at a time", ONE_CHANGE, tables.markdown(recorded)]
+    parts += ["## Others who were stuck", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
+    parts += ["## Curves", *_curves()]
+    return "\n\n".join([*parts, "## Not yet run", order, unfinished()]) + "\n"
+
+
+def _curves() -> list[str]:
+    """The pictures of the whole story, then, folded, those of its steps, as far as they are recorded."""
+    steps = {name: runs for name, runs in story.runs("full").items() if any(runs.values())}
+    shown = {f"{name[:2]}_": story.step(name).title for name in steps}
+    parts = [_pictures("")] if steps else []
+    return parts + [tables.folded(f"{prefix[:2]}: {title}", _pictures(prefix)) for prefix, title in shown.items()]
+
+
+def _pictures(prefix: str) -> str:
+    return "\n\n".join(f"![{said}]({IMG}/{prefix}{name}.png)\n\n*{said}*" for name, said in CURVES.items())
+
+
+def results(profile: str, img: str = "img") -> str:
+    """The cause, the story and the paper's table from the records of a profile, as Markdown.
+
+    Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.
+    """
+    paper, measured = find_runs(paper_runs.configs(), profile), agenda.recorded(profile)
+    parts = ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE, HOW_TO_READ]
+    factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
+    for cells in factorials:
+        if cells.have(cells.way):
+            caption = bars.caption(cells)
+            parts += [f"![{caption}]({img}/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
+    if any(cells.have(cells.way) for cells in factorials):
+        parts.append(f"*{bars.HOW_TO_READ}*")
+    claimed = ["\n".join(root_cause.conclusion(cells) for cells in factorials)]
+    claimed += [root_cause.known(cells) for cells in factorials if any(cells.records.values())]
+    parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))
+    for cells in factorials:
+        if cells.have(HALF):
+            title = f"What each choice is worth on ResNet-20 in {cells.epochs} epochs"
+            effects = tables.markdown(root_cause.effects_table(cells)[: len(FACTORS)])
+            parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
+    parts += ["### The story, step by step", tables.story_markdown(profile)]
+    if any(paper.values()):
+        parts += ["### The paper's table", f"![Error of the paper's networks against iterations]({img}/06_figure6.png)"]
+        parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
+    checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
+    return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
+
+
+def _mean_change(cells: evidence.Cells) -> str:
+    """What the table of effects shows, and what it is not to be taken for."""
+    others = [factor.name for place, factor in enumerate(FACTORS) if place not in cells.shares]
+    return (
+        f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
+        f"{2 ** len(FACTORS)} combinations. What a choice is worth depends on the others, so its share in the figure, "
+        f"what it changes first or last, and this mean are different numbers. The story's {', '.join(others[:-1])} and "
+        f"{others[-1]} are, as the lab assumes, those of the paper already: they explain nothing of its gap, and are "
+        "varied to show what getting them wrong costs. The intervals hold together, with those of all pairs of "
+        "choices (notebook 05)."
+    )
+
+
+def _list(lines: Iterable[object]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def unfinished() -> str:
+    """What has no record yet, at what cost on the CPU that was measured last, all of it."""
+    # Here, for it loads torch: seconds that the report's pages need not wait.
+    from resnet_lib.report.outstanding import outstanding_markdown
+
+    measured = benchmarks(reports_folder() / "bench").values()
+    whole = [one for one in measured if one["environment"]["device"] == "cpu" and "resnet50" in one["networks"]]
+    return outstanding_markdown(whole[0]) if whole else "No benchmark says yet what it would cost."
