@@ -121,8 +121,8 @@ def near(step: story.Step, label: str, records: list[Record], profile: str) -> C
 
 def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
-    text = f"Until its learning rate first drops, “{label}” stays at about {step.claimed:g} %"
-    text += f" (± {100 * NEAR:g} points; mean of the last {HIGH} epochs before)"
+    text = f"Over the last {HIGH} epochs before its learning rate first drops, “{label}” averages about"
+    text += f" {step.claimed:g} % (± {100 * NEAR:g} points)"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         drop = first_drop(records)

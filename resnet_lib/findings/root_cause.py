@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.findings.curves import mean_curve
+from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.evidence import BY_DROPS, Cells, Effect, accuracy_in, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
@@ -12,6 +12,8 @@ from resnet_lib.questions import causes
 from resnet_lib.questions.causes import FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET, missing
+
+BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"
 
 
 def cells_table(cells: Cells) -> pd.DataFrame:
@@ -33,11 +35,13 @@ def way_table(cells: Cells) -> pd.DataFrame:
     for levels in cells.way:
         records = cells.records[levels]
         row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in cells.shares}
-        row |= {"training accuracy, %": "", "test accuracy, %": _absent(levels, cells)}
+        row |= {"training accuracy, %": "", BEFORE_DROP: "", "test accuracy, %": _absent(levels, cells)}
         row |= {"95 % interval": "", "n": str(len(records))}
         if records:
             estimate = accuracy_in(levels, cells)
             row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
+            if records[0].history[-1]["drops"]:
+                row[BEFORE_DROP] = f"{100 * first_drop(records).before.mean():.1f}"
             row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
         rows.append(row)
     return pd.DataFrame(rows)

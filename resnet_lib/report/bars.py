@@ -54,7 +54,7 @@ HOW_TO_READ = (
 FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
 CHANGES_FIGURE = "05_changes"  # its name in img/
 CHANGES = (
-    "The story's ResNet-20 as the lab assumes it, and with one setting changed. A dot for each run; a line from the "
+    "The story's ResNet-20 as the lab assumes it, and with one setting changed. A mark for each run; a line from the "
     "mean of the story's settings to that with the change."
 )
 NO_SPREAD = (

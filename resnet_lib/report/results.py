@@ -21,8 +21,8 @@ CURVES = {
 IMG = "../../img"  # seen from the page of all results
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
-    f"The story's {summary.STEP.claimed:g} % were reached after a hundred epochs; the lab assumes without "
-    f"augmentation, at a learning rate (LR) of {story.TUNED.lr:g} that drops twice. Its ten epochs end before the "
+    f"The story reached its {summary.STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
+    f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
     "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
     "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
     "them. Both normalise images per channel here; the paper did so per pixel."
@@ -49,6 +49,7 @@ CHECKED = "Over the recorded runs of the story, its root cause and the paper's t
 def page() -> str:
     """A page of what the `full` records say, and of what has none yet, which stands in `reports/full/`."""
     said = (
+        "What the story is, what the lab assumes of it, and the answer so far: see the [README](../../README.md). "
         "Made by `resnet-lab figures` from the records in `runs/`, which `resnet-lab verify-report` checks. "
         "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
     )
@@ -81,7 +82,8 @@ def results(profile: str, img: str = "img") -> str:
     Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.
     """
     paper, measured = find_runs(paper_runs.configs(), profile), agenda.recorded(profile)
-    parts = ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE, HOW_TO_READ]
+    parts = ["### The story, step by step", tables.story_markdown(profile), HOW_TO_READ]
+    parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
     for cells in factorials:
         if cells.have(cells.way):
@@ -97,7 +99,6 @@ def results(profile: str, img: str = "img") -> str:
             title = f"What each choice is worth on ResNet-20 in {cells.epochs} epochs"
             effects = tables.markdown(root_cause.effects_table(cells)[: len(FACTORS)])
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
-    parts += ["### The story, step by step", tables.story_markdown(profile)]
     if any(paper.values()):
         parts += ["### The paper's table", f"![Error of the paper's networks against iterations]({img}/06_figure6.png)"]
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))

@@ -43,7 +43,7 @@ def short(profile: str) -> str:
         return ""
     told = {
         NO_DROP: "where its learning rate stayed high",
-        AS_TOLD: "with two drops, the story's training as the lab assumes it",
+        AS_TOLD: "with two drops, as the lab assumes of the story",
         AUGMENTED: "with random crops and flips as well",
     }
     ended = [
@@ -53,9 +53,10 @@ def short(profile: str) -> str:
     if repeated := find_seeds(paper_runs.table_6()["ResNet-20"], profile):
         steps = repeated[0].config.total_steps()
         paper += f"; by its protocol, {steps:,} iterations, the lab reached {percent(repeated)} (n = {len(repeated)})"
+    open_ = f" Why the story's own stopped at {STEP.claimed:g} % is open." if AS_TOLD in found else ""
     said = (
-        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}. "
-        "`n` is the number of runs."
+        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}."
+        f"{open_}"
     )
     return f"{said}\n\n![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*" if any(drawn(profile).values()) else said
 
@@ -66,9 +67,13 @@ def caption(profile: str) -> str:
     seeds = sorted({record.config.seed for records in found.values() for record in records})
     if not seeds:
         return f"{CAPTION}."
-    others = sum(map(len, runs(profile).values())) > sum(map(len, found.values()))
-    means = ", so that its ends are not the means over all seeds" if others else ""
-    return f"{CAPTION}; {_seeds(seeds)} of each{means}.{fork(profile)}"
+    alone = [label for label, records in runs(profile).items() if len(records) > len(found[label]) == 1]
+    means = [
+        f" “{label}” ends at {percent(found[label])} here; the mean of its {len(runs(profile)[label])} runs is "
+        f"{percent(runs(profile)[label])}."
+        for label in alone
+    ]
+    return f"{CAPTION}; {_seeds(seeds)} of each.{''.join(means)}{fork(profile)}"
 
 
 def _why(found: Runs) -> str:

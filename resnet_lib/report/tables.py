@@ -43,10 +43,13 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "claimed %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
-        "95 % interval": estimate.interval if estimate else "",
+        "95 % interval": f"{estimate.interval}{ALONE if estimate.seed_sd is None else ''}" if estimate else "",
         "n": str(len(records)),
         "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
+
+
+ALONE = ", over images alone"  # an interval that leaves seeds out
 
 
 def scientific(value: float) -> str:
