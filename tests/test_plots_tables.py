@@ -390,7 +390,7 @@ def test_without_a_seed_in_common_the_answer_has_no_picture():
     craft(config, 0.87, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, seed=1)
     assert summary.figure("full") is None
-    assert summary.short("full").endswith("Why the story's own stopped at 80 % is open.")
+    assert summary.short("full").endswith(f"Why the story's own stopped at 80 % is open.\n\n{summary.TERMS}")
     assert summary.caption("full") == f"{summary.CAPTION}."
 
 

@@ -115,7 +115,7 @@ def _in_your_own_code() -> str:
 ```python
 conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # and no max-pool; in torchvision's networks:
 # model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-augmentation = [RandomCrop(32, padding={config.crop}), RandomHorizontalFlip()]  # before ToTensor, Normalize(mean, std)
+augmentation = [RandomCrop(32, padding={config.crop}), RandomHorizontalFlip()]  # then ToTensor, Normalize
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
 # {config.epochs} epochs, batches of {config.batch_size}

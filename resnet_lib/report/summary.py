@@ -16,6 +16,10 @@ CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the s
 STEP = story.step("03_cifar_architecture")
 PAPER = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER: "paper, ResNet-20"}
+TERMS = (
+    "Here and below, points are percentage points, `n` is the number of runs, each with a seed of its own, [a, b] is a "
+    "95 % interval, `seed sd` the standard deviation over seeds, and “undecided” what an interval leaves open."
+)
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
 
@@ -37,7 +41,7 @@ def drawn(profile: str) -> Runs:
 
 
 def short(profile: str) -> str:
-    """The answer in a sentence, with its picture, which is in a folder `img`; empty before anything is recorded."""
+    """The answer in a few sentences, with its picture, which is in a folder `img`; empty before anything is recorded."""
     found = runs(profile)
     if not found or profile != "full":
         return ""
@@ -58,7 +62,8 @@ def short(profile: str) -> str:
         f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}."
         f"{open_}"
     )
-    return f"{said}\n\n![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*" if any(drawn(profile).values()) else said
+    picture = f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*"
+    return "\n\n".join([said, *([picture] if any(drawn(profile).values()) else []), TERMS])
 
 
 def caption(profile: str) -> str:
