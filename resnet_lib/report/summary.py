@@ -41,7 +41,7 @@ def drawn(profile: str) -> Runs:
 
 
 def short(profile: str) -> str:
-    """The answer in a few sentences, with its picture, which is in a folder `img`; empty before anything is recorded."""
+    """The answer in a few sentences, with its picture in a folder `img`; empty before anything is recorded."""
     found = runs(profile)
     if not found or profile != "full":
         return ""
