@@ -409,6 +409,9 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     craft(plain.replace(stem="imagenet"), 0.75)
     told = [paragraph for paragraph in answer.findings("full") if paragraph.startswith("**And the stem.**")]
     assert "On ResNet-20, with the story's settings, that alone turns 87.0 % into 75.0 % (-12.0 points [" in told[0]
+    craft(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
+    told = [paragraph for paragraph in answer.findings("full") if paragraph.startswith("**And the stem.**")]
+    assert told[0].endswith(" With random crops and flips, too, it came to 82.0 % (n = 1).")
     assert "3×3 was worth +12.0 [" in checklist.checklist()
 
 

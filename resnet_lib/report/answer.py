@@ -154,13 +154,16 @@ def _torch_hub(profile: str) -> list[str]:
 
 def _stem(profile: str) -> list[str]:
     """What the stem of the story's other networks does to ResNet-20."""
-    stem, plain = (find_seeds(suspects.one_at_a_time()[name], profile) for name in (suspects.STEM, suspects.STORY))
+    changes = suspects.one_at_a_time()
+    stem, plain = (find_seeds(changes[name], profile) for name in (suspects.STEM, suspects.STORY))
     if not stem or not plain or profile != "full":
         return []
+    both = find_seeds(changes[suspects.STEM].replace(crop=4, flip=True), profile)
+    augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
     return [
         "**And the stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
-        f"{percent(stem)} ({compare(stem, plain)})."
+        f"{percent(stem)} ({compare(stem, plain)}).{augmented}"
     ]
 
 
