@@ -46,7 +46,9 @@ def run(
     epochs: Annotated[int | None, field("epochs", "Passes over the training images")] = None,
     iterations: Annotated[int | None, field("iterations", "Length in steps, instead of epochs")] = None,
     lr: Annotated[float | None, field("lr", "Peak learning rate")] = None,
-    milestones: Annotated[str | None, typer.Option(help="Epochs (or iterations) of the drops: 50,75; or none")] = None,
+    milestones: Annotated[
+        str | None, typer.Option(help="Epochs (or iterations) of the drops: 50,75 (default: no drop)")
+    ] = None,
     schedule: Annotated[str | None, field("schedule", "multistep, cosine or onecycle")] = None,
     batch_size: Annotated[int | None, field("batch_size", "Images per step")] = None,
     weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty")] = None,

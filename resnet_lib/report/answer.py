@@ -28,7 +28,7 @@ BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the f
 def answer(profile: str) -> str:
     """What the records of a profile say to the question of the title, as Markdown."""
     parts = findings(profile)
-    if bars.changes(profile):
+    if bars.single_changes(profile):
         parts.append(f"![{bars.CHANGES}](img/{bars.CHANGES_FIGURE}.png)\n\n*{bars.CHANGES}*")
     parts += _between_story_and_paper(evidence.find_cells(BUDGETS[profile][-1], profile))
     return "\n\n".join(parts)
@@ -158,7 +158,7 @@ def _stem(profile: str) -> list[str]:
     stem, plain = (find_seeds(changes[name], profile) for name in (suspects.STEM, suspects.STORY))
     if not stem or not plain or profile != "full":
         return []
-    both = find_seeds(changes[suspects.STEM].replace(crop=4, flip=True), profile)
+    both = find_seeds(changes[suspects.STEM].replace(**suspects.ADDED["crop and flip"]), profile)
     augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
     return [
         "**And the stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "

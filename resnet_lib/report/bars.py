@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from resnet_lib.findings import diagnosis, evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
-from resnet_lib.questions import story, suspects
+from resnet_lib.questions import suspects
 from resnet_lib.questions.causes import PAPER
-from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import find_runs
 from resnet_lib.report.bench_tables import title
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
+from resnet_lib.report.summary import PAPER as PAPER_RESNET_20
+from resnet_lib.report.summary import STEP
 from resnet_lib.report.tables import machine
 from resnet_lib.speed.measured import gain, rate, rates
 
@@ -98,15 +99,21 @@ def waterfall(cells: Cells) -> Figure | None:
     return figure
 
 
+def single_changes(profile: str) -> dict[str, list[float]]:
+    """Accuracies in % of the story's ResNet-20 and of each single change of it; empty without any to set beside it."""
+    found = find_runs(diagnosis.distinct(suspects.one_at_a_time(), profile), profile)
+    recorded = {name: [100 * record.accuracy for record in records] for name, records in found.items() if records}
+    return recorded if suspects.STORY in recorded and len(recorded) > 1 else {}
+
+
 @on_paper
 def changes(profile: str) -> Figure | None:
     """The story's ResNet-20 and each single change of it, the most accurate first, a dot per run; None without any.
 
     Beside them what the story tells, and the paper's.
     """
-    found = find_runs(diagnosis.distinct(suspects.one_at_a_time(), profile), profile)
-    recorded = {name: [100 * record.accuracy for record in records] for name, records in found.items() if records}
-    if suspects.STORY not in recorded or len(recorded) < 2:
+    recorded = single_changes(profile)
+    if not recorded:
         return None
     means = {name: float(np.mean(reached)) for name, reached in recorded.items()}
     names = sorted(means, key=lambda name: -means[name])
@@ -121,7 +128,7 @@ def changes(profile: str) -> Figure | None:
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
-    for value, text in {story.STEPS[2].claimed: "story", TABLE_6["resnet20"].accuracy: "paper"}.items():
+    for value, text in {STEP.claimed: "story", PAPER_RESNET_20: "paper"}.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(
             f"{text}: {value:g} %", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),

@@ -8,7 +8,7 @@ from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report import bench_tables, tables
 from resnet_lib.report.summary import PAPER, in_range
 
-COMMANDS = {  # that the README recommends: what each trains
+COMMANDS = {  # what each trains
     "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
         suspects.one_at_a_time()["crop and flip"],
     "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],
@@ -17,7 +17,7 @@ COMMANDS = {  # that the README recommends: what each trains
 
 
 def reached(profile: str) -> list[str]:
-    """The commands that came near the paper, and what each reached."""
+    """Each command that is recorded with what it reached, as paragraphs."""
     if profile != "full":
         return []
     lines = []
