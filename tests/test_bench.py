@@ -290,8 +290,12 @@ def test_flops_are_those_of_the_layers():
 
 def test_peak_memory_grows_with_the_activations_that_are_kept():
     rung = bench.ladder(CPU)[2]  # fp32: bf16 saves less where a processor has no instructions for it
-    small, large = (bench.peak_memory(model, rung, lambda line: None) for model in ("resnet8", "resnet32"))
-    assert 1.5 < large / small < 9  # five times the blocks, beside what does not grow and what the system gives at once
+    peaks = [
+        bench.peak_memory(model, rung, lambda line: None) for model in ("resnet8", "resnet8", "resnet8", "resnet32")
+    ]
+    *few, large = peaks  # what a process has from the start differs, and weighs in so small a network
+    small = sorted(few)[1]
+    assert 1.5 < large / small < 6  # five times the blocks, beside what does not grow
 
 
 def test_the_sweep_measures_what_it_names(small, monkeypatch):
