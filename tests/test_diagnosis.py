@@ -56,6 +56,12 @@ def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rat
         record.history[-1]["lr"] = 0.001
     assert compare([runs["no flip"]], first, 12).seed_sd == pytest.approx(2**0.5 * 0.001)
     assert compare([runs["no LR drop"]], first, 12).seed_sd is None
+    other = thrice(configs["no crop"], 0.7, spread=0.003)
+    for record in other:
+        record.history[-1]["lr"] = 0.001
+    pooled = ((0.001**2 + 0.003**2) / 2) ** 0.5
+    assert compare([runs["no flip"]], first, 12, [other, []]).seed_sd == pytest.approx(2**0.5 * pooled)
+    assert compare([runs["no LR drop"]], first, 12, [other]).seed_sd is None
 
 
 FALLING = [1.2, 1.1, 1.0, 0.9, 0.8, 0.7]
@@ -160,14 +166,17 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     configs = field_guide.configs()
     thrice(configs["kuangliu/pytorch-cifar #2"], 0.885)
     thrice(configs["PyTorch forum 135051"], 0.91)
-    table = diagnosis.field_guide_table("full").set_index("thread")["the same plateau"]
-    assert table["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"] == "holds"
-    assert table["[PyTorch forum 135051](https://discuss.pytorch.org/t/135051)"] == "does not hold"
-    assert sum(table == NOT_YET) == len(configs) - 2
+    table = diagnosis.field_guide_table("full").set_index("thread")["our run"]
+    same = table["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"]
+    assert same.endswith("weight decay 5e-4: 88.5 %, n = 3; whether it is the same plateau: holds")
+    other = table["[PyTorch forum 135051](https://discuss.pytorch.org/t/135051)"]
+    assert other.endswith(": 91.0 %, n = 3; whether it is the same plateau: does not hold")
+    assert sum(ours.endswith(NOT_YET) for ours in table) == len(configs) - 2
     small = configs["kuangliu/pytorch-cifar #2"].at("quick")
     craft(small, 0.885, profile="quick")
-    quick = diagnosis.field_guide_table("quick").set_index("thread")["the same plateau"]
-    assert quick["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"] == UNDECIDED
+    quick = diagnosis.field_guide_table("quick").set_index("thread")["our run"]
+    same = quick["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"]
+    assert same.endswith(UNDECIDED)
 
 
 # --- near-duplicates

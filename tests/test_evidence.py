@@ -120,6 +120,22 @@ def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
     assert "1.42 points without LR drops (pooled from 2.00, 0.10) and" in root_cause.known(noisy)
 
 
+def test_a_setting_that_the_factorial_has_not_tells_it_too_and_has_a_row(cells):
+    beside = causes.OTHERS[-1]
+    assert beside not in causes.CELLS
+    assert len(causes.OTHERS) == 2 ** len(FACTORS) - len(CELLS)
+    calm = evidence.gap(cells)
+    record(beside, 0, 0.02, -0.02)
+    found = evidence.find_cells(10, "full")
+    assert evidence.gap(found).high > calm.high
+    assert evidence.effects(found)[0].estimate.mean == evidence.effects(cells)[0].estimate.mean
+    table = root_cause.settings_table(found)
+    assert len(table) == len(CELLS) + 1
+    assert (table["n"] == "3").sum() == 3
+    accuracies = [float(one) for one in table["test accuracy, %"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+
+
 def test_of_a_way_that_leads_down_no_change_is_said_to_contribute_most():
     for levels, right in zip(causes.way(10), (0, -0.14, -0.04, -0.24), strict=True):  # crop and flip helps at first
         record(levels, *(right + luck for luck in (0, 0.001, -0.001)))
@@ -213,8 +229,8 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
     assert wide.high - wide.low > 5 * (calm.high - calm.low)
     assert decided(noisy) == ["as the last change"]
     assert root_cause.known(noisy).startswith(
-        "Seed spread of ResNet-20 in 10 epochs, from the cells with 3 runs or more: 10.00 points without LR drops "
-        "(of one cell, taken to be that of the others) and 0.10 points with LR drops (of one cell, "
+        "Seed spread of ResNet-20 in 10 epochs, from the settings with 3 runs or more: 10.00 points without LR drops "
+        "(of one setting, taken to be that of the others) and 0.10 points with LR drops (of one setting, "
     )
 
 

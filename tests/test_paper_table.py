@@ -93,11 +93,12 @@ def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
 def test_figure_6_has_plain_nets_beside_residual_ones():
     craft(CONFIGS["ResNet-20"], 0.9125)
     (residual,) = figure6.draw(find_runs(CONFIGS, "full"), "full").axes
-    assert residual.get_title("left") == "Residual nets"
+    assert residual.get_title("left") == ""  # where it is alone, its lines say it
     assert residual.lines[2].get_ydata()[0] == 8.75  # the paper's
     craft(CONFIGS["plain-20"], 0.9)
     figure = figure6.draw(find_runs(CONFIGS, "full"), "full")
     plain, residual = figure.axes
+    assert [axes.get_title("left") for axes in (plain, residual)] == ["Plain nets", "Residual nets"]
     assert [axes.get_legend().get_texts()[0].get_text() for axes in (plain, residual)] == [
         "plain-20 (n = 1)",
         "ResNet-20 (n = 1)",

@@ -45,8 +45,13 @@ class FirstDrop:
     after: np.ndarray  # [runs, epochs], of the first SETTLED epochs after it
 
     @property
+    def gains(self) -> np.ndarray:
+        """[runs]"""
+        return self.after.mean(axis=1) - self.before.mean(axis=1)
+
+    @property
     def gain(self) -> float:
-        return float(self.after.mean() - self.before.mean())
+        return float(self.gains.mean())
 
 
 def first_drop(records: list[Record]) -> FirstDrop:
@@ -56,11 +61,15 @@ def first_drop(records: list[Record]) -> FirstDrop:
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
 
-def largest_rise(record: Record, after: int) -> float:
-    """How far the held-out accuracy of any SETTLED epochs after that many was above that of the HIGH before them."""
+def rises_by_chance(record: Record) -> np.ndarray:
+    """What `FirstDrop.gain` would be at every epoch before the first drop where there is none.
+
+    From a quarter of the run on, when the network no longer improves by much from one epoch to the next.
+    """
     curve = mean_curve([record], "accuracy")
-    places = range(after, len(curve) - SETTLED + 1)
-    return float(max(curve[at : at + SETTLED].mean() - curve[at - HIGH : at].mean() for at in places))
+    flat = sum(row["drops"] == 0 for row in record.history)
+    places = range(max(HIGH, len(curve) // 4), flat - SETTLED + 1)
+    return np.array([curve[at : at + SETTLED].mean() - curve[at - HIGH : at].mean() for at in places])
 
 
 def loss_rise(records: list[Record]) -> float:

@@ -70,7 +70,7 @@ def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     for name, records in runs.items():
         difference = ""
         if records and first and records is not first:
-            difference = str(compare(records, first, len(runs) - 1))
+            difference = str(compare(records, first, len(runs) - 1, runs.values()))
         row = {
             "change": name,
             "test accuracy, %": f"{100 * accuracy(records).mean:.1f}" if records else missing(told[name], profile),
@@ -139,24 +139,29 @@ def shown(profile: str) -> Runs:
 def field_guide_table(profile: str) -> pd.DataFrame:
     """One row per public case: what was seen, what the thread found, and whether a run of ours stops there, too.
 
-    Threads are links in Markdown.
+    Those whose cause was found come first. Threads are links in Markdown.
     """
     found = find_runs(field_guide.configs(), profile)
-    rows = []
-    for case in field_guide.CASES:
-        records = found.get(case.thread, [])
-        ours = f"{100 * accuracy(records).mean:.1f}" if records else case.config and missing(case.config, profile)
-        rows.append(
-            {
-                "thread": f"[{case.thread}]({case.url})",
-                "they saw": case.saw,
-                "cause, where shown": case.cause,
-                "our run": case.what or "none tried",
-                "ours %": ours or "",
-                "the same plateau": same_plateau(records, case, profile) if case.config else "",
-            }
-        )
+    rows = [
+        {
+            "thread": f"[{case.thread}]({case.url})",
+            "they saw": case.saw,
+            "cause, where shown": case.cause,
+            "our run": _our_run(case, found.get(case.thread, []), profile),
+        }
+        for case in sorted(field_guide.CASES, key=lambda case: not case.cause)
+    ]
     return pd.DataFrame(rows)
+
+
+def _our_run(case: Case, records: list[Record], profile: str) -> str:
+    """What was run for a case, and what came of it."""
+    if not case.config:
+        return "none tried"
+    if not records:
+        return f"{case.what}: {missing(case.config, profile)}"
+    reached = f"{100 * accuracy(records).mean:.1f} %, n = {len(records)}"
+    return f"{case.what}: {reached}; whether it is the same plateau: {same_plateau(records, case, profile)}"
 
 
 def same_plateau(records: list[Record], case: Case, profile: str) -> Verdict:

@@ -9,14 +9,15 @@ from itertools import combinations
 
 import numpy as np
 
-from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.curves import first_drop, rises_by_chance
+from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
-from resnet_lib.questions import causes, factorial
-from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, PAPER, label
+from resnet_lib.questions import causes, factorial, suspects
+from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, OTHERS, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.records.record import Record, find_runs
+from resnet_lib.records.record import Record, find_runs, find_seeds
 
-BY_DROPS = [factor.name for factor in FACTORS].index(DROPS)
+BY_STEM, BY_DROPS = ([factor.name for factor in FACTORS].index(name) for name in ("stem", DROPS))
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Cells:
     budget: int  # epochs, at full size
     epochs: int
     profile: str
+    beside: dict[Levels, list[Record]]  # of combinations that it has not, run for other reasons
 
     @property
     def start(self) -> Levels:
@@ -56,11 +58,21 @@ class Cells:
 
     @cached_property
     def spreads(self) -> dict[int, Spread | None]:
-        """How much seeds differ, from the cells that have several: by the level of DROPS, without which it is more."""
-        kinds: dict[int, list[list[np.ndarray]]] = {-1: [], 1: []}
-        for levels, records in self.records.items():
-            kinds[levels[BY_DROPS]].append([record.correct for record in records])
-        return {level: spread(*configs) for level, configs in kinds.items()}
+        """How much seeds differ, pooled from `repeated`: by the level of DROPS, without which it is more."""
+        return {
+            level: spread(*([record.correct for record in records] for records in self.repeated(level)))
+            for level in (-1, 1)
+        }
+
+    def repeated(self, level: int) -> list[list[Record]]:
+        """The settings with MIN_SEEDS runs or more, at a level of DROPS."""
+        settings = self.recorded.items()
+        return [found for levels, found in settings if levels[BY_DROPS] == level and len(found) >= MIN_SEEDS]
+
+    @property
+    def recorded(self) -> dict[Levels, list[Record]]:
+        """Every setting with a run, of the factorial or not."""
+        return {levels: records for levels, records in (self.records | self.beside).items() if records}
 
     @property
     def seeds_are_known(self) -> bool:
@@ -92,19 +104,45 @@ class Effect:
 
 def find_cells(budget: int, profile: str) -> Cells:
     """What is recorded of the factorial at a budget, in epochs at full size."""
-    runs = find_runs(causes.labelled(budget), profile)
-    epochs = causes.cell(PAPER, budget).at(profile).epochs
-    return Cells({levels: runs[label(levels)] for levels in CELLS}, budget, epochs, profile)
+    cells, beside = (
+        {levels: find_seeds(causes.cell(levels, budget).at(profile), profile) for levels in which}
+        for which in (CELLS, OTHERS)
+    )
+    return Cells(cells, budget, causes.cell(PAPER, budget).at(profile).epochs, profile, beside)
+
+
+def worth(better: str, worse: str, profile: str) -> Estimate | None:
+    """What one of the single changes is worth beyond another, in the story's hundred epochs; None if either lacks."""
+    runs = find_runs(suspects.one_at_a_time(), profile)
+    return compare(runs[better], runs[worse], among=runs.values()) if runs[better] and runs[worse] else None
 
 
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
     """The sum of weight times accuracy over cells, paired by image."""
     parts = [
-        (weight, [record.correct for record in cells.records[levels]], cells.spreads[levels[BY_DROPS]])
+        (weight, [record.correct for record in cells.recorded[levels]], cells.spreads[levels[BY_DROPS]])
         for levels, weight in weights.items()
         if weight
     ]
     return weighted_sum(parts, comparisons, unit)
+
+
+def drop_gains(cells: Cells) -> dict[float, list[float]]:
+    """What the first drop gave every run with the paper's stem, sorted, by weight decay, the heavier first."""
+    found: dict[float, list[float]] = {}
+    for record in _with_the_papers_stem(cells):
+        if record.history[-1]["drops"]:
+            found.setdefault(record.config.weight_decay, []).append(first_drop([record]).gain)
+    return {decay: sorted(found[decay]) for decay in sorted(found, reverse=True)}
+
+
+def rises_without_drop(cells: Cells) -> np.ndarray:
+    """The same, measured at the other epochs of these runs; of runs that began as one, their common epochs once."""
+    return np.unique(np.concatenate([rises_by_chance(record) for record in _with_the_papers_stem(cells)]))
+
+
+def _with_the_papers_stem(cells: Cells) -> list[Record]:
+    return [record for levels, found in cells.recorded.items() if levels[BY_STEM] > 0 for record in found]
 
 
 def effects(cells: Cells) -> list[Effect]:
@@ -132,7 +170,7 @@ def gap(cells: Cells) -> Estimate:
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
     """The accuracy in a cell, with how much its seeds differ, or, where they are few, those of comparable cells."""
-    records = cells.records[levels]
+    records = cells.recorded[levels]
     if len(records) >= MIN_SEEDS or not cells.spreads[levels[BY_DROPS]]:
         return accuracy(records)
     found = weigh({levels: 1.0}, cells, unit="%")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,11 +55,12 @@ def accuracy(records: list[Record]) -> Estimate:
     return accuracy_interval([record.correct for record in records])
 
 
-def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
+def compare(a: list[Record], b: list[Record], comparisons: int = 1, among: Iterable[list[Record]] = ()) -> Estimate:
     """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
 
-    Seeds of a side with too few are taken to differ as those of the other, where the learning rate came down on both
-    sides or on neither. Raises ValueError if they were not evaluated on the same images.
+    Where a side has too few seeds, or there are several comparisons, seeds are taken to differ alike on both sides and
+    in the settings `among` which these are, except that those whose learning rate came down are apart from those whose
+    did not. Raises ValueError if they were not evaluated on the same images.
     """
     labels = [record.predictions["label"] for record in a + b]
     if any(not np.array_equal(labels[0], other) for other in labels):
@@ -67,10 +68,12 @@ def compare(a: list[Record], b: list[Record], comparisons: int = 1) -> Estimate:
     first, second = ([record.correct for record in records] for records in (a, b))
     if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1:
         return paired_difference(first, second)
-    spreads = [spread(first), spread(second)]
-    if came_down(a[0]) == came_down(b[0]):
-        spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
-    return weighted_sum([(1.0, first, spreads[0]), (-1.0, second, spreads[1])], comparisons)
+    settings = {records[0].config.fingerprint: records for records in (a, b, *among) if records}.values()
+    spreads = {
+        down: spread(*([one.correct for one in records] for records in settings if came_down(records[0]) == down))
+        for down in (True, False)
+    }
+    return weighted_sum([(1.0, first, spreads[came_down(a[0])]), (-1.0, second, spreads[came_down(b[0])])], comparisons)
 
 
 def runs_in_words(count: int) -> str:

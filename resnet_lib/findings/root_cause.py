@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
-from resnet_lib.findings.evidence import BY_DROPS, Cells, Effect, accuracy_in, effects, gap, shares, weigh
-from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
+from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
+from resnet_lib.findings.judgement import UNDECIDED, Claim, accuracy, positive
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate
 from resnet_lib.questions import causes
 from resnet_lib.questions.causes import FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
@@ -31,20 +33,29 @@ def cells_table(cells: Cells) -> pd.DataFrame:
 
 def way_table(cells: Cells) -> pd.DataFrame:
     """One row per cell on the way from the story's settings to the paper's, in that order."""
-    rows = []
-    for levels in cells.way:
-        records = cells.records[levels]
-        row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in cells.shares}
-        row |= {"training accuracy, %": "", BEFORE_DROP: "", "test accuracy, %": _absent(levels, cells)}
-        row |= {"95 % interval": "", "n": str(len(records))}
-        if records:
-            estimate = accuracy_in(levels, cells)
-            row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
-            if records[0].history[-1]["drops"]:
-                row[BEFORE_DROP] = f"{100 * first_drop(records).before.mean():.1f}"
-            row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_setting(levels, cells, cells.shares) for levels in cells.way])
+
+
+def settings_table(cells: Cells) -> pd.DataFrame:
+    """One row per setting that is recorded, the most accurate first."""
+    order = sorted(cells.recorded, key=lambda levels: -accuracy(cells.recorded[levels]).mean)
+    return pd.DataFrame([_setting(levels, cells, range(len(FACTORS))) for levels in order])
+
+
+def _setting(levels: Levels, cells: Cells, factors: Iterable[int]) -> dict[str, str]:
+    """A row: what is chosen for some of the factors, and what came of it."""
+    records = cells.recorded.get(levels, [])
+    row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in factors}
+    row |= {"training accuracy, %": "", BEFORE_DROP: "", "test accuracy, %": _absent(levels, cells)}
+    row |= {"95 % interval": "", "n": str(len(records))}
+    if records:
+        estimate = accuracy_in(levels, cells)
+        row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
+        if records[0].history[-1]["drops"]:
+            row[BEFORE_DROP] = f"{100 * first_drop(records).before.mean():.1f}"
+        row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
+        row["95 % interval"] += "" if estimate.seed_sd is not None else ", over images alone"
+    return row
 
 
 def _absent(levels: Levels, cells: Cells) -> str:
@@ -72,12 +83,11 @@ def known(cells: Cells) -> str:
     parts = []
     for level, words in ((-1, "without LR drops"), (1, "with LR drops")):
         found = cells.spreads[level]
-        kind = [records for levels, records in cells.records.items() if levels[BY_DROPS] == level]
-        each = [spread([record.correct for record in records]) for records in kind]
-        alone = ", ".join(f"{100 * one.sd:.2f}" for one in each if one)
-        where = f"pooled from {alone}" if "," in alone else "of one cell, taken to be that of the others"
+        each = [accuracy(records).seed_sd for records in cells.repeated(level)]
+        alone = ", ".join(f"{100 * sd:.2f}" for sd in each)
+        where = f"pooled from {alone}" if len(each) > 1 else "of one setting, taken to be that of the others"
         parts.append(f"{100 * found.sd:.2f} points {words} ({where})" if found else f"unknown {words}")
-    said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the cells with {MIN_SEEDS} runs or more: "
+    said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the settings with {MIN_SEEDS} runs or more: "
     said += f"{' and '.join(parts)}."
     if any(cells.spreads.values()):
         said += (
@@ -96,7 +106,9 @@ def in_short(cells: Cells) -> str:
     """
     found = shares(cells)
     parts = ", ".join(f"{share.name} {share.estimate.number}" for share in found)
-    said = f"From the first row to the last: {gap(cells).number} points; in shares (Shapley values), {parts}."
+    said = (
+        f"From the first row to the last: {gap(cells).number} points; averaged over all orders of the changes, {parts}."
+    )
     verdict = "holds" if _first_is_largest(found, cells) else UNDECIDED
     return f"{said} {found[0].name.capitalize()} contributes most ({verdict})."
 

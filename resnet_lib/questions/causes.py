@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from resnet_lib.config import Config, ConfigError
@@ -42,6 +43,7 @@ HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
 CUBE = between((1, -1, -1, -1, 1), PAPER)  # holds every way from the story's settings to the paper's, at each budget
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
+OTHERS = [levels for levels in product((-1, 1), repeat=len(FACTORS)) if levels not in CELLS]
 
 
 def start(epochs: int) -> Levels:

@@ -8,6 +8,7 @@ from typing import Any
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.causes import cell, start
+from resnet_lib.questions.factorial import Levels
 
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
@@ -45,6 +46,14 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 def one_at_a_time() -> dict[str, Config]:
     """The story's settings on ResNet-20, and each change of them alone."""
     return _changed(STORY, cell(start(EPOCHS), EPOCHS), ADDED)
+
+
+def changed(levels: Levels) -> str:
+    """What a cell of the factorial changes of the story's hundred epochs, by the names of the single changes."""
+    names = {config: name for name, config in one_at_a_time().items()}
+    told = start(EPOCHS)
+    alone = [(*told[:f], levels[f], *told[f + 1 :]) for f in range(len(told)) if levels[f] != told[f]]
+    return ", ".join(names[cell(one, EPOCHS)] for one in alone)
 
 
 def leave_one_out() -> dict[str, Config]:

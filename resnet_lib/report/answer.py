@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from resnet_lib.findings import claims, evidence, root_cause
 from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import (
@@ -17,6 +19,7 @@ from resnet_lib.findings.curves import (
 )
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
+from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.records.record import Record, find_runs, find_seeds
 from resnet_lib.report import bars, commands, tables
@@ -48,10 +51,8 @@ def _while_it_was_high(profile: str) -> list[str]:
     if claims.near_until_drop(STEP, STEP.headline, plain, profile).verdict != "holds":
         return []
     drop = first_drop(plain)
-    before, after = (
-        f"{100 * drop.before.mean():.1f} %",
-        f"{100 * drop.after.mean():.1f} % ({100 * drop.gain:+.1f} points)",
-    )
+    before = f"{100 * drop.before.mean():.1f} %"
+    after = f"{100 * drop.after.mean():.1f} % ({100 * drop.gain:+.1f} points{_sure(drop.gains)})"
     if augmented:
         other = first_drop(augmented)
         before += f" ({100 * other.before.mean():.1f} % with random crops and flips)"
@@ -98,24 +99,24 @@ def _with_its_drops(profile: str) -> list[str]:
         f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}: {ended} So why did the story's stop "
         "there? That is open. The write-up reports drops for its first network, and the lab assumes the same for this "
         "one: either the drops never took effect, or something else differed that was not told."
-        f"{_what_comes_near(profile)}"
+        f"{_what_comes_near(cells)}"
     ]
 
 
-def _what_comes_near(profile: str) -> str:
-    """Which single changes of the story's settings, as far as they are recorded, end where the story does."""
-    changed = find_runs(suspects.one_at_a_time(), profile)
-    ends = {name: records for name, records in changed.items() if records and name != suspects.STORY}
+def _what_comes_near(cells: Cells) -> str:
+    """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
     claimed, near = STEP.claimed / 100, []
-    for name, records in ends.items():
-        if abs(accuracy(records).mean - claimed) < NEAR:
-            decided = between(accuracy(records), claimed - NEAR, claimed + NEAR) == "holds"
-            near.append(f"{name} ({percent(records)}, n = {len(records)}{'' if decided else ', undecided'})")
+    ends = {levels: evidence.accuracy_in(levels, cells) for levels in cells.recorded if levels != cells.start}
+    for levels, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - claimed)):
+        if abs(end.mean - claimed) < NEAR:
+            decided = between(end, claimed - NEAR, claimed + NEAR) == "holds"
+            said = f"{100 * end.mean:.1f} %, n = {end.seeds}{'' if decided else ', undecided'}"
+            near.append(f"{suspects.changed(levels)} ({said})")
     if not near:
         return ""
     return (
-        f" Of the settings changed one at a time so far ({len(ends)}), these ended within {100 * NEAR:g} points of the "
-        f"story's {STEP.claimed:g} %: {'; '.join(near)}."
+        f" Of the {len(ends)} other settings of ResNet-20 recorded in {cells.epochs} epochs, these ended within "
+        f"{100 * NEAR:g} points of the story's {STEP.claimed:g} %, the nearest first: {'; '.join(near)}."
     )
 
 
@@ -126,9 +127,10 @@ def _overfitting(profile: str) -> list[str]:
         return []
     cure = "Whether the paper's random crops and flips prevent that is not yet run."
     if augmented:
+        worth = evidence.worth("crop and flip", suspects.STORY, profile)
         cure = (
             f"With the paper's random crops and flips the same training came to {percent(augmented)} "
-            f"({compare(augmented, plain)}), and its test loss {loss_end(augmented)}. "
+            f"({worth}), and its test loss {loss_end(augmented)}. "
             f"The paper's ResNet-20 has {PAPER:g} %."
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
@@ -163,7 +165,7 @@ def _stem(profile: str) -> list[str]:
     return [
         "**And the stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
-        f"{percent(stem)} ({compare(stem, plain)}).{augmented}"
+        f"{percent(stem)} ({evidence.worth(suspects.STEM, suspects.STORY, profile)}).{augmented}"
     ]
 
 
@@ -215,6 +217,14 @@ def _between_story_and_paper(cells: Cells) -> list[str]:
     else:
         parts.append(root_cause.in_short(cells))
     return parts
+
+
+def _sure(gains: np.ndarray) -> str:
+    """The interval of a mean gain, in points, if there are runs enough."""
+    if len(gains) < MIN_SEEDS:
+        return ""
+    low, high = mean_interval(100 * gains)
+    return f" [{low:+.1f}, {high:+.1f}], n = {len(gains)}"
 
 
 def _recorded(records: list[Record]) -> str:

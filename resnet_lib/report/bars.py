@@ -27,7 +27,7 @@ def ladder(bench: dict[str, Any]) -> Figure:
     """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range."""
     rungs = bench["networks"]["resnet20"]
     medians = np.array([rate(rung) for rung in rungs])
-    figure, axes = new_figure(1.1 + 0.36 * len(rungs))
+    figure, axes = new_figure(1.3 + 0.36 * len(rungs))
     places = np.arange(len(rungs))
     spans = np.abs([[rates(rung).min(), rates(rung).max()] for rung in rungs] - medians[:, None]).T
     axes.barh(places, medians, color=colour(0), height=0.6)
@@ -39,14 +39,16 @@ def ladder(bench: dict[str, Any]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * (medians + spans[1]).max()))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_title(f"{machine(bench['environment'])}\nmedian and range of {len(rates(rungs[0]))} repeats", loc="left")
+    how = f"median and range of {len(rates(rungs[0]))} repeats\n×: median of the ratios within each repeat"
+    axes.set_title(f"{machine(bench['environment'])}\n{how}", loc="left")
     return figure
 
 
 BARS = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
 HOW_TO_READ = (
-    "Bars: the share of each choice, averaged over all orders in which the choices can be changed (its Shapley value); "
-    "their 95 % intervals hold together. Diamonds and circles: accuracies measured, at both ends and where this choice "
+    "Bars: the share of each choice, averaged over all orders in which the choices can be changed (its Shapley value), "
+    "blue where it adds and orange where it takes away; the line at a bar's end is the 95 % interval of its length. "
+    "These intervals hold together. Diamonds and circles: accuracies measured, at both ends and where this choice "
     "alone was changed, each with its 95 % interval. Shares differ from that: what a choice is worth depends on the "
     "others."
 )
@@ -56,7 +58,7 @@ FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
 CHANGES_FIGURE = "05_changes"  # its name in img/
 CHANGES = (
     "The story's ResNet-20 as the lab assumes it, and with one setting changed. A mark for each run; a line from the "
-    "mean of the story's settings to that with the change."
+    "mean of the story's settings to that with the change. Diamonds and the upright line: the story's settings."
 )
 NO_SPREAD = (
     "How much seeds differ is not known here: these intervals are over the test images alone, and nothing is decided."

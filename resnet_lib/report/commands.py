@@ -25,8 +25,10 @@ def reached(profile: str) -> list[str]:
         if records := find_seeds(config, profile):
             ended = ", ".join(f"{100 * record.accuracy:.2f} % (seed {record.config.seed})" for record in records)
             length = f"{config.total_epochs()} epochs in {config.precision}"
+            below = sum(record.accuracy < PAPER / 100 for record in records)
+            short = f" Below {PAPER:g} % in {below} of {runs_in_words(len(records))}." if below else ""
             chosen = " Its length was chosen on the test images: see Speed." if config == bench_tables.FAST else ""
-            lines.append(f"- `{command}`: {ended} after {length}, {_times(records)}.{chosen}")
+            lines.append(f"- `{command}`: {ended} after {length}, {_times(records)}.{short}{chosen}")
     if not lines:
         return []
     said = (

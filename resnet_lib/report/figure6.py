@@ -14,7 +14,7 @@ from resnet_lib.architecture import Architecture
 from resnet_lib.findings.curves import mean_curve
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs
-from resnet_lib.report.plots import GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
+from resnet_lib.report.plots import DROP, GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
 
 TOP = 20  # % error: where the paper cuts its axis, too
 DASHED = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.8}
@@ -42,8 +42,11 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     for axes, (family, found) in zip(panels[0], recorded.items(), strict=True):
         for index, (label, records) in enumerate(found.items()):
             _lines(axes, index, f"{label} (n = {len(records)})", records)
+        for step in {step for records in found.values() for step in records[0].config.milestone_steps()}:
+            axes.axvline(step, **DROP)
         axes.legend(frameon=False, fontsize="small")
-        axes.set_title(PANELS[family], loc="left")
+        if len(recorded) > 1:
+            axes.set_title(PANELS[family], loc="left")
         axes.set_xlabel("Iterations")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -54,7 +57,8 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
     if any(records[0].config.model in TABLE_6 for found in recorded.values() for records in found.values()):
         keys.append(Line2D([], [], color=GREY, label="test, at the end, in the paper", **DOTTED))
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
+    keys.append(Line2D([], [], label="learning-rate drop", **DROP))
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False)
     put_stamp(figure, profile)
     return figure
 

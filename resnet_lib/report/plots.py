@@ -62,13 +62,14 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         return None
     figure, axes = new_figure(3.4 + 0.16 * len(runs))
     handles, values, longest = [], [], 0
+    hues = _hues(recorded, profile)
     for index, (label, records) in enumerate(recorded.items()):
         epochs, table = _table(records, quantity)
-        handles.append(_line(axes, index, f"{label} (n = {len(records)})", epochs, table))
+        handles.append(_line(axes, index, hues[label], f"{label} (n = {len(records)})", epochs, table))
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):
-        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)}"))
+        handles.append(Line2D([], [], linestyle="", label=f"not yet run: {lacking} of {len(runs)} settings"))
     if drops := {epoch for records in recorded.values() for epoch in _drops(records[0])}:
         for epoch in sorted(drops):
             axes.axvline(epoch, **DROP)
@@ -156,10 +157,24 @@ def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.nd
     return epochs, 100 * table if quantity == "test_acc" else table
 
 
-def _line(axes: Axes, index: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
+def _hues(recorded: Runs, profile: str) -> dict[str, int]:
+    """The colour of each line: that of a run of the story in every figure, unless it is taken, or the next one free."""
+    told = [step.configs[label] for step in story.STEPS for label in step.told]
+    others = [config for step in story.STEPS for config in step.configs.values() if config not in told]
+    known = [config.at(profile).fingerprint for config in told + others]
+    hues: dict[str, int] = {}
+    for label, records in recorded.items():
+        fingerprint = records[0].config.fingerprint
+        first = known.index(fingerprint) if fingerprint in known else 0
+        order = [(first + further) % len(COLOURS) for further in range(len(COLOURS))]
+        hues[label] = next((hue for hue in order if hue not in hues.values()), first)
+    return hues
+
+
+def _line(axes: Axes, index: int, hue: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=colour(index), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
+        epochs, table.mean(axis=0), color=colour(hue), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
         marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:

@@ -9,14 +9,14 @@ from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, pu
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF
 from resnet_lib.records.record import find_runs, reports_folder
-from resnet_lib.report import bars, summary, tables
+from resnet_lib.report import bars, figure6, summary, tables
 from resnet_lib.report.answer import BUDGETS
 from resnet_lib.speed.measured import benchmarks
 
 CURVES = {
-    "test_acc": "Test accuracy of every run after each epoch, with what the story reports.",
-    "train_loss": "Training loss of every run of the story: mean cross-entropy of an epoch, measured in training.",
-    "test_loss": "Test loss of every run after each epoch: mean cross-entropy on the test images.",
+    "test_acc": "Test accuracy after each epoch: the mean over seeds, with their range. Dotted: what the story tells.",
+    "train_loss": "Training loss: mean cross-entropy of an epoch, measured while it trains; the mean over seeds.",
+    "test_loss": "Test loss after each epoch: mean cross-entropy on the test images; the mean over seeds.",
 }
 IMG = "../../img"  # seen from the page of all results
 WATERFALL = "05_waterfall_{}_epochs"
@@ -33,6 +33,10 @@ HOW_TO_READ = (
     "smaller group. `seed sd` is the standard deviation over seeds; of a difference, that between two runs, one of "
     "each group."
 )
+SETTINGS = (
+    "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story, as the "
+    "lab assumes it, is the one with a 3×3 stem, no augmentation, two drops and a weight decay of 5e-4."
+)
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
     f"is widened so that those of all {len(suspects.ADDED)} changes hold at once: elsewhere, where the same difference "
@@ -41,7 +45,7 @@ ONE_CHANGE = (
 )
 OTHERS = (
     "What people reported in public, with what was found there; where a thread tells enough, with a run of the lab's "
-    f"that may stop at the same accuracy (± {field_guide.SAME:g} points)."
+    f"that may stop at the same accuracy (± {field_guide.SAME:g} points). Those with a cause come first."
 )
 CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
@@ -59,6 +63,10 @@ def page() -> str:
     if len(changes):
         recorded = changes[changes["test accuracy, %"] != story.NOT_YET]
         parts += ["## One change at a time", ONE_CHANGE, tables.markdown(recorded)]
+    cells = evidence.find_cells(suspects.EPOCHS, "full")
+    if cells.recorded:
+        table = tables.markdown(root_cause.settings_table(cells))
+        parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs), table]
     parts += ["## Others who were stuck", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
     parts += ["## Curves", *_curves()]
     return "\n\n".join([*parts, "## Not yet run", order, unfinished()]) + "\n"
@@ -100,7 +108,8 @@ def results(profile: str, img: str = "img") -> str:
             effects = tables.markdown(root_cause.effects_table(cells)[: len(FACTORS)])
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     if any(paper.values()):
-        parts += ["### The paper's table", f"![Error of the paper's networks against iterations]({img}/06_figure6.png)"]
+        caption = f"Error of the paper's networks against iterations, cut at {figure6.TOP} %."
+        parts += ["### The paper's table", f"![{caption}]({img}/06_figure6.png)", f"*{caption}*"]
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])

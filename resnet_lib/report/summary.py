@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import mean_curve
-from resnet_lib.findings.judgement import accuracy, compare, positive
+from resnet_lib.findings.judgement import accuracy, positive, runs_in_words
 from resnet_lib.questions import paper_runs, story, suspects
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
-from resnet_lib.report import plots
+from resnet_lib.report import plots, tables
 
 FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with one thing changed"
@@ -18,7 +19,8 @@ PAPER = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER: "paper, ResNet-20"}
 TERMS = (
     "Here and below, points are percentage points, `n` is the number of runs, each with a seed of its own, [a, b] is a "
-    "95 % interval, `seed sd` the standard deviation over seeds, and “undecided” what an interval leaves open."
+    "95 % interval, `seed sd` the standard deviation over seeds (of a difference: between two runs, one of each), and "
+    "“undecided” what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
@@ -59,7 +61,7 @@ def short(profile: str) -> str:
         paper += f"; by its protocol, {steps:,} iterations, the lab reached {percent(repeated)} (n = {len(repeated)})"
     open_ = f" Why the story's own stopped at {STEP.claimed:g} % is open." if AS_TOLD in found else ""
     said = (
-        f"**In short.** {_why(found)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}."
+        f"**In short.** {_why(profile)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}."
         f"{open_}"
     )
     picture = f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*"
@@ -81,23 +83,29 @@ def caption(profile: str) -> str:
     return f"{CAPTION}; {_seeds(seeds)} of each.{''.join(means)}{fork(profile)}"
 
 
-def _why(found: Runs) -> str:
-    """What each change brought, the larger first, a sentence; empty before all are there, or if one brought nothing."""
-    if not {NO_DROP, AS_TOLD, AUGMENTED} <= set(found):
-        return ""
-    dropped, augmented = compare(found[AS_TOLD], found[NO_DROP]), compare(found[AUGMENTED], found[AS_TOLD])
-    if min(dropped.low, augmented.low) < 0:
-        return ""
+def _why(profile: str) -> str:
+    """What each change was worth, two sentences with a space after them; empty as far as it is not known."""
+    said = ""
+    if told := drop_gains(evidence.find_cells(suspects.EPOCHS, profile)):
+        said += f"The first drop of the learning rate gave {told}. "
     parts = {
-        "dropping the learning rate": dropped.mean,
-        "random crops and flips": augmented.mean,
+        "random crops and flips": evidence.worth("crop and flip", suspects.STORY, profile),
+        "the 3×3 stem instead of ImageNet's": evidence.worth(suspects.STORY, suspects.STEM, profile),
     }
-    first, second = sorted(parts, key=lambda name: -parts[name])
-    seen = "" if positive(dropped) == positive(augmented) == "holds" else ", in the runs recorded"
-    return (
-        f"{first[0].upper()}{first[1:]} added {100 * parts[first]:.0f} points, {second} another "
-        f"{100 * parts[second]:.0f}{seen}. "
-    )
+    known = [f"{name} {100 * one.mean:.0f}" for name, one in parts.items() if one and positive(one) == "holds"]
+    if known:
+        said += f"Worth, in the story's settings: {' points, '.join(known)} points. "
+    return said
+
+
+def drop_gains(cells: evidence.Cells) -> str:
+    """What the first drop gave with the paper's stem, by weight decay; empty if no run made one."""
+    parts = [
+        f"{in_range([100 * gain for gain in gains])}{' at' if place else ' points at a weight decay of'} "
+        f"{tables.scientific(decay)} ({runs_in_words(len(gains))})"
+        for place, (decay, gains) in enumerate(evidence.drop_gains(cells).items())
+    ]
+    return ", ".join(parts)
 
 
 def figure(profile: str) -> Figure | None:
@@ -108,10 +116,10 @@ def figure(profile: str) -> Figure | None:
         return None
     (axes,), curves = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
     axes.set_ylim(bottom=min(curve[len(curve) // 10 :].min() for curve in curves) - 5)
-    for index, curve in enumerate(curves):
+    for line, curve in zip(axes.lines, curves, strict=False):  # the others are drops and references
         axes.annotate(
             f"{curve[-1]:.1f}", (len(curve), curve[-1]), xytext=(6, 0), textcoords="offset points", va="center",
-            color=plots.colour(index), annotation_clip=False,
+            color=line.get_color(), annotation_clip=False,
         )  # fmt: skip
     return picture
 
