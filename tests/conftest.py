@@ -1,4 +1,4 @@
-"""What every test shares: no network, records in a temporary folder, one thread, fixed seeds."""
+"""What every test shares: no network, nobody's settings, records in a temporary folder, one thread, fixed seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from hypothesis import settings
 
 from resnet_lib.data.cifar10 import Dataset
 
-os.environ["RESNET_LAB_OFFLINE"] = "1"  # before any test, and inherited by every process a test starts
+# Before any test, and inherited by every process that a test starts.
+CALLERS = (  # what they are called from must not change what is printed, which images are read, or what make does
+    "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "MAKEFLAGS", "MAKELEVEL", "RESNET_LAB_DATA",
+)  # fmt: skip
+for name in list(os.environ):
+    if name in CALLERS or name.startswith("GIT_"):  # a hook's GIT_DIR leads every git to the developer's repository
+        del os.environ[name]
+os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # no signing, no hooks, no templates
+os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1")  # of the servers that tests start
+os.environ["RESNET_LAB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)  # tiny nets; two threads that wait for each other on a busy machine are ten times slower
 
