@@ -3,7 +3,7 @@
 PROFILE ?= quick
 HOST     = localhost
 MINUTES ?= 4
-PYTHON  ?= python3 python3.13 python3.12 python3.11
+PYTHON  ?= python3 python3.13 python3.12 python3.11 python3.14 python3.15
 
 # The active environment, but never conda's base; without one, the project's own.
 ENV := $(shell conda=$$CONDA_PREFIX; [ "$$CONDA_DEFAULT_ENV" != base ] || conda=; \
@@ -31,7 +31,7 @@ full: env  ## the published results, weeks on a CPU: says how long first, and ca
 	@$(IN_ENV) resnet-lab report --profile full --no-train
 
 test: env  ## run the tests, then the notebooks on synthetic images
-	@$(IN_ENV) pytest -n auto --dist loadfile
+	@$(IN_ENV) pytest -n auto --maxprocesses 8 --dist loadfile
 	@reports=$$(mktemp -d) && trap 'rm -rf "$$reports"' EXIT && trap 'exit 130' INT TERM && $(IN_ENV) \
 	RESNET_LAB_PROFILE=smoke RESNET_LAB_REPORTS="$$reports" RESNET_LAB_OFFLINE=1 \
 	pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg notebooks/
