@@ -4,6 +4,8 @@ import json
 import math
 import string
 from contextlib import contextmanager, suppress
+from types import UnionType
+from typing import Annotated, get_args
 
 import nbformat
 import numpy as np
@@ -32,7 +34,32 @@ scalars = (
     | st.sampled_from(["resnet20", "plain20", "hub-resnet18", "onecycle", "bf16", "../x", "<script>", "a\nb", "\0"])
 )  # fmt: skip
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
-fields = st.dictionaries(st.sampled_from(list(Config.model_fields)) | st.text(max_size=8), values, max_size=6)
+
+
+def values_of(field):
+    """What a field of `Config` takes where no other field forbids it."""
+    kinds = get_args(field.annotation) if isinstance(field.annotation, UnionType) else [field.annotation]
+    limited = [Annotated[kind, *field.metadata] if field.metadata and kind in (int, float) else kind for kind in kinds]
+    return st.one_of(map(st.from_type, limited))
+
+
+def is_valid(given_fields):
+    try:
+        Config(**given_fields)
+    except ConfigError:
+        return False
+    return True
+
+
+VALUES = {name: values_of(field) for name, field in Config.model_fields.items()} | {
+    "model": st.sampled_from(["resnet8", "resnet20", "resnet18", "resnet50", "plain20", "hub-resnet18"]),
+    "milestones": st.sets(st.integers(1, 500), max_size=4).map(sorted).map(tuple),
+}
+valid = st.sets(st.sampled_from(list(VALUES)), max_size=8).flatmap(
+    lambda names: st.fixed_dictionaries({name: VALUES[name] for name in sorted(names)})
+).filter(is_valid)  # fmt: skip
+others = st.dictionaries(st.sampled_from(list(VALUES)) | st.text(max_size=8), values, min_size=1, max_size=2)
+spoilt = st.builds(lambda fields, changes: fields | changes, valid, others)
 
 
 @contextmanager
@@ -61,20 +88,38 @@ def mutilated(content: bytes):
     return cut | changed | inserted | st.binary(max_size=200)
 
 
-@given(fields)
+def assert_same_from_json(config):
+    again = Config(**json.loads(config.model_dump_json()))
+    assert (again, again.run_id) == (config, config.run_id)
+    assert set(config.run_id) <= PLAIN
+
+
+@given(valid)
 def test_configs(given_fields):
     with survived(FUZZ):
-        try:
-            config = Config(**given_fields)
-        except ConfigError:
-            return
-        assert set(config.run_id) <= PLAIN
-        assert Config(**json.loads(config.model_dump_json())) == config
+        assert_same_from_json(Config(**given_fields))
+
+
+@given(spoilt)
+def test_configs_with_other_values(given_fields):
+    with survived(FUZZ), suppress(ConfigError):
+        assert_same_from_json(Config(**given_fields))
 
 
 @one_folder
-@given(content=st.lists(fields, max_size=2).map(lambda x: json.dumps(x).encode()) | mutilated(b'[{"epochs": 2}]'))
-def test_lists_of_configs(tmp_path, content):
+@given(given_fields=st.lists(valid, min_size=1, max_size=3))
+def test_lists_of_configs(tmp_path, given_fields):
+    with survived(FUZZ):
+        (tmp_path / "configs.json").write_text(json.dumps(given_fields))
+        assert read_configs(tmp_path / "configs.json") == [Config(**fields) for fields in given_fields]
+
+
+@one_folder
+@given(
+    content=st.lists(spoilt, max_size=2).map(lambda x: json.dumps(x).encode())
+    | mutilated(b'[{"epochs": 2}, {"model": "plain20", "milestones": [1]}]')
+)
+def test_lists_of_configs_with_other_values(tmp_path, content):
     with survived(FUZZ):
         (tmp_path / "configs.json").write_bytes(content)
         with said_of("configs.json"):
@@ -159,15 +204,21 @@ def test_executed_notebooks(tmp_path, data):
 
 # --- names
 
+KNOWN = {name: get_args(Config.model_fields[name].annotation) for name in ("schedule", "split", "precision", "dataset")}
+HOSTILE = ("<script>alert(1)</script>", "resnet20/../..", 'a"b', "resnet20\n", "\0")
+known = st.sampled_from([*sum(KNOWN.values(), ()), "resnet20", "plain56", "hub-resnet18", *lab.STEPS])
+alike = st.builds(lambda name, at, more: name[:at] + more + name[at:], known, st.integers(0, 12), st.text(max_size=2))
+
 
 @given(
-    st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "resnet20/../..", 'a"b', "resnet20\n", "\0"])
+    known | alike | st.text(max_size=30) | st.sampled_from(HOSTILE) | st.from_regex(r"(hub-)?resnet\d+", fullmatch=True)
 )
 def test_names_are_known_ones_or_refused(name):
     with survived(NAMES):
-        for field in ("model", "schedule", "split", "precision", "dataset"):
-            with suppress(ConfigError):
-                assert set(Config(**{field: name}).run_id) <= PLAIN
+        for field, names in KNOWN.items():
+            assert is_valid({field: name}) == (name in names)
+        with suppress(ConfigError):
+            assert set(Config(model=name).run_id) <= PLAIN
         if name not in lab.STEPS:
             with pytest.raises(LabError, match="there is no notebook"):
                 lab.source(name)
