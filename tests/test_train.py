@@ -1,6 +1,7 @@
 """The loop, run for real on tiny sets: right to the last digit, the same every time, interrupted or not."""
 
 import gc
+import re
 import subprocess
 import sys
 import time
@@ -19,8 +20,9 @@ from resnet_lib.cli.options import print_outcome
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
+from resnet_lib.machine import progress
 from resnet_lib.machine.device import Choice, DeviceError, choose
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Bar, Lines, Quiet
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged
@@ -190,11 +192,13 @@ class Interrupting(Quiet):
         self.left, self.ended = at, False
 
     def step(self, images):
+        super().step(images)
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
 
     def end(self):
+        super().end()
         self.ended = True
 
 
@@ -279,6 +283,84 @@ def test_the_last_epoch_may_be_partial(tmp_path, tiny_dataset, iterations, steps
 def test_channels_last_is_a_matter_of_speed_alone(tmp_path, tiny_dataset, uninterrupted):
     plain = fit(tmp_path, tiny_dataset, choice=replace(CPU, channels_last=False))
     assert plain.history[0]["train_loss"] == pytest.approx(uninterrupted.history[0]["train_loss"], rel=1e-3)
+
+
+# --- what is said meanwhile
+
+
+class InterruptedBar(Interrupting, Bar):
+    pass
+
+
+class InterruptedLines(Interrupting, Lines):
+    pass
+
+
+def test_a_bar_shows_how_far_a_run_is_and_goes_on_where_it_was_interrupted(tmp_path, tiny_dataset, capsys):
+    config = TINY.replace(epochs=2, milestones=())
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, tiny_dataset, config, InterruptedBar(6), replace(CPU, why="on an abacus"))
+    first = capsys.readouterr().err
+    run = fit(tmp_path, tiny_dataset, config, Bar())
+    second = capsys.readouterr().err
+    assert "on an abacus" in first
+    for said in (first, second):
+        assert said.splitlines()[-1].split("\r")[-1].startswith(config.run_id)  # nothing is cut off, and a line ends it
+        assert said.endswith("\n")
+    shown = [[int(float(n)) for n in re.findall(r"([\d.]+)/240 \[", said)] for said in (first, second)]
+    assert [(images[0], images[-1]) for images in shown] == [(0, 120 + 2 * 32), (120, 240)]
+    assert summary(run.history[0]) in first
+    assert summary(run.history[1]) in second
+
+
+def summary(row):
+    return f"train loss {row['train_loss']:.3f}, test accuracy {100 * row['test_accuracy']:.1f} %"
+
+
+class Slow(Lines):
+    """Lines, and the clock that they look at: every step takes some seconds, everything else none."""
+
+    def __init__(self, seconds):
+        self.seconds, self.now = seconds, 0
+
+    def step(self, images):
+        self.now += self.seconds
+
+    def monotonic(self):
+        return self.now
+
+    perf_counter = monotonic
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (4, {2: "about 32 s left", 4: "done"}),  # epochs of 16 s, and 20 s are between two lines
+        (20, {1: "about 4 min 00 s left", 2: "about 2 min 40 s left", 3: "about 1 min 20 s left", 4: "done"}),
+        (1000, {1: "about 3 h 20 min left", 2: "about 2 h 13 min left", 3: "about 1 h 06 min left", 4: "done"}),
+    ],
+)
+def test_lines_tell_now_and_then_what_was_reached_and_how_long_it_will_take(
+    tmp_path, tiny_dataset, monkeypatch, capsys, seconds, told
+):
+    slow = Slow(seconds)
+    for module in (keeper, progress):
+        monkeypatch.setattr(module, "time", slow)
+    history = fit(tmp_path, tiny_dataset, progress=slow).history
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert TINY.run_id in first
+    rate = f"{120 / (4 * seconds):.0f} images/s"
+    assert lines == [f"  epoch {n}/4: {summary(history[n - 1])}, {rate}, {left}" for n, left in told.items()]
+
+
+def test_the_first_line_tells_a_resumed_run_from_a_new_one(tmp_path, tiny_dataset, capsys):
+    said = []
+    for _ in range(2):  # from the start, and after an epoch of four steps
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, tiny_dataset, progress=InterruptedLines(5))
+        said.append(capsys.readouterr().out.splitlines()[0])
+    assert all(TINY.run_id in line for line in said)
+    assert said[0] != said[1]
 
 
 # --- evaluation
