@@ -21,7 +21,8 @@ from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED, use_data
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import sources
-from resnet_lib.machine.stop import Stopped
+from resnet_lib.machine import device
+from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.questions import agenda
 from resnet_lib.recipes import RECIPES, recipe
 from resnet_lib.report import lab, verify
@@ -354,6 +355,27 @@ def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch,
     assert "1 of 2 runs have their record" in result.output
 
 
+@pytest.mark.parametrize(
+    ("options", "threads"), [("", 8), ("--jobs 2", 4), ("--jobs 3", 2), ("--jobs 9", 1), ("--jobs 2 --threads 3", 3)]
+)
+def test_runs_at_a_time_share_the_threads(reports, monkeypatch, tmp_path, options, threads):
+    configs = tmp_path / "configs.json"
+    configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')
+    seen = []
+
+    def note(configs, profile, choose, executor):
+        for config in configs:
+            seen.append((choose(config).threads, executor is not None))
+            yield config, SimpleNamespace(accuracy=0.5)
+
+    monkeypatch.setattr(experiment, "run_many", note)
+    monkeypatch.setattr(device, "THREADS", 8)
+    monkeypatch.setattr(StopSignals, "SIGNALS", ())  # else its handlers stay those of this process
+    result = CliRunner().invoke(app, ["run-many", str(configs), "--device", "cpu", *options.split()])
+    assert result.exit_code == 0
+    assert seen == [(threads, bool(options))] * 2
+
+
 def test_run_many_hands_on_what_a_broken_pool_no_longer_takes():
     class Broken:
         def submit(self, *arguments):
@@ -374,6 +396,27 @@ def test_report_tells_before_it_trains_for_days(reports, monkeypatch, options, i
     result = CliRunner().invoke(app, ["report", *options])
     assert result.exit_code == 0
     assert ("for days on a CPU" in result.output) == is_told
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "fetches"),
+    [
+        ("", ("quick", lab.STEPS, True), 1),
+        ("--profile smoke", ("smoke", lab.STEPS, True), 0),
+        ("--profile full --no-train", ("full", lab.STEPS, False), 0),
+        ("--only 03_cifar_architecture", ("quick", ("03_cifar_architecture",), True), 1),
+        ("--only b --only a --no-train", ("quick", ("b", "a"), False), 0),
+    ],
+)
+def test_report_executes_the_notebooks_that_are_asked_for_and_trains_unless_told_otherwise(
+    reports, monkeypatch, options, asked, fetches
+):
+    seen, fetched = [], []
+    monkeypatch.setattr(sources, "fetch", lambda: fetched.append(1))
+    monkeypatch.setattr(lab, "report", lambda profile, names, train, *_: seen.append((profile, names, train)) or [])
+    assert CliRunner().invoke(app, ["report", *options.split()]).exit_code == 0
+    assert seen == [asked]
+    assert len(fetched) == fetches
 
 
 def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monkeypatch):

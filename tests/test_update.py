@@ -11,7 +11,7 @@ from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import lr_at
-from resnet_lib.training.update import Replay, autocast, make_update, undone
+from resnet_lib.training.update import Replay, make_update, undone
 
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 # Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
@@ -130,13 +130,6 @@ def test_replayed_steps_equal_plain_ones_in_float64(doubles, tiny_dataset, compi
         torch.testing.assert_close(replayed[name], value, rtol=0, atol=1e-7)
 
 
-def test_bf16_is_used_where_it_is_said_and_only_there():
-    model, _ = build_model(CIFAR)
-    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        with autocast(torch.device("cpu"), CIFAR.replace(precision=precision)):
-            assert model(torch.zeros(2, 3, 32, 32)).dtype == dtype
-
-
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_a_step_trains_in_the_precision_of_the_config(tiny_dataset, precision, expected):
     update = prepare(CIFAR.replace(precision=precision), tiny_dataset)
@@ -230,6 +223,28 @@ def test_a_machine_without_bf16_says_so(monkeypatch):
     monkeypatch.setattr("resnet_lib.machine.device._has_bf16", lambda device: False)
     assert "no bf16 instructions" in choose(Config(precision="bf16"), "cpu").why
     assert "bf16" not in choose(Config(), "cpu").why
+
+
+@pytest.fixture
+def gpu_settings(monkeypatch):
+    """What torch is told about the arithmetic of NVIDIA's GPUs, which it can be without one; put back afterwards."""
+    settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = [one.fp32_precision for one in settings]
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "cpu"])
+    monkeypatch.setattr("resnet_lib.machine.device.has_tf32", lambda device: True)
+    yield settings
+    for one, precision in zip(settings, before, strict=True):
+        one.fp32_precision = precision
+
+
+def test_a_gpu_computes_in_the_precision_that_is_said(gpu_settings):
+    """And not in that of an earlier run of the process, nor in TF32, which is torch's default for convolutions."""
+    for precision in ("fp32", "tf32", "bf16", "tf32", "fp32"):
+        expected = "tf32" if precision == "tf32" else "ieee"
+        Choice("cuda", 1, True).activate(precision)
+        assert [one.fp32_precision for one in gpu_settings] == [expected, expected]
 
 
 def test_tf32_is_refused_where_there_is_none():
