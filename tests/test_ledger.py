@@ -188,3 +188,13 @@ def test_damaged_weights_are_found_and_made_anew_while_the_checkpoint_is_there(t
     assert runs("prune", "--yes")[0] == 0
     assert ledger.problems(three[0]) == []
     assert all(torch.equal(tensor, saved[name]) for name, tensor in weights.load(exported).items())
+
+
+def test_weights_of_another_run_are_never_taken_for_this_ones(three):
+    exported = weights.export(read_record(three[0]))
+    foreign = exported.read_bytes().replace(b'lr\\":0.05', b'lr\\":0.06')
+    exported.write_bytes(foreign)
+    assert weights.config_of(weights.export(read_record(three[0]))) == TINY
+    exported.write_bytes(foreign)
+    (three[0] / "checkpoint.pt").unlink()
+    assert weights.export(read_record(three[0])) is None

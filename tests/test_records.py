@@ -379,3 +379,13 @@ def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, 
     monkeypatch.setattr("fcntl.flock", refuse)
     with (tmp_path / "lock").open("w") as file, pytest.raises(OSError, match="not implemented"):
         files.try_lock(file.fileno())
+
+
+@pytest.mark.fault("other config or network on resume")
+def test_a_copied_folder_under_another_runs_name_is_refused(finished):
+    with_idle_milestone = RunFolder(finished[0].path, Config(milestones=(10,)))
+    assert with_idle_milestone.record().config == with_idle_milestone.config
+    other = RunFolder.of(Config(lr=0.2), "full")
+    shutil.copytree(finished[0].path, other.path)
+    with pytest.raises(RecordError, match=rf"{other.path} belongs to another run, with lr 0\.1, not 0\.2: move"):
+        other.record()

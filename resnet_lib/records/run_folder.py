@@ -52,8 +52,13 @@ class RunFolder:
         return (self.path / "result.json").exists()
 
     def record(self) -> Record:
-        """What is recorded, under this config: the one that trained it may have milestones that it never came to."""
-        return replace(read_record(self.path), config=self.config)
+        """What is recorded, under this config: the one that trained it may have milestones that it never came to.
+
+        Raises RecordError if the folder holds the record of another run, or none.
+        """
+        found = read_record(self.path)
+        self.refuse_other(found.config, self.path)
+        return replace(found, config=self.config)
 
     def start(self) -> None:
         """Make the folder and write the config, unless both are there; remove what a killed process left.
@@ -73,8 +78,8 @@ class RunFolder:
         if found.run_id == self.config.run_id:  # fields that do not matter may differ
             return
         pairs = zip(self.config, found, strict=True)
-        if differing := [f"{name} {theirs!r}, not {ours!r}" for (name, ours), (_, theirs) in pairs if ours != theirs]:
-            raise RecordError(f"{path} belongs to another run, with {'; '.join(differing)}: move it away")
+        differing = [f"{name} {theirs!r}, not {ours!r}" for (name, ours), (_, theirs) in pairs if ours != theirs]
+        raise RecordError(f"{path} belongs to another run, with {'; '.join(differing)}: move it away")
 
     def rows(self) -> list[Row]:
         """The history so far."""

@@ -76,8 +76,7 @@ def problems(path: Path) -> list[str]:
     try:
         if exported.exists():
             weights.load(exported)
-            inside = weights.config_of(exported)
-            if not inside or inside.run_id != found.config.run_id:
+            if not weights.belong_to(found.config, exported):
                 wrong.append(f"{exported.name} belongs to another run")
     except CheckpointError as error:
         wrong.append(str(error))

@@ -34,7 +34,7 @@ def export(record: Record) -> Path | None:
     None where they are in no whole file: records travel without their weights, and stand without them.
     """
     path = record.path / NAME
-    if not _is_whole(path):
+    if not _are_there(path, record.config):
         state = _final(record)
         if state is None:
             return None
@@ -43,11 +43,17 @@ def export(record: Record) -> Path | None:
     return path
 
 
-def _is_whole(path: Path) -> bool:
+def _are_there(path: Path, config: Config) -> bool:
     try:
-        return path.exists() and bool(load(path))
+        return path.exists() and bool(load(path)) and belong_to(config, path)
     except CheckpointError:
         return False
+
+
+def belong_to(config: Config, path: Path) -> bool:
+    """Whether weights say that this run ended with them. Raises CheckpointError as `config_of` does."""
+    inside = config_of(path)
+    return inside is not None and inside.run_id == config.run_id
 
 
 def _final(record: Record) -> dict[str, Tensor] | None:
