@@ -389,3 +389,17 @@ def test_a_copied_folder_under_another_runs_name_is_refused(finished):
     shutil.copytree(finished[0].path, other.path)
     with pytest.raises(RecordError, match=rf"{other.path} belongs to another run, with lr 0\.1, not 0\.2: move"):
         other.record()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64 bytes.")]
+)
+def test_a_checkpoint_that_does_not_fit_in_memory_is_not_taken_for_a_damaged_one(saved, monkeypatch, error):
+    def exhausted(*arguments, **options):
+        raise error
+
+    checkpoint.save(saved, {"epoch": 4})
+    monkeypatch.setattr(torch, "load", exhausted)
+    with pytest.raises(type(error)):
+        checkpoint.newest(saved, pytest.fail)
+    assert checkpoint.in_folder(saved.parent) == [saved, checkpoint.before(saved)]

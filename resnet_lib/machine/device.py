@@ -20,6 +20,8 @@ from resnet_lib.machine.memory import keep_freed
 # Steps of a run on a GPU from which on compiling it is taken to pay: those of ResNet-20 in bf16 on an H200, by the
 # benchmark. Not measured of other networks, nor in fp32.
 COMPILE_STEPS = 37_000
+# How a lack of memory is told: by Metal and others, by the allocator of CPUs on Linux and elsewhere, by cuDNN.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "unable to find an engine")
 THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
 
 
@@ -178,9 +180,9 @@ def _has_bf16(device: str) -> bool:
     return device == "mps" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device or its libraries failed for lack of memory: only some say so by an exception of its own."""
+def out_of_memory(error: Exception) -> bool:
+    """Whether Python, a device or its libraries lacked memory: only some say so by an exception of its own."""
     said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        words in said for words in ("out of memory", "can't allocate memory", "unable to find an engine")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in OUT_OF_MEMORY)
     )
