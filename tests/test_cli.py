@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
+from resnet_lib.cli import training
 from resnet_lib.cli.options import FAILED, use_data
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import sources
@@ -454,3 +456,23 @@ def test_verify_report_ends_with_what_differs(monkeypatch):
         assert result.exit_code == code
         assert ("its tables differ" in result.output) == bool(code)
         assert ("as the records say" in result.output) == (not code)
+
+
+def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports, monkeypatch):
+    seen = []
+
+    def run_many(configs, profile, choose, pool):
+        seen.append((pool, choose(configs[0]).threads))
+        outcomes = [SimpleNamespace(accuracy=0.5)] * 2 + [BrokenProcessPool()]
+        yield from zip(configs, outcomes, strict=False)
+
+    monkeypatch.setattr(training, "ProcessPoolExecutor", lambda jobs, context: nullcontext(jobs))
+    monkeypatch.setattr(training.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("resnet_lib.machine.device.THREADS", 12)
+    monkeypatch.setattr(experiment, "run_many", run_many)
+    configs = [Config(seed=seed) for seed in range(3)]
+    training._run_all(configs, "smoke", 8, "cpu", None)
+    assert seen == [(3, 4), (1, 12)]
+    monkeypatch.setattr(experiment, "is_finished", lambda config, profile: config.seed > 0)
+    training._run_all(configs[:2], "smoke", 8, "cpu", None)
+    assert seen[2:] == [(None, 12)]

@@ -32,7 +32,13 @@ DataFolder = Annotated[
     typer.Option("--data", help="Folder or archive with CIFAR-10, instead of a download", envvar="RESNET_LAB_DATA"),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps (default: the best available)")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads (default: all)", min=1)]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads of each run (default: all, shared by runs at a time)", min=1)
+]
+Jobs = Annotated[
+    int,  # no pool of processes can be larger on Windows
+    typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1, max=61),
+]
 
 
 def field(name: str, text: str) -> Any:

@@ -18,6 +18,7 @@ from resnet_lib.cli.options import (
     FAILED,
     DataFolder,
     Device,
+    Jobs,
     Threads,
     as_table,
     assignments,
@@ -108,7 +109,7 @@ def run(
 def run_many(
     file: Annotated[Path, typer.Argument(help='A JSON list of configs: [{"model": "resnet20", "seed": 1}, ...]')],
     profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of each run")] = "full",
-    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1)] = 1,
+    jobs: Jobs = 1,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
@@ -122,7 +123,7 @@ def run_many(
 @app.command()
 def full(
     plan: Annotated[bool, typer.Option("--plan", help="Only show what is missing and how long it will take")] = False,
-    jobs: Annotated[int, typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1)] = 1,
+    jobs: Jobs = 1,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
@@ -152,8 +153,9 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
     from resnet_lib.runs import experiment
 
     choose(device=device)  # a device that is not there is told once, and not by every run
-    choice = partial(choose, device=device, threads=threads or max(1, THREADS // jobs))
     waiting = {config.run_id: config for config in configs}  # each run once
+    left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
+    jobs = max(1, min(jobs, left))
     total, failed, asked = len(waiting), 0, []
 
     def hand_on(number: int, frame: Any) -> None:
@@ -166,16 +168,17 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
         for number in StopSignals.SIGNALS:
             signal.signal(number, hand_on)
     while waiting:
+        choice = partial(choose, device=device, threads=threads or max(1, THREADS // jobs))
         with ProcessPoolExecutor(jobs, get_context("spawn")) if in_pool else nullcontext() as pool:
             for config, outcome in experiment.run_many([*waiting.values()], profile, choice, pool):
                 if asked:
-                    raise Stopped(f"stopped by {asked[0]}: all runs under way are saved, and the same command goes on")
+                    raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
                 if not isinstance(outcome, BrokenProcessPool):
                     del waiting[config.run_id]
                     failed += isinstance(outcome, Exception)
                     print_outcome(config, outcome)
         if waiting:
-            jobs -= 1
+            jobs = min(jobs - 1, len(waiting))
             said = "a process was killed, by the system for lack of memory unless by you"
             if not jobs:
                 raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
