@@ -15,7 +15,7 @@ import faults
 import pytest
 import torch
 import typer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
@@ -476,3 +476,13 @@ def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports,
     monkeypatch.setattr(experiment, "is_finished", lambda config, profile: config.seed > 0)
     training._run_all(configs[:2], "smoke", 8, "cpu", None)
     assert seen[2:] == [(None, 12)]
+
+
+def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained, tmp_path):
+    folder, printed = trained
+    (path,) = folder.glob("smoke/runs/*/weights.safetensors")
+    broken = tmp_path / "weights.safetensors"
+    save_file(load_file(path), broken, {"config": '{"modle": "resnet8"}'})
+    assert "holds a config that is none" in resnet_lab("eval", str(broken)).stderr
+    fields = [f"--set={field}" for field in ("width=4", "dataset=synthetic", "train_images=200", "test_images=100")]
+    same_accuracy(resnet_lab("eval", str(broken), "--model", "resnet8", *fields), printed)

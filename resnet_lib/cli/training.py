@@ -204,7 +204,12 @@ def evaluate(
 
     if not path.is_file():
         raise LabError(f"{path} is not a file: give a .safetensors file or a checkpoint.pt")
-    config = weights.config_of(path)
+    try:
+        config = weights.config_of(path)
+    except LabError:
+        if not model:
+            raise
+        config = None
     if not config and not model:
         raise LabError(f"{path} does not tell which network it belongs to: add --model")
     config = (config or Config()).replace(**({"model": model} if model else {}), **assignments(set_ or []))
