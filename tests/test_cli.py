@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli import training
-from resnet_lib.cli.options import FAILED, use_data
+from resnet_lib.cli.options import FAILED, REFUSED, use_data
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import sources
 from resnet_lib.machine import device
@@ -486,3 +486,13 @@ def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(tra
     assert "holds a config that is none" in resnet_lab("eval", str(broken)).stderr
     fields = [f"--set={field}" for field in ("width=4", "dataset=synthetic", "train_images=200", "test_images=100")]
     same_accuracy(resnet_lab("eval", str(broken), "--model", "resnet8", *fields), printed)
+
+
+@pytest.mark.parametrize("size", ["inf", "nan", "1e308"])
+def test_parts_of_no_finite_size_are_refused(monkeypatch, capsys, size, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["resnet-lab", "data", "pack", str(tmp_path / "parts"), "--max-mib", size])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == REFUSED
+    assert re.search("max_mib = .+ is not valid|Invalid value", capsys.readouterr().err)  # the second is typer's
+    assert not (tmp_path / "parts").exists()

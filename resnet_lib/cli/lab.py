@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from resnet_lib.cli.options import (
     use_data,
     warn_if_busy,
 )
-from resnet_lib.config import Config, LabError, checked_profile
+from resnet_lib.config import Config, ConfigError, LabError, checked_profile
 from resnet_lib.machine.files import read_json
 
 app = typer.Typer()
@@ -46,7 +47,10 @@ def pack(
     """Write CIFAR-10 in parts, for a machine without network."""
     from resnet_lib.data import formats, parts, sources
 
-    for path in parts.pack(sources.fetch(), target, int(max_mib * 2**20), formats.CIFAR10):
+    size = max_mib * 2**20
+    if not math.isfinite(size):
+        raise ConfigError(f"max_mib = {max_mib} is not valid: give a number of MiB, as 30")
+    for path in parts.pack(sources.fetch(), target, int(size), formats.CIFAR10):
         out.print(str(path))
     out.print(f"there: resnet-lab data unpack {target}")
 
