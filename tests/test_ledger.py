@@ -198,3 +198,11 @@ def test_weights_of_another_run_are_never_taken_for_this_ones(three):
     exported.write_bytes(foreign)
     (three[0] / "checkpoint.pt").unlink()
     assert weights.export(read_record(three[0])) is None
+
+
+def test_a_history_that_cannot_be_read_is_found_in_a_diverged_run_too(three):
+    (three[2] / "history.csv").write_bytes(b"epoch\none\n")
+    code, said = runs("show", three[2].name)
+    assert code == 0
+    assert "damaged, history.csv, row 1: " in said
+    assert runs("verify")[0] == options.FAILED

@@ -236,7 +236,7 @@ def read_history(path: Path) -> list[Row]:
         for row in csv.DictReader(whole):
             values = {name: float(value) for name, value in row.items() if value}
             rows.append({name: int(v) if name in ("epoch", "step", "drops") else v for name, v in values.items()})
-    except (TypeError, OverflowError, csv.Error) as error:
+    except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise ValueError(f"{path.name}, row {len(rows) + 1}: {error}") from None
     return rows
 

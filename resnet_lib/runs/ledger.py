@@ -51,9 +51,9 @@ def entry(path: Path) -> Entry:
         if (path / "result.json").exists():
             record = read_record(path)
             return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config)
+        done = len(RunFolder(path, config).rows())
         if where := read_diverged(path):
             return Entry(path, "diverged", f"at {where}", config)
-        done = len(RunFolder(path, config).rows())
         return Entry(path, "unfinished", f"{done} of {config.total_epochs()} epochs", config)
     except (LabError, OSError, ValueError) as error:
         return Entry(path, "damaged", str(error))
