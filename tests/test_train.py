@@ -720,3 +720,32 @@ def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, m
     assert isinstance(error, DeviceError)
     gc.collect()
     assert networks[0]() is None
+
+
+class Counting(Lines):
+    left = 0
+
+    def begin(self, name, total, *arguments):
+        self.left = total
+        super().begin(name, total, *arguments)
+
+    def step(self, images):
+        self.left -= images
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        ({"epochs": 1}, "1 epoch of 120 images ("),
+        ({"iterations": 8}, "2 epochs of 120 images ("),
+        ({"iterations": 7}, "216 images, 120 an epoch ("),
+    ],
+    ids=["an epoch", "iterations of whole epochs", "iterations"],
+)
+def test_progress_counts_the_images_that_are_trained_on(tmp_path, tiny_dataset, capsys, length, said):
+    progress = Counting()
+    fit(tmp_path, tiny_dataset, TINY.replace(**length, milestones=()), progress)
+    assert progress.left == 0
+    told = capsys.readouterr().out
+    assert f": {said}" in told.splitlines()[0]
+    assert told.endswith("done\n")

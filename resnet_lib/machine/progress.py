@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -14,8 +15,8 @@ SECONDS_BETWEEN_LINES = 20
 class Quiet:
     """Says nothing."""
 
-    def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
-        """A run of `epochs` epochs of `images` images begins, `done` images having been trained on before."""
+    def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
+        """A run of `total` images, `images` an epoch, begins, `done` of them having been trained on before."""
 
     def step(self, images: int) -> None:
         """One optimizer step on `images` images has been issued."""
@@ -35,10 +36,10 @@ class Bar(Quiet):
 
     bar: tqdm | None = None
 
-    def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
+    def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
         print(how, file=sys.stderr)
         self.bar = tqdm(
-            total=epochs * images,
+            total=total,
             initial=done,
             desc=name,
             unit=" images",
@@ -65,11 +66,13 @@ class Bar(Quiet):
 class Lines(Quiet):
     """A line now and then: for logs, batch output and executed notebooks."""
 
-    def begin(self, name: str, epochs: int, images: int, done: int, how: str) -> None:
-        self.name, self.epochs = name, epochs
+    def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
+        self.epochs = math.ceil(total / images)
         self.spoken = time.monotonic()
+        whole = f"{self.epochs} epoch{'s' * (self.epochs > 1)} of {images:,} images"
+        length = f"{total:,} images, {images:,} an epoch" if total % images else whole
         resumed = f", resumed after {done / images:.1f} epochs" if done else ""
-        print(f"{name}: {epochs} epochs of {images:,} images{resumed} ({how})", flush=True)
+        print(f"{name}: {length}{resumed} ({how})", flush=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         now = time.monotonic()

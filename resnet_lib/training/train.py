@@ -80,7 +80,9 @@ def fit(
             keeper = Keeper(run, update, choice, progress, signals, state)
             position = keeper.position
             seen = position.epoch * len(batches.images) + update.totals.count.item()
-            progress.begin(config.run_id, epochs, len(batches.images), seen, choice.why)
+            whole, rest = divmod(config.total_steps(), len(batches))
+            total = whole * len(batches.images) + rest * config.batch_size
+            progress.begin(config.run_id, total, len(batches.images), seen, choice.why)
             while position.epoch < epochs:
                 train_epoch(update, position, config, progress, keeper.after_step)
                 images = update.totals.count.item()  # to read it waits until the device has trained on them all
