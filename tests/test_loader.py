@@ -200,3 +200,9 @@ def test_alternating_flips_show_every_image_both_ways():
     assert torch.equal(flips[3], flips[1])
     for drawn, plain in zip(draw(1_000, 1, config)[:3], draw(1_000, 1, config.replace(flip=True))[:3], strict=True):
         assert torch.equal(drawn, plain)
+
+
+def test_channel_statistics_are_the_same_bits_whatever_the_block(synthetic, monkeypatch):
+    whole = channel_statistics(synthetic.train_images)
+    monkeypatch.setattr("resnet_lib.training.loader.BLOCK", 7)  # the last block is not full
+    np.testing.assert_array_equal(channel_statistics(synthetic.train_images), whole)
