@@ -250,3 +250,24 @@ def test_a_gpu_computes_in_the_precision_that_is_said(gpu_settings):
 def test_tf32_is_refused_where_there_is_none():
     with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
         choose(Config(precision="tf32"), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("machine", "avx512_bf16", "amx", "is_fast"),
+    [
+        ("x86_64", False, False, False),  # AVX-512 alone, on which oneDNN emulates bf16
+        ("AMD64", True, False, True),
+        ("x86_64", False, True, True),
+        ("x86_64", None, None, True),  # a torch that cannot be asked
+        ("aarch64", False, False, True),
+    ],
+)
+def test_bf16_is_slow_on_x86_without_instructions_for_it(monkeypatch, machine, avx512_bf16, amx, is_fast):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+    for name, answer in (("_is_avx512_bf16_supported", avx512_bf16), ("_is_amx_tile_supported", amx)):
+        monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer, raising=False)
+        if answer is None:
+            monkeypatch.delattr(torch.cpu, name)
+    assert ("no bf16 instructions" not in choose(Config(precision="bf16"), "cpu").why) == is_fast

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import sys
@@ -176,8 +177,16 @@ def nvidia_mps_is_started() -> bool:
 def _has_bf16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "mps":
+        return True
     # Where oneDNN is not built in, as in torch for Macs, neither is its question.
-    return device == "mps" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    # There oneDNN says yes to any AVX-512, on which it may only emulate bf16. A question that torch lost is a yes.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, question, lambda: True)() for question in questions)
 
 
 def out_of_memory(error: Exception) -> bool:
