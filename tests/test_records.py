@@ -403,3 +403,9 @@ def test_a_checkpoint_that_does_not_fit_in_memory_is_not_taken_for_a_damaged_one
     with pytest.raises(type(error)):
         checkpoint.newest(saved, pytest.fail)
     assert checkpoint.in_folder(saved.parent) == [saved, checkpoint.before(saved)]
+
+
+def test_apples_gpu_is_not_named_as_its_cpu(monkeypatch):
+    monkeypatch.setattr(provenance, "_cpu_name", lambda: "Apple M4")
+    names = [provenance.device_name(Choice(device, 1, True)) for device in ("mps", "cpu")]
+    assert names == ["Apple M4 GPU", "Apple M4"]

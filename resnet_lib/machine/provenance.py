@@ -35,7 +35,9 @@ def environment(choice: Choice) -> dict[str, Any]:
 
 
 def device_name(choice: Choice) -> str:
-    return torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name()
+    if choice.device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{_cpu_name()} GPU" if choice.device == "mps" else _cpu_name()  # Apple's have their chip's name
 
 
 def _cpu_name() -> str:
