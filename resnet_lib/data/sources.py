@@ -16,18 +16,19 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import urllib.parse
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from resnet_lib.config import LabError
 from resnet_lib.data import host, npm, parts
 from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
-from resnet_lib.machine.files import write_atomic
+from resnet_lib.machine.files import try_lock, write_atomic
 from resnet_lib.machine.network import is_offline
 
 
@@ -195,17 +196,14 @@ def _scratch(cache: Path) -> Iterator[Path]:
             yield Path(path)
 
 
-def _wait_for(lock: Any) -> bool:
+def _wait_for(lock: IO[str]) -> bool:
     """Hold the lock; False where there is none to be had (replacement is atomic all the same)."""
     try:
-        import fcntl
-
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock.fileno()):
             _tell("another process is getting CIFAR-10: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-    except (ImportError, OSError):
+            while not try_lock(lock.fileno()):
+                time.sleep(0.1)
+    except OSError:
         return False
     return True
 
