@@ -22,8 +22,8 @@ HUB_DEPTHS = (18, 34, 50, 101)
 class Architecture:
     """A model's name, read: family, depth and shape.
 
-    `resnetD` has the ImageNet shape for the depths of Table 1, and for any other D of 6n+2 the CIFAR shape (section
-    4.2). `plainD` is the CIFAR shape without shortcuts; `hub-resnetD` is torch.hub's own.
+    `resnetD` has the ImageNet shape for the depths of Table 1 and for 26, and for any other D of 6n+2 the CIFAR shape
+    (section 4.2). `plainD` is the CIFAR shape without shortcuts; `hub-resnetD` is torch.hub's own.
 
     Raises ValueError for any other name.
     """

@@ -88,10 +88,10 @@ class Config(BaseModel):
     warmup: int = Field(0, ge=0)  # iterations before the schedule takes over
     warmup_start: float = Field(0.1, ge=0, le=1)  # lr at the first step, as a share of `lr`
     warmup_shape: Literal["linear", "constant"] = "linear"  # constant: stays at the start, as ResNet-110's 0.01
-    onecycle_peak: float = Field(0.2, gt=0, lt=1)  # share of the run at which one-cycle reaches `lr`
+    onecycle_peak: float = Field(0.2, gt=0, lt=1)  # share of the run after its warm-up at which one-cycle reaches `lr`
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # tf32: NVIDIA's; bf16: autocast, parameters stay float32
-    seed: int = Field(0, ge=0, lt=4096)  # torch's generator takes 32 bits: 12 for the seed, 20 for the epoch
+    seed: int = Field(0, ge=0, lt=4096)  # 12 bits before the epoch's 20: torch's CPU generator takes 64, uses 32
 
     @field_validator("milestones", mode="before")
     @classmethod

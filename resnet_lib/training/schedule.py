@@ -14,7 +14,7 @@ def lr_at(step: int, config: Config) -> float:
 
     Multi-step: `gamma` once for every milestone reached (He et al. 2015, section 4.2: at 32k and 48k iterations).
     Cosine: Loshchilov & Hutter 2017, one half period to zero. One-cycle: linear to `lr` at `onecycle_peak` of the
-    run, then linear towards zero (after Smith 2018). Any of them may be preceded by a warm-up: milestones count from
+    way, then linear towards zero (after Smith 2018). Any of them may be preceded by a warm-up: milestones count from
     the start of the run all the same, the others from the end of the warm-up.
     """
     if step < config.warmup:
