@@ -170,8 +170,8 @@ def _outcome(
     config: Config, profile: str, choose: Callable[[Config], Choice] | None, show: progress.Quiet | None = None
 ) -> Record | Exception:
     try:
-        is_new = choose and not is_finished(config, profile)
-        return run(config, profile, choose(config) if is_new else None, show)
+        is_unfinished = not is_finished(config, profile)
+        return run(config, profile, choose(config) if choose and is_unfinished else None, show)
     except Exception as error:
         if not isinstance(error, LabError):  # nothing that a user did: say where, as text
             error.add_note("".join(traceback.format_exception(error)))

@@ -64,7 +64,7 @@ class Keeper:
         """Go on from a saved `state` where there is one: network, optimizer, totals, history and position."""
         self.run = run
         self.update = update
-        self.began = state["choice"] if state else choice.as_dict()
+        self.first_choice = state["choice"] if state else choice.as_dict()
         self.progress = progress
         self.signals = signals
         self.position = self.load(state) if state else Position()
@@ -93,7 +93,7 @@ class Keeper:
         """All that the rest of a run depends on; order and crops follow from (seed, epoch) and need no state."""
         return {
             "config": self.run.config.model_dump(mode="json"),
-            "choice": self.began,  # also of a run that goes on elsewhere: to come back where it began
+            "choice": self.first_choice,  # also of a run that goes on elsewhere: to come back where it began
             "epoch": self.position.epoch,
             "step": self.position.step,
             "history": self.position.history,
