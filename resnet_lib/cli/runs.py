@@ -97,7 +97,7 @@ def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
     from resnet_lib.runs import experiment, ledger
 
     use_data(data)
-    waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished" and e.config]
+    waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished"]
     failed = 0
     for config, outcome in experiment.run_many(waiting, profile):
         failed += isinstance(outcome, Exception)

@@ -22,7 +22,7 @@ HUB_HOST = "github.com"
 CONNECT_SECONDS = 3
 
 
-def build(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
+def build(config: Config, num_classes: int) -> tuple[nn.Module, str]:
     """The hub's network of `config.model`, randomly initialised by its own code, and where it came from.
 
     With stem "cifar", its first convolution and max-pool are replaced by a 3x3 convolution of stride 1, so that images

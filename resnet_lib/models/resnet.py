@@ -124,7 +124,7 @@ class ResNet(nn.Module):
         width: int,
         stem_kind: Literal["cifar", "imagenet"],
         option: Shortcut,
-        num_classes: int = 10,
+        num_classes: int,
     ) -> None:
         super().__init__()
         self.stem = stem(stem_kind, width)

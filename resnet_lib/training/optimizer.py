@@ -97,17 +97,17 @@ class Muon(torch.optim.SGD):
             bank.grad.copy_(tall * matrix.reshape(bank.shape))
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Nearly the closest semi-orthogonal matrices to [N, rows, columns]: the same singular vectors, values near 1.
 
-    A Newton-Schulz iteration with the quintic of Jordan et al. 2024, which leaves singular values between about 0.7 and
-    1.2: for a step, as good as 1.
+    Five steps of a Newton-Schulz iteration with the quintic of Jordan et al. 2024, which leave singular values between
+    about 0.7 and 1.2: for a step, as good as 1.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices  # the smaller of the two products
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(steps):
+    for _ in range(5):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if is_tall else x
