@@ -358,7 +358,7 @@ def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("options", "threads"), [("", 8), ("--jobs 2", 4), ("--jobs 3", 2), ("--jobs 9", 1), ("--jobs 2 --threads 3", 3)]
+    ("options", "threads"), [("", 8), ("--jobs 2", 4), ("--jobs 9", 4), ("--jobs 2 --threads 3", 3)]
 )
 def test_runs_at_a_time_share_the_threads(reports, monkeypatch, tmp_path, options, threads):
     configs = tmp_path / "configs.json"

@@ -16,7 +16,7 @@ import torch
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
-from resnet_lib.machine.device import Choice
+from resnet_lib.machine.device import Choice, DeviceError
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records import checkpoint, record
 from resnet_lib.records.checkpoint import CheckpointError
@@ -400,7 +400,7 @@ def test_a_checkpoint_that_does_not_fit_in_memory_is_not_taken_for_a_damaged_one
 
     checkpoint.save(saved, {"epoch": 4})
     monkeypatch.setattr(torch, "load", exhausted)
-    with pytest.raises(type(error)):
+    with pytest.raises(DeviceError, match="too little memory to read"):
         checkpoint.newest(saved, pytest.fail)
     assert checkpoint.in_folder(saved.parent) == [saved, checkpoint.before(saved)]
 

@@ -182,7 +182,7 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
             said = "a process was killed, by the system for lack of memory unless by you"
             if not jobs:
                 raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
-            err.print(f"{said}: going on with {len(waiting)} runs, {jobs} at a time", style="red")
+            err.print(f"{said}: going on, {jobs} at a time ({len(waiting)} left)", style="red")
     out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
     if failed:
         raise typer.Exit(FAILED)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from resnet_lib.config import LabError
-from resnet_lib.machine.device import out_of_memory
+from resnet_lib.machine.device import DeviceError, out_of_memory
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records.record import CHECKPOINT
 
@@ -76,8 +76,8 @@ def newest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
 def load(path: Path) -> dict[str, Any]:
     """The state saved at `path`, on the CPU. Nothing in it is executed: tensors and plain values only.
 
-    Raises CheckpointError if it is not a checkpoint of this lab or differs from what was saved. A lack of memory tells
-    nothing of the file, and is raised as it came.
+    Raises CheckpointError if it is not a checkpoint of this lab or differs from what was saved, DeviceError for a lack
+    of memory, which tells nothing of the file.
     """
     content = path.read_bytes()
     digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
@@ -89,5 +89,5 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} holds more than tensors and plain values: do not trust it") from error
     except Exception as error:  # whole, but written by something else: torch can raise almost anything
         if out_of_memory(error):
-            raise
+            raise DeviceError(f"too little memory to read {path}, which is as it was: free some, then go on") from error
         raise CheckpointError(f"{path} is not a checkpoint of this lab ({error})") from error
