@@ -253,3 +253,13 @@ def test_figures_of_others_than_the_checkouts_own_records_leave_it_alone(
     monkeypatch.setattr(published, "update_documents", lambda: seen.append(tmp_path / "checkout" / "README.md") or [])
     assert CliRunner().invoke(app, ["figures", "--profile", profile]).exit_code == 0
     assert seen == [tmp_path / path for path in written]
+
+
+def test_figures_for_a_paper_leave_the_published_ones_alone(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(published, "figures", lambda *arguments: asked.append(arguments) or [])
+    monkeypatch.setattr(published, "bench_figures", None)
+    monkeypatch.setattr(published, "update_documents", None)
+    monkeypatch.setattr(published, "is_published", lambda profile: True)
+    assert CliRunner().invoke(app, ["figures", "--pdf", str(tmp_path / "paper")]).exit_code == 0
+    assert asked == [("full", tmp_path / "paper", "pdf")]

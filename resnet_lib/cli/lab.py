@@ -216,12 +216,20 @@ def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> di
 @app.command()
 def figures(
     profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full",
+    pdf: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw PDFs into DIR, for a paper, and no more")
+    ] = None,
 ) -> None:
     """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
     from resnet_lib.records.record import reports_folder
     from resnet_lib.report import published
 
-    is_published = published.is_published(checked_profile(profile))
+    checked_profile(profile)
+    if pdf:
+        for path in published.figures(profile, pdf, "pdf"):
+            out.print(str(path))
+        return
+    is_published = published.is_published(profile)
     folder = published.CHECKOUT / "img" if is_published else reports_folder() / profile / "img"
     for path in published.figures(profile, folder):
         out.print(str(path))

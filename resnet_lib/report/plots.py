@@ -37,6 +37,7 @@ FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epo
 LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 GREY = "0.35"
+SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file
 DROP = {"color": "0.75", "linestyle": "--", "linewidth": 1, "zorder": 0}
 
 
@@ -131,9 +132,10 @@ def images(dataset: Dataset, profile: str, columns: int = 12) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, 200 dpi, the same bytes for the same figure: no date, no version in it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    """Write a PNG, 200 dpi, or a PDF, by the path's suffix; the same bytes for the same figure: no date, no version."""
+    buffer, kind = io.BytesIO(), Path(path).suffix[1:]
+    with plt.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse matplotlib's default, Type 3
+        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(SIGNED[kind]))
     write_atomic(Path(path), buffer.getvalue())
 
 

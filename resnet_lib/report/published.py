@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
@@ -25,7 +25,7 @@ def is_published(profile: str) -> bool:
     return profile == "full" and reports_folder() == CHECKOUT / "reports"
 
 
-def figures(profile: str, folder: Path) -> list[Path]:
+def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> list[Path]:
     """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
 
     First the curves of all runs of the story, then step by step, then the answer in short, the root cause, single
@@ -42,8 +42,8 @@ def figures(profile: str, folder: Path) -> list[Path]:
     drawn[bars.CHANGES_FIGURE] = bars.changes(profile)
     drawn["06_figure6"] = figure6.draw(paper, profile)
     for name in (name for name, figure in drawn.items() if not figure):
-        (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
-    return [_saved(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure]
+        (folder / f"{name}.{kind}").unlink(missing_ok=True)  # of records that are no longer there
+    return [_saved(figure, folder / f"{name}.{kind}") for name, figure in drawn.items() if figure]
 
 
 def bench_figures(folder: Path) -> list[Path]:
