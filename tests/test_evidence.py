@@ -117,7 +117,7 @@ def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
     noisy = evidence.find_cells(10, "full")
     assert evidence.gap(noisy).mean == calm.mean
     assert evidence.gap(noisy).high > calm.high
-    assert "1.42 points without LR drops (pooled from 2.00, 0.10) and" in root_cause.known(noisy)
+    assert "1.42 points without LR drops (pooled from 2.00, 0.10, taken to be " in root_cause.known(noisy)
 
 
 def test_a_setting_that_the_factorial_has_not_tells_it_too_and_has_a_row(cells):
@@ -230,7 +230,7 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
     assert decided(noisy) == ["as the last change"]
     assert root_cause.known(noisy).startswith(
         "Seed spread of ResNet-20 in 10 epochs, from the settings with 3 runs or more: 10.00 points without LR drops "
-        "(of one setting, taken to be that of the others) and 0.10 points with LR drops (of one setting, "
+        "(of one setting, taken to be that of all) and 0.10 points with LR drops (of one setting, "
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import matplotlib
@@ -331,6 +332,10 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
         craft(config.replace(weight_decay=1e-4), lighter)
         _, further, _ = answer.findings("full")
         assert further.endswith(told or "not told.")
+    craft(config.replace(init="torch"), 0.80)  # a change that the factorial has not
+    _, further, _ = answer.findings("full")
+    assert "Of the 3 other settings" in further
+    assert "the nearest first: PyTorch's initialisation (80.0 %, n = 1, undecided); weight decay 1e-4 (84.0" in further
     assert f"none yet of {steps[0]}, {steps[1]}, {steps[3]}, the paper's table" in coverage
     craft(config, 0.87, rising, high=0.78, fitted=0.98)  # a loss that rises, and images that are not yet known
     assert len(answer.findings("full")) == 3
@@ -362,7 +367,8 @@ def test_the_answer_tells_what_one_change_did():
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
     assert summary.short("full").startswith(
-        "**In short.** The first drop of the learning rate gave 9.0 to 12.0 points at a weight decay of 5e-4 (2 runs). "
+        "**In short.** With a 3×3 stem, the first drop of the learning rate gave ResNet-20 9.0 to 12.0 points at a "
+        "weight decay of 5e-4 (2 runs). "
         "After 100 epochs ResNet-20 reached 79.0 % (n = 1) where its learning rate stayed high; 87.0 % "
         "(n = 1) with two drops, as the lab assumes of the story; 91.0 % (n = 1) with random crops and flips as well. "
         "The paper reports 91.25 %. Why the story's own stopped at 80 % is open."
@@ -382,14 +388,16 @@ def test_the_answer_tells_what_one_change_did():
     means = f"“{summary.AS_TOLD}” ends at 87.0 % here; the mean of its 2 runs is 87.0 %. With"
     assert means in summary.caption("full")
     assert "87.0 % (n = 2) with two drops" in summary.short("full")
-    assert "Worth" not in summary.short("full")  # of single runs nobody knows
+    assert " added " not in summary.short("full")  # of single runs nobody knows
     thrice(config, 0.87)
     thrice(config.replace(crop=4, flip=True), 0.91)
     thrice(config.replace(stem="imagenet"), 0.75)
-    told = "Worth, in the story's settings: random crops and flips 4 points, the 3×3 stem instead of ImageNet's 12"
+    told = (
+        "In the story's settings, random crops and flips added 4 points and a 3×3 stem instead of ImageNet's added 12"
+    )
     assert f"{told} points. After 100" in summary.short("full")
     thrice(config.replace(crop=4, flip=True), 0.86)  # which brings nothing
-    assert "Worth, in the story's settings: the 3×3 stem instead of ImageNet's 12 points." in summary.short("full")
+    assert "In the story's settings, a 3×3 stem instead of ImageNet's added 12 points. After" in summary.short("full")
 
 
 def test_without_a_seed_in_common_the_answer_has_no_picture():
@@ -500,23 +508,27 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert f"Training accuracy {100 * curves.FITTED:g} % or more" in bare
     config = story.TUNED.replace(model="resnet20")
     craft(config, 0.87, high=0.78)
-    alone = "On the lab's ResNet-20, in 100 epochs, that gave 9.0 points at a weight decay of 5e-4 (1 run); where"
-    assert alone in checklist.checklist()
+    assert "in 100 epochs, that gave 9.0 points at a weight decay of 5e-4 (1 run; where" in checklist.checklist()
     craft(config.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
-    assert "of such comparisons gave less than 0.4, the largest 0.4. Have" in checklist.checklist()
+    assert "(1 run; where the rate did not change, 0.4 at most). Have" in checklist.checklist()
     craft(config.replace(weight_decay=1e-4), 0.83, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
     craft(config, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
     for levels, cell in causes.factorial(10).items():
         craft(cell, 0.7 + 0.05 * levels[0])
     told = checklist.checklist()
-    assert "gave 9.0 to 13.0 points at a weight decay of 5e-4 (3 runs), 5.0 at 1e-4 (1 run); where" in told
+    assert (
+        "gave 9.0 to 13.0 points at a weight decay of 5e-4 (3 runs; where the rate did not change, 0.4 at most), "
+        in told
+    )
+    assert ", 5.0 at 1e-4 (1 run; where the rate did not change, " in told
     assert "before its first drop" not in told
     craft(config.replace(crop=4, flip=True, weight_decay=1e-4), 0.91, high=0.86)
-    assert "flips and a weight decay of 1e-4 it had 86 % before its first drop: what stops" in checklist.checklist()
+    assert "a weight decay of 1e-4 it had 86 % before its first drop (1 run): a ResNet-20" in checklist.checklist()
     assert "With the wrong stem" not in told
     craft(config.replace(stem="imagenet"), 0.75, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
     assert "With the wrong stem it looks like this, too: see to that first." in checklist.checklist()
+    assert "; with ImageNet's, 0.0 (1 run). With crops" in checklist.checklist()
     assert "is not for them: 3×3 was worth +10.0 [" in told
     assert "gain little from them (+3.5 [" in told
     assert "] points in 100 epochs of the story's ResNet-20 and 0.0 [" in told
@@ -638,6 +650,24 @@ def test_one_epoch_can_be_drawn_and_of_nothing_there_is_no_figure(tmp_path):
     assert figure.axes[0].lines[0].get_marker() == "o"
     plots.save(figure, tmp_path / "one.png")
     assert plots.curves({"none": []}, "test_acc", "full") is None
+
+
+def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_figure_share_one():
+    step = story.step("03_cifar_architecture")
+    network = step.configs["ResNet-20, 100 epochs"]
+    for config in (story.BASELINE, *step.configs.values(), network.replace(milestones=())):
+        craft(config, 0.8)
+    drawn = {
+        "step": plots.curves(story.runs("full")[step.notebook], "test_acc", "full"),
+        "all": plots.curves(story.overlay(story.runs("full")), "test_acc", "full"),
+        "answer": summary.figure("full"),
+    }
+    colours = {}
+    for where, figure in drawn.items():
+        lines = [line for line in figure.axes[0].lines if "(n = " in line.get_label()]
+        assert len({line.get_color() for line in lines}) == len(lines) > 1
+        (colours[where],) = (line.get_color() for line in lines if re.search("100 epochs|assumes it", line.get_label()))
+    assert len(set(colours.values())) == 1
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])

@@ -392,14 +392,19 @@ def test_a_copied_folder_under_another_runs_name_is_refused(finished):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64 bytes.")]
+    ("where", "error"),
+    [
+        ("pathlib.Path.read_bytes", MemoryError()),
+        ("torch.load", MemoryError()),
+        ("torch.load", RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64 bytes.")),
+    ],
 )
-def test_a_checkpoint_that_does_not_fit_in_memory_is_not_taken_for_a_damaged_one(saved, monkeypatch, error):
+def test_a_checkpoint_that_does_not_fit_in_memory_is_not_taken_for_a_damaged_one(saved, monkeypatch, where, error):
     def exhausted(*arguments, **options):
         raise error
 
     checkpoint.save(saved, {"epoch": 4})
-    monkeypatch.setattr(torch, "load", exhausted)
+    monkeypatch.setattr(where, exhausted)
     with pytest.raises(DeviceError, match="too little memory to read"):
         checkpoint.newest(saved, pytest.fail)
     assert checkpoint.in_folder(saved.parent) == [saved, checkpoint.before(saved)]

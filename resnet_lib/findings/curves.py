@@ -61,15 +61,15 @@ def first_drop(records: list[Record]) -> FirstDrop:
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
 
-def rises_by_chance(record: Record) -> np.ndarray:
-    """What `FirstDrop.gain` would be at every epoch before the first drop where there is none.
+def rise_by_chance(record: Record) -> float:
+    """The most that `FirstDrop.gain` would be at an epoch at which the learning rate does not drop.
 
-    From a quarter of the run on, when the network no longer improves by much from one epoch to the next.
+    From a quarter of the run on, when the network no longer improves by much, to the first drop.
     """
     curve = mean_curve([record], "accuracy")
     flat = sum(row["drops"] == 0 for row in record.history)
     places = range(max(HIGH, len(curve) // 4), flat - SETTLED + 1)
-    return np.array([curve[at : at + SETTLED].mean() - curve[at - HIGH : at].mean() for at in places])
+    return float(max(curve[at : at + SETTLED].mean() - curve[at - HIGH : at].mean() for at in places))
 
 
 def loss_rise(records: list[Record]) -> float:

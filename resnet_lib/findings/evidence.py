@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-import numpy as np
-
-from resnet_lib.findings.curves import first_drop, rises_by_chance
-from resnet_lib.findings.judgement import accuracy, compare
+from resnet_lib.findings.curves import first_drop
+from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, OTHERS, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.records.record import Record, find_runs, find_seeds
+from resnet_lib.records.record import Record, find_seeds
 
 BY_STEM, BY_DROPS = ([factor.name for factor in FACTORS].index(name) for name in ("stem", DROPS))
 
@@ -113,8 +111,9 @@ def find_cells(budget: int, profile: str) -> Cells:
 
 def worth(better: str, worse: str, profile: str) -> Estimate | None:
     """What one of the single changes is worth beyond another, in the story's hundred epochs; None if either lacks."""
-    runs = find_runs(suspects.one_at_a_time(), profile)
-    return compare(runs[better], runs[worse], among=runs.values()) if runs[better] and runs[worse] else None
+    cells = find_cells(suspects.EPOCHS, profile)
+    more, less = suspects.cell_of(better), suspects.cell_of(worse)
+    return weigh({more: 1.0, less: -1.0}, cells) if {more, less} <= cells.recorded.keys() else None
 
 
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
@@ -127,22 +126,18 @@ def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit
     return weighted_sum(parts, comparisons, unit)
 
 
-def drop_gains(cells: Cells) -> dict[float, list[float]]:
-    """What the first drop gave every run with the paper's stem, sorted, by weight decay, the heavier first."""
-    found: dict[float, list[float]] = {}
-    for record in _with_the_papers_stem(cells):
-        if record.history[-1]["drops"]:
-            found.setdefault(record.config.weight_decay, []).append(first_drop([record]).gain)
-    return {decay: sorted(found[decay]) for decay in sorted(found, reverse=True)}
+def by_decay(cells: Cells, stem: int) -> dict[float, list[Record]]:
+    """Every run with one of the two stems, by weight decay, the heavier first."""
+    found: dict[float, list[Record]] = {}
+    for levels, records in cells.recorded.items():
+        if levels[BY_STEM] == stem:
+            found.setdefault(records[0].config.weight_decay, []).extend(records)
+    return dict(sorted(found.items(), reverse=True))
 
 
-def rises_without_drop(cells: Cells) -> np.ndarray:
-    """The same, measured at the other epochs of these runs; of runs that began as one, their common epochs once."""
-    return np.unique(np.concatenate([rises_by_chance(record) for record in _with_the_papers_stem(cells)]))
-
-
-def _with_the_papers_stem(cells: Cells) -> list[Record]:
-    return [record for levels, found in cells.recorded.items() if levels[BY_STEM] > 0 for record in found]
+def drop_gains(records: list[Record]) -> list[float]:
+    """What the first drop gave each run that made one, sorted."""
+    return sorted(first_drop([record]).gain for record in records if record.history[-1]["drops"])
 
 
 def effects(cells: Cells) -> list[Effect]:

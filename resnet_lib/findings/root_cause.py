@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
-from resnet_lib.findings.judgement import UNDECIDED, Claim, accuracy, positive
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate
+from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
 from resnet_lib.questions.causes import FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
@@ -38,7 +39,8 @@ def way_table(cells: Cells) -> pd.DataFrame:
 
 def settings_table(cells: Cells) -> pd.DataFrame:
     """One row per setting that is recorded, the most accurate first."""
-    order = sorted(cells.recorded, key=lambda levels: -accuracy(cells.recorded[levels]).mean)
+    means = {levels: np.mean([one.correct for one in records]) for levels, records in cells.recorded.items()}
+    order = sorted(means, key=lambda levels: -means[levels])
     return pd.DataFrame([_setting(levels, cells, range(len(FACTORS))) for levels in order])
 
 
@@ -83,9 +85,10 @@ def known(cells: Cells) -> str:
     parts = []
     for level, words in ((-1, "without LR drops"), (1, "with LR drops")):
         found = cells.spreads[level]
-        each = [accuracy(records).seed_sd for records in cells.repeated(level)]
-        alone = ", ".join(f"{100 * sd:.2f}" for sd in each)
-        where = f"pooled from {alone}" if len(each) > 1 else "of one setting, taken to be that of the others"
+        each = [spread([record.correct for record in records]) for records in cells.repeated(level)]
+        alone = ", ".join(f"{100 * one.sd:.2f}" for one in each if one)
+        where = f"pooled from {alone}" if len(each) > 1 else "of one setting"
+        where += ", taken to be that of all"
         parts.append(f"{100 * found.sd:.2f} points {words} ({where})" if found else f"unknown {words}")
     said = f"Seed spread of ResNet-20 in {cells.epochs} epochs, from the settings with {MIN_SEEDS} runs or more: "
     said += f"{' and '.join(parts)}."

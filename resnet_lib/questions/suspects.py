@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.causes import cell, start
+from resnet_lib.questions.causes import CELLS, OTHERS, cell, start
 from resnet_lib.questions.factorial import Levels
 
 EPOCHS = 100
@@ -46,6 +46,12 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 def one_at_a_time() -> dict[str, Config]:
     """The story's settings on ResNet-20, and each change of them alone."""
     return _changed(STORY, cell(start(EPOCHS), EPOCHS), ADDED)
+
+
+def cell_of(name: str) -> Levels:
+    """The cell of the factorial that is the story's settings, or a single change of them."""
+    wanted = one_at_a_time()[name]
+    return next(levels for levels in [*CELLS, *OTHERS] if cell(levels, EPOCHS) == wanted)
 
 
 def changed(levels: Levels) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_lib.findings import evidence
-from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, overfits
+from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, overfits, rise_by_chance
+from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import causes, field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
-from resnet_lib.records.record import Runs, find_seeds
+from resnet_lib.records.record import Record, Runs, find_seeds
 from resnet_lib.report import commands, summary, tables
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
@@ -38,17 +39,19 @@ def _code() -> str:
 
 def _learning_rate() -> str:
     cells, seen = evidence.find_cells(suspects.EPOCHS, "full"), ""
-    if told := summary.drop_gains(cells):
-        chance = 100 * evidence.rises_without_drop(cells)
-        seen = (
-            f" On the lab's ResNet-20, in {suspects.EPOCHS} epochs, that gave {told}; where the rate did not change, "
-            f"95 % of such comparisons gave less than {np.quantile(chance, 0.95):.1f}, the largest {chance.max():.1f}."
-        )
+    if told := summary.drop_gains(cells, _chance):
+        seen = f" On the lab's ResNet-20 with a 3×3 stem, in {suspects.EPOCHS} epochs, that gave {told}"
+        others = [one for records in evidence.by_decay(cells, -1).values() for one in evidence.drop_gains(records)]
+        if others:
+            gave = summary.in_range(sorted(100 * gain for gain in others))
+            seen += f"; with ImageNet's, {gave} ({runs_in_words(len(others))})"
+        seen += "."
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before.mean(), tables.scientific(recipe[0].config.weight_decay)
         seen += (
-            f" With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop: what stops "
-            "well below that, with these, does not stop for want of a drop alone."
+            f" With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop "
+            f"({runs_in_words(len(recipe))}): a ResNet-20 trained so that stays well below it probably lacks something "
+            "else, too."
         )
     return (
         f"**Was the learning rate still high at the end?** Train on, from the end, for {SETTLED} epochs at a tenth of "
@@ -56,6 +59,11 @@ def _learning_rate() -> str:
         f"single epochs jump about. If it rises by several points, the rate was still too high.{seen} Have drops "
         "after a half and three quarters of the training, and log the learning rate of every epoch."
     )
+
+
+def _chance(records: list[Record]) -> str:
+    largest = 100 * max(map(rise_by_chance, records))
+    return f"; where the rate did not change, {largest:.1f} at most"
 
 
 def _overfitting() -> str:

@@ -40,8 +40,8 @@ SETTINGS = (
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
     f"is widened so that those of all {len(suspects.ADDED)} changes hold at once: elsewhere, where the same difference "
-    "stands alone, its interval is narrower. Where the seed spread is unknown, the interval is over the test images "
-    f"alone, and too narrow. {diagnosis.HOW_TO_READ}"
+    "stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval is over the "
+    f"test images alone, and too narrow. {diagnosis.HOW_TO_READ}"
 )
 OTHERS = (
     "What people reported in public, with what was found there; where a thread tells enough, with a run of the lab's "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from matplotlib.figure import Figure
 
 from resnet_lib.findings import evidence
@@ -87,24 +89,28 @@ def _why(profile: str) -> str:
     """What each change was worth, two sentences with a space after them; empty as far as it is not known."""
     said = ""
     if told := drop_gains(evidence.find_cells(suspects.EPOCHS, profile)):
-        said += f"The first drop of the learning rate gave {told}. "
+        said += f"With a 3×3 stem, the first drop of the learning rate gave ResNet-20 {told}. "
     parts = {
-        "random crops and flips": evidence.worth("crop and flip", suspects.STORY, profile),
-        "the 3×3 stem instead of ImageNet's": evidence.worth(suspects.STORY, suspects.STEM, profile),
+        "random crops and flips added": evidence.worth("crop and flip", suspects.STORY, profile),
+        "a 3×3 stem instead of ImageNet's added": evidence.worth(suspects.STORY, suspects.STEM, profile),
     }
-    known = [f"{name} {100 * one.mean:.0f}" for name, one in parts.items() if one and positive(one) == "holds"]
+    known = [f"{name} {100 * one.mean:.0f} points" for name, one in parts.items() if one and positive(one) == "holds"]
     if known:
-        said += f"Worth, in the story's settings: {' points, '.join(known)} points. "
+        said += f"In the story's settings, {' and '.join(known)}. "
     return said
 
 
-def drop_gains(cells: evidence.Cells) -> str:
-    """What the first drop gave with the paper's stem, by weight decay; empty if no run made one."""
-    parts = [
-        f"{in_range([100 * gain for gain in gains])}{' at' if place else ' points at a weight decay of'} "
-        f"{tables.scientific(decay)} ({runs_in_words(len(gains))})"
-        for place, (decay, gains) in enumerate(evidence.drop_gains(cells).items())
-    ]
+def drop_gains(cells: evidence.Cells, beside: Callable[[list[Record]], str] = lambda records: "") -> str:
+    """What the first drop gave with the paper's stem, by weight decay; empty if no run made one.
+
+    `beside` may say more of the runs of a weight decay.
+    """
+    parts: list[str] = []
+    for decay, records in evidence.by_decay(cells, 1).items():
+        if gains := evidence.drop_gains(records):
+            where = f"{'at' if parts else 'points at a weight decay of'} {tables.scientific(decay)}"
+            of = f"{runs_in_words(len(gains))}{beside(records)}"
+            parts.append(f"{in_range([100 * gain for gain in gains])} {where} ({of})")
     return ", ".join(parts)
 
 
