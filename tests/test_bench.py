@@ -31,6 +31,13 @@ from resnet_lib.training.update import Replay
 CPU = Choice(device="cpu", threads=1, channels_last=True)
 
 
+@pytest.fixture(autouse=True)
+def bf16(monkeypatch):
+    """Measured in bf16 wherever the tests run."""
+    for place in (pipelines, bench):
+        monkeypatch.setattr(place, "has_bf16", lambda device: True)
+
+
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(pipelines, "BATCH", 8)
@@ -402,3 +409,17 @@ def test_a_benchmark_measured_anew_keeps_the_sweep_of_its_machine(tmp_path, monk
         command = ["bench", "--device", "cpu", "--json", str(file)]
         assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
         assert json.loads(file.read_text()) == measured | kept
+
+
+def test_where_a_processor_has_no_instructions_for_bf16_nothing_is_measured_in_it(small, monkeypatch):
+    for place in (pipelines, bench):
+        monkeypatch.setattr(place, "has_bf16", lambda device: False)
+    result = bench.measure(CPU, quick=True)
+    assert bench.ladder(CPU)[-1].precision == result["precision"] == "fp32"
+    assert sorted(result["ceiling"]) == ["copy", "fp32"]
+    assert result["tried"] == []
+    assert "% of fastest fp32 matmul" in bench_tables.networks(result)
+    assert any(
+        fact.endswith("Both in fp32: bf16 has no instructions here, and would be slower.")
+        for fact in bench_facts.facts(result)
+    )

@@ -428,7 +428,7 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     craft(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
     told = [paragraph for paragraph in answer.findings("full") if paragraph.startswith("**And the stem.**")]
     assert told[0].endswith(" With random crops and flips, too, it came to 82.0 % (n = 1).")
-    assert "3×3 was worth +12.0 [" in checklist.checklist()
+    assert "3×3 was worth +12.0 points [" in checklist.checklist()
 
 
 def test_hours_are_told_of_every_machine(monkeypatch):
@@ -480,8 +480,8 @@ def test_the_way_has_a_conclusion_once_all_of_it_is_recorded():
     thrice(way[3], 0.92)
     told = answer.answer("full")
     assert "to the paper's. The learning rate is no part of it: it drops twice in all rows" in told
-    assert "From the first row to the last: +12.0 [" in told
-    assert "averaged over all orders of the changes, augmentation +10.0 [" in told
+    assert "From the first row to the last: +12.0 points [" in told
+    assert "averaged over all orders of the changes, augmentation +10.0 points [" in told
     assert told.endswith("Augmentation contributes most (holds).")
     for levels in causes.way(10):
         craft(causes.cell(levels, 10).at("quick"), 0.8, profile="quick")
@@ -529,9 +529,9 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     craft(config.replace(stem="imagenet"), 0.75, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
     assert "With the wrong stem it looks like this, too: see to that first." in checklist.checklist()
     assert "; with ImageNet's, 0.0 (1 run). With crops" in checklist.checklist()
-    assert "is not for them: 3×3 was worth +10.0 [" in told
-    assert "gain little from them (+3.5 [" in told
-    assert "] points in 100 epochs of the story's ResNet-20 and 0.0 [" in told
+    assert "is not for them: 3×3 was worth +10.0 points [" in told
+    assert "gain little from them (+3.5 points [" in told
+    assert "], over images alone in 100 epochs of the story's ResNet-20 and 0.0 points [" in told
     assert f"`{config.run_id}` ({summary.AS_TOLD}; 50, then 50, then 50 %)" in told
 
 
@@ -631,7 +631,7 @@ def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     drops = [line for line in figure.axes[0].lines if line.get_color() == plots.DROP["color"]]
     assert [list(line.get_xdata()) for line in drops] == [[50, 50], [75, 75]]
     assert "story: 82 %" in texts(figure)
-    assert "not yet run: 5 of 6 settings" in texts(figure)
+    assert "no record: 5 of 6 settings" in texts(figure)
     assert "profile" not in texts(figure)
     loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
@@ -696,3 +696,14 @@ def test_a_caption_explains_losses_before_batch_norm_has_settled(trained):
     assert f"first epoch's {steps} steps" in plots.settling(trained["01_ten_epochs"])
     assert plots.settling({"x": [craft(story.BASELINE, 0.5)]}) == ""
     assert plots.settling({"x": []}) == ""
+
+
+def test_a_seed_that_diverged_is_counted_beside_those_that_did_not():
+    step = story.step("01_ten_epochs")
+    config = step.configs[step.headline]
+    craft(config, 0.5)
+    folder = RunFolder.of(config.replace(seed=1), "full")
+    folder.start()
+    folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "training"})
+    table = tables.results(story.runs("full"), "full")
+    assert table["n"].tolist()[:2] == ["1, 1 diverged", "0"]

@@ -220,7 +220,7 @@ def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypa
 
 
 def test_a_machine_without_bf16_says_so(monkeypatch):
-    monkeypatch.setattr("resnet_lib.machine.device._has_bf16", lambda device: False)
+    monkeypatch.setattr("resnet_lib.machine.device.has_bf16", lambda device: False)
     assert "no bf16 instructions" in choose(Config(precision="bf16"), "cpu").why
     assert "bf16" not in choose(Config(), "cpu").why
 

@@ -15,7 +15,7 @@ from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, OTHERS, PAP
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.records.record import Record, find_seeds
 
-BY_STEM, BY_DROPS = ([factor.name for factor in FACTORS].index(name) for name in ("stem", DROPS))
+BY_STEM, BY_DROPS, BY_RATE = ([one.name for one in FACTORS].index(name) for name in ("stem", DROPS, "learning rate"))
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit
 
 
 def by_decay(cells: Cells, stem: int) -> dict[float, list[Record]]:
-    """Every run with one of the two stems, by weight decay, the heavier first."""
+    """Every run with one of the two stems, at the story's learning rate, by weight decay, the heavier first."""
     found: dict[float, list[Record]] = {}
     for levels, records in cells.recorded.items():
-        if levels[BY_STEM] == stem:
+        if levels[BY_STEM] == stem and levels[BY_RATE] == cells.start[BY_RATE]:
             found.setdefault(records[0].config.weight_decay, []).extend(records)
     return dict(sorted(found.items(), reverse=True))
 

@@ -16,7 +16,7 @@ from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, b
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
-from resnet_lib.questions.story import missing
+from resnet_lib.questions.story import count, missing
 from resnet_lib.records.record import Record, Runs
 
 CLOSE = 0.005  # errors no further apart (share of the images) agree: five runs of the paper's ResNet-110 have sd 0.0016
@@ -39,7 +39,7 @@ def table(runs: Runs, profile: str) -> pd.DataFrame:
                 "error %, ours": f"{100 * found.mean:.2f}" if found else missing(config, profile),
                 "95 % interval": found.interval if found else "",
                 "training error %": f"{100 * training_error(records):.2f}" if found else "",
-                "n": str(len(records)),
+                "n": count(records, config, profile),
             }
         )
     return pd.DataFrame(rows)

@@ -14,7 +14,7 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
 from resnet_lib.questions.causes import FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.questions.story import NOT_YET, missing
+from resnet_lib.questions.story import NOT_YET, count, missing
 
 BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"
 
@@ -27,7 +27,7 @@ def cells_table(cells: Cells) -> pd.DataFrame:
         row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
         shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else _absent(levels, cells)
         row["test accuracy, %"] = shown
-        row["n"] = str(len(records))
+        row["n"] = _count(levels, cells)
         rows.append((-estimate.mean if estimate else 1, row))
     return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
 
@@ -49,15 +49,18 @@ def _setting(levels: Levels, cells: Cells, factors: Iterable[int]) -> dict[str, 
     records = cells.recorded.get(levels, [])
     row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in factors}
     row |= {"training accuracy, %": "", BEFORE_DROP: "", "test accuracy, %": _absent(levels, cells)}
-    row |= {"95 % interval": "", "n": str(len(records))}
+    row |= {"95 % interval": "", "n": _count(levels, cells)}
     if records:
         estimate = accuracy_in(levels, cells)
         row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
         if records[0].history[-1]["drops"]:
             row[BEFORE_DROP] = f"{100 * first_drop(records).before.mean():.1f}"
         row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
-        row["95 % interval"] += "" if estimate.seed_sd is not None else ", over images alone"
     return row
+
+
+def _count(levels: Levels, cells: Cells) -> str:
+    return count(cells.recorded.get(levels, []), causes.cell(levels, cells.budget), cells.profile)
 
 
 def _absent(levels: Levels, cells: Cells) -> str:
@@ -109,9 +112,7 @@ def in_short(cells: Cells) -> str:
     """
     found = shares(cells)
     parts = ", ".join(f"{share.name} {share.estimate.number}" for share in found)
-    said = (
-        f"From the first row to the last: {gap(cells).number} points; averaged over all orders of the changes, {parts}."
-    )
+    said = f"From the first row to the last: {gap(cells).number}; averaged over all orders of the changes, {parts}."
     verdict = "holds" if _first_is_largest(found, cells) else UNDECIDED
     return f"{said} {found[0].name.capitalize()} contributes most ({verdict})."
 

@@ -35,15 +35,21 @@ class Estimate:
     seeds: int
     seed_sd: float | None  # standard deviation over seeds; None: unknown, and left out of the interval
     unit: str = "%"  # or "points", for a difference
+    pooled: bool = False  # whether `seed_sd` was taken from comparable runs
 
     @property
     def interval(self) -> str:
+        """`[85.5, 88.1]`, and whether it leaves seeds out."""
+        return f"{self._brackets}{'' if self.seed_sd is not None else ', over images alone'}"
+
+    @property
+    def _brackets(self) -> str:
         return f"[{self._number(self.low)}, {self._number(self.high)}]"
 
     @property
     def number(self) -> str:
-        """The mean and its interval, without a unit."""
-        return f"{self._number(self.mean)} {self.interval}"
+        """The mean and its interval."""
+        return f"{self._number(self.mean)} {self.unit} {self.interval}"
 
     def _number(self, share: float) -> str:
         text = f"{100 * share:.1f}" if self.unit == "%" else f"{100 * share:+.1f}"
@@ -51,9 +57,9 @@ class Estimate:
 
     def __str__(self) -> str:
         spread = "seed spread unknown" if self.seed_sd is None else f"seed sd {100 * self.seed_sd:.2f}"
-        if self.seed_sd is not None and self.seeds < MIN_SEEDS:
+        if self.pooled:
             spread += " (of comparable runs)"
-        return f"{self._number(self.mean)} {self.unit} {self.interval}, n = {self.seeds}, {spread}"
+        return f"{self._number(self.mean)} {self.unit} {self._brackets}, n = {self.seeds}, {spread}"
 
 
 def accuracy_interval(correct: Sequence[np.ndarray]) -> Estimate:
@@ -143,7 +149,8 @@ def weighted_sum(
         variance += sum(parts.values()) * _student(freedom, tail) ** 2
         seed_sd = sum(weight**2 * known.sd**2 for weight, _, known in groups) ** 0.5
     mean, half = float(scores.mean()), float(variance**0.5)
-    return Estimate(mean, mean - half, mean + half, min(len(group) for _, group, _ in groups), seed_sd, unit)
+    seeds = min(len(group) for _, group, _ in groups)
+    return Estimate(mean, mean - half, mean + half, seeds, seed_sd, unit, pooled=seed_sd is not None)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -105,7 +105,7 @@ def choose(
     threads = threads or THREADS
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
     words = [f"{device}, {threads} thread{'s' * (threads > 1)}" if device == "cpu" else device, because]
-    if config and config.precision == "bf16" and not _has_bf16(device):
+    if config and config.precision == "bf16" and not has_bf16(device):
         words.append("no bf16 instructions here: fp32 would be several times as fast")
     return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, "; ".join(words))
 
@@ -174,7 +174,8 @@ def nvidia_mps_is_started() -> bool:
     return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
 
 
-def _has_bf16(device: str) -> bool:
+def has_bf16(device: str) -> bool:
+    """Whether a device has instructions for bf16: without, computing in it is many times slower than in fp32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "mps":

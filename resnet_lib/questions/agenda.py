@@ -25,7 +25,7 @@ class Part:
 def parts() -> list[Part]:
     """All of them; a run that belongs to several is in the first."""
     ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
-    augmented = architecture["ResNet-20, 100 epochs"].replace(crop=4, flip=True)
+    augmented = architecture["ResNet-20, 100 epochs"].replace(**story.AUGMENTED)
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())
     first, *others = SEEDS

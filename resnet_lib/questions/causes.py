@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.questions.factorial import Levels, between, half_fraction
-from resnet_lib.questions.story import TUNED
+from resnet_lib.questions.story import AUGMENTED, TUNED
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Factor:
 DROPS = "LR drops"  # its milestones depend on the run's length: after a half and three quarters, as the paper's
 FACTORS = (
     Factor("stem", ("7×7, stride 2, and max-pool", {"stem": "imagenet"}), ("3×3", {})),
-    Factor("augmentation", ("none", {}), ("crop and flip", {"crop": 4, "flip": True})),
+    Factor("augmentation", ("none", {}), ("crop and flip", AUGMENTED)),
     Factor(DROPS, ("none", {}), ("two", {})),
     Factor("weight decay", ("5e-4", {"weight_decay": 5e-4}), ("1e-4", {"weight_decay": 1e-4})),
     Factor("learning rate", ("0.01", {"lr": 0.01}), ("0.1", {"lr": 0.1})),
@@ -96,10 +96,10 @@ def square() -> dict[str, Config]:
 
     Its own stem and max-pool leave maps of 1x1 of a CIFAR image.
     """
-    tuned, augmented = TUNED.replace(model="hub-resnet18"), {"crop": 4, "flip": True}
+    tuned = TUNED.replace(model="hub-resnet18")
     return {
         "its own stem": tuned,
-        "its own stem, augmentation": tuned.replace(**augmented),
+        "its own stem, augmentation": tuned.replace(**AUGMENTED),
         "CIFAR stem": tuned.replace(stem="cifar"),
-        "CIFAR stem, augmentation": tuned.replace(stem="cifar", **augmented),
+        "CIFAR stem, augmentation": tuned.replace(stem="cifar", **AUGMENTED),
     }

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, story, suspects
 
-AUGMENTED = {"crop": 4, "flip": True}
 SAME = 2.0  # points to either side of what somebody saw
 
 
@@ -38,22 +37,22 @@ class Case:
 CASES = (
     Case(
         "tflearn/tflearn #126", "stuck at 83 % instead of 94", "learning rate never reduced, preprocessing",
-        83, Config(model="resnet32", epochs=100, **AUGMENTED), "ResNet-32, augmented, no LR drop",
+        83, Config(model="resnet32", epochs=100, **story.AUGMENTED), "ResNet-32, augmented, no LR drop",
     ),
     Case(
         "raghakot/keras-resnet #25", "stuck at 84 %", "no weight decay, learning rate not reduced (suspected)",
-        84, Config(model="resnet18", epochs=100, weight_decay=0.0, **AUGMENTED),
+        84, Config(model="resnet18", epochs=100, weight_decay=0.0, **story.AUGMENTED),
         "ResNet-18, ImageNet stem, augmented, neither LR drop nor weight decay",
     ),
     Case(
         "kuangliu/pytorch-cifar #2", "every model at 88 to 89 %", "learning rate had to be lowered by hand",
-        88.5, Config(model="hub-resnet18", stem="cifar", epochs=100, weight_decay=5e-4, **AUGMENTED),
+        88.5, Config(model="hub-resnet18", stem="cifar", epochs=100, weight_decay=5e-4, **story.AUGMENTED),
         "ResNet-18, CIFAR stem, augmented, no LR drop, weight decay 5e-4",
     ),
     Case(
         "kuangliu/pytorch-cifar #107", "near-original ResNet-50 at 83 %, the CIFAR variant 10 points higher",
         "ImageNet stem",
-        83, Config(model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **AUGMENTED),
+        83, Config(model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED),
         "ResNet-50, ImageNet stem, augmented, cosine, weight decay 5e-4",
     ),
     Case(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.questions.paper import STORY
-from resnet_lib.records.record import Runs, find_diverged, find_runs
+from resnet_lib.records.record import Record, Runs, find_diverged, find_runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -15,6 +15,7 @@ BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
 
 PLAIN = BASELINE.replace(epochs=100, milestones=())
 TUNED = BASELINE.replace(epochs=100, weight_decay=5e-4)
+AUGMENTED = {"crop": 4, "flip": True}  # as the paper has it, and the story, as the lab assumes, had not
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,12 @@ def runs(profile: str) -> dict[str, Runs]:
 def missing(config: Config, profile: str) -> str:
     """What is said in place of the record of a config at a profile's size: that it diverged, or was not yet run."""
     return "; ".join(f"diverged at {where}" for where in find_diverged(config.at(profile), profile)) or NOT_YET
+
+
+def count(records: list[Record], config: Config, profile: str) -> str:
+    """How many runs of a config are recorded, and how many more diverged."""
+    diverged = len(find_diverged(config.at(profile), profile))
+    return f"{len(records)}, {diverged} diverged" if records and diverged else str(len(records))
 
 
 def overlay(steps: dict[str, Runs]) -> Runs:

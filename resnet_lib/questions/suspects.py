@@ -15,7 +15,7 @@ STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, f
 STEM = "ImageNet's stem"
 
 ADDED: dict[str, dict[str, Any]] = {
-    "crop and flip": {"crop": 4, "flip": True},
+    "crop and flip": story.AUGMENTED,
     "no LR drop": {"milestones": ()},
     STEM: {"stem": "imagenet"},
     "weight decay 1e-4": {"weight_decay": 1e-4},
@@ -62,6 +62,11 @@ def changed(levels: Levels) -> str:
     return ", ".join(names[cell(one, EPOCHS)] for one in alone)
 
 
+def stem_and_augmentation() -> Config:
+    """Two changes at once: what somebody has who trains an ImageNet network with crops and flips."""
+    return one_at_a_time()[STEM].replace(**story.AUGMENTED)
+
+
 def leave_one_out() -> dict[str, Config]:
     """The paper's ResNet-20, and each of its choices left out or made otherwise."""
     return _changed(PAPER, paper_runs.table_6()["ResNet-20"], LEFT_OUT)
@@ -91,8 +96,8 @@ class Hypothesis:
 HYPOTHESES = (
     Hypothesis("as it is told: no augmentation", {}),
     Hypothesis("the drops never came", {"milestones": ()}),
-    Hypothesis("augmented after all", {"crop": 4, "flip": True}),
-    Hypothesis("augmented, and the drops never came", {"crop": 4, "flip": True, "milestones": ()}),
+    Hypothesis("augmented after all", story.AUGMENTED),
+    Hypothesis("augmented, and the drops never came", {**story.AUGMENTED, "milestones": ()}),
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
     Hypothesis("the CIFAR network kept the ImageNet stem", ADDED[STEM], ("resnet20",)),
 )

@@ -171,7 +171,7 @@ def _stem(profile: str) -> list[str]:
     stem, plain = (find_seeds(changes[name], profile) for name in (suspects.STEM, suspects.STORY))
     if not stem or not plain or profile != "full":
         return []
-    both = find_seeds(changes[suspects.STEM].replace(**suspects.ADDED["crop and flip"]), profile)
+    both = find_seeds(suspects.stem_and_augmentation(), profile)
     augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
     return [
         "**And the stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "

@@ -130,7 +130,8 @@ def changes(profile: str) -> Figure | None:
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
-    for value, text in {STEP.claimed: "story", PAPER_RESNET_20: "paper"}.items():
+    told = {STEP.claimed: "story", PAPER_RESNET_20: "paper"} if profile != "smoke" else {}
+    for value, text in told.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(
             f"{text}: {value:g} %", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),

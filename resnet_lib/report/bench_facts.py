@@ -16,6 +16,7 @@ from resnet_lib.speed.measured import (
     gain,
     is_compiled,
     is_faster,
+    precision,
     rate,
     rates,
     steps_to_earn_back,
@@ -38,11 +39,13 @@ def _machine(bench: dict[str, Any]) -> Iterator[str]:
         f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
         f"ResNet-20 in {len(last['images_per_second'])} repeats; rates and gains are medians over the repeats, ranges "
         "from the slowest to the fastest. A gain is the median of the ratios within each repeat, which need not be "
-        "that of the medians; one that is small beside the ranges means nothing."
+        "that of the medians; one that is small beside the ranges means nothing. Start-up was measured once each, in "
+        "this order, in one process: what the first pipeline loads, the others find there."
     )
+    products = " and ".join(f"{_flops(limits[name])} in {name}" for name in ("bf16", "fp32") if name in limits)
     yield (
-        f"The fastest that this machine was seen to do: {_flops(limits['bf16'])} in bf16 and {_flops(limits['fp32'])} "
-        f"in fp32 (products of square matrices), {limits['copy'] / 1e9:,.0f} GB/s (copies)."
+        f"The fastest that this machine was seen to do: {products} (products of square matrices), "
+        f"{limits['copy'] / 1e9:,.0f} GB/s (copies)."
     )
 
 
@@ -51,15 +54,17 @@ def _times(bench: dict[str, Any]) -> Iterator[str]:
     epoch = last["start_seconds"] + TRAIN_IMAGES["all"] / rate(last)
     said = (
         f"ResNet-20's first epoch, start-up included: {_duration(epoch)}; the paper's {PAPER_STEPS:,} iterations, "
-        f"evaluations left out: {_paper_time(last, bench)}. Both in bf16"
+        f"evaluations left out: {_paper_time(last, bench)}. Both in {precision(bench)}"
     )
     if fp32 := tried(FP32, bench):
         yield (
             f"{said}; in fp32, as runs are unless told otherwise, the iterations take {_paper_time(fp32, bench)} "
             f"({rate(fp32):,.0f} images/s)."
         )
-    else:
+    elif precision(bench) == "bf16":
         yield f"{said} (the recipe `paper` is in fp32)."
+    else:
+        yield f"{said}: bf16 has no instructions here, and would be slower."
 
 
 def _compilation(bench: dict[str, Any]) -> Iterator[str]:
@@ -90,11 +95,12 @@ def _step(bench: dict[str, Any]) -> Iterator[str]:
         shares = {kind: seconds / whole for kind, seconds in parts.items() if kind != WHOLE}
         told = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
         flops = bench["batch_size"] * bench["flops_per_image"]["resnet20"]
-        now, bound = (100 * flops / seconds / bench["ceiling"]["bf16"] for seconds in (whole, parts["convolutions"]))
+        limit = bench["ceiling"][precision(bench)]
+        now, bound = (100 * flops / seconds / limit for seconds in (whole, parts["convolutions"]))
         yield (
             f"The time of a step of ResNet-20: {told}, all else {100 * max(0, 1 - sum(shares.values())):.0f} %. "
-            f"In this measurement it reached {now:.0f} % of the fastest bf16 matmul; if all but the convolutions took "
-            f"no time, it would reach {bound:.0f} %."
+            f"In this measurement it reached {now:.0f} % of the fastest {precision(bench)} matmul; if all but the "
+            f"convolutions took no time, it would reach {bound:.0f} %."
         )
 
 

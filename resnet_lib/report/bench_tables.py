@@ -17,7 +17,7 @@ from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report import bench_facts
 from resnet_lib.report.tables import machine, markdown
-from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, rate, rates
+from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, precision, rate, rates
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
 MACHINE = ("device_name", "threads", "instructions")  # what tells a CPU from another
@@ -71,7 +71,7 @@ def networks(bench: dict[str, Any]) -> pd.DataFrame:
                 "ours, images/s": f"{rate(last):,.0f}",
                 "ours ÷ conventional": f"{gain(last, first):.2f}",
                 "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
-                "% of fastest bf16 matmul": f"{100 * flops / bench['ceiling']['bf16']:.0f}",
+                f"% of fastest {precision(bench)} matmul": f"{100 * flops / bench['ceiling'][precision(bench)]:.0f}",
             }
         )
     return pd.DataFrame(rows)
@@ -155,11 +155,8 @@ def _heading(bench: dict[str, Any]) -> str:
 
 def _one_machine(bench: dict[str, Any]) -> str:
     """Its tables and facts, and how soon the fast recipe came to the paper's ResNet-20 there, if it was run."""
-    return f"{markdown(ladder(bench))}\n\n{_details(bench)}"
-
-
-def _details(bench: dict[str, Any]) -> str:
-    parts = [markdown(networks(bench)), "\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
+    parts = [markdown(ladder(bench)), markdown(networks(bench))]
+    parts += ["\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
     runs = [record for record in find_seeds(FAST, "full") if len(record.seconds_by_device) == 1]
     runs = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]
     if runs:

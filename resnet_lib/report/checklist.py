@@ -97,18 +97,18 @@ def _worth(better: str, worse: str, factor: str) -> str:
     """What a single change is worth beyond another in a hundred epochs, and the factor in ten, as far as recorded."""
     parts = []
     if difference := evidence.worth(better, worse, "full"):
-        parts.append(f"{difference.number} points in {suspects.EPOCHS} epochs of the story's ResNet-20")
+        parts.append(f"{difference.number} in {suspects.EPOCHS} epochs of the story's ResNet-20")
     cells = evidence.find_cells(10, "full")
     if cells.have(HALF):
         (effect,) = (found for found in evidence.effects(cells) if found.name == factor)
-        parts.append(f"{effect.estimate.number} points on average in runs of {cells.epochs} epochs")
+        parts.append(f"{effect.estimate.number} on average in runs of {cells.epochs} epochs")
     return " and ".join(parts)
 
 
 def _instructive() -> Runs:
     """Runs of which one may look like the reader's: those of the answer, and one of many people's settings."""
-    both = suspects.one_at_a_time()[suspects.STEM].replace(**suspects.ADDED["crop and flip"])
-    found = summary.runs("full") | {"ImageNet's stem, with crop and flip": find_seeds(both, "full")}
+    both = find_seeds(suspects.stem_and_augmentation(), "full")
+    found = summary.runs("full") | {"ImageNet's stem, with crop and flip": both}
     return {label: records for label, records in found.items() if records}
 
 

@@ -41,7 +41,7 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     plt.close(figure)
     for axes, (family, found) in zip(panels[0], recorded.items(), strict=True):
         for index, (label, records) in enumerate(found.items()):
-            _lines(axes, index, f"{label} (n = {len(records)})", records)
+            _lines(axes, index, f"{label} (n = {len(records)})", records, profile)
         for step in {step for records in found.values() for step in records[0].config.milestone_steps()}:
             axes.axvline(step, **DROP)
         axes.legend(frameon=False, fontsize="small")
@@ -55,7 +55,8 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     lowest = [_error(records, "accuracy").min() for records in runs.values() if records]
     panels[0][0].set_ylim(0, TOP if min(lowest) < TOP else 100)
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
-    if any(records[0].config.model in TABLE_6 for found in recorded.values() for records in found.values()):
+    models = {records[0].config.model for found in recorded.values() for records in found.values()}
+    if models & TABLE_6.keys() and profile != "smoke":
         keys.append(Line2D([], [], color=GREY, label="test, at the end, in the paper", **DOTTED))
     keys.append(Line2D([], [], label="learning-rate drop", **DROP))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False)
@@ -63,12 +64,12 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     return figure
 
 
-def _lines(axes: Axes, index: int, label: str, records: list[Record]) -> None:
+def _lines(axes: Axes, index: int, label: str, records: list[Record], profile: str) -> None:
     steps = [row["step"] for row in records[0].history]
     marks = {"marker": MARKERS[index], "markersize": 4, "markevery": max(1, len(steps) // 8)}
     axes.plot(steps, _error(records, "accuracy"), color=colour(index), linewidth=1.4, label=label, **marks)
     axes.plot(steps, _error(records, "train_accuracy"), color=colour(index), **DASHED)
-    if published := TABLE_6.get(records[0].config.model):
+    if (published := TABLE_6.get(records[0].config.model)) and profile != "smoke":
         axes.axhline(published.mean or published.error, color=colour(index), **DOTTED)
 
 

@@ -70,7 +70,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):
-        handles.append(Line2D([], [], linestyle="", label=f"not yet run: {lacking} of {len(runs)} settings"))
+        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)} settings"))
     if drops := {epoch for records in recorded.values() for epoch in _drops(records[0])}:
         for epoch in sorted(drops):
             axes.axvline(epoch, **DROP)
@@ -109,9 +109,9 @@ def settling(runs: Runs) -> str:
 
 
 @on_paper
-def images(dataset: Dataset, profile: str, columns: int = 12) -> Figure:
+def images(dataset: Dataset, profile: str) -> Figure:
     """Training images, one row per class, with how many of them there are."""
-    side, gap = dataset.train_images.shape[-1], 3
+    side, gap, columns = dataset.train_images.shape[-1], 3, 12
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
     canvas = np.full((len(counts) * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
     for row in range(len(counts)):
@@ -142,8 +142,8 @@ def save(figure: Figure, path: Path) -> None:
 # --- parts
 
 
-def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    figure = plt.figure(figsize=(width, height), layout="constrained")
+def new_figure(height: float) -> tuple[Figure, Axes]:
+    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
     plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
     sns.despine(ax=axes)

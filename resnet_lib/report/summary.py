@@ -117,7 +117,7 @@ def drop_gains(cells: evidence.Cells, beside: Callable[[list[Record]], str] = la
 def figure(profile: str) -> Figure | None:
     """The curves of `drawn` from where they begin to level off, with the accuracy that each ends at."""
     found = drawn(profile)
-    picture = plots.curves(found, "test_acc", profile, REPORTED)
+    picture = plots.curves(found, "test_acc", profile, REPORTED if profile != "smoke" else {})
     if not picture:
         return None
     (axes,), curves = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
@@ -152,7 +152,7 @@ def percent(records: list[Record]) -> str:
     return f"{100 * accuracy(records).mean:.1f} %"
 
 
-def in_range(values: list[float], form: str = ".1f") -> str:
+def in_range(values: list[float]) -> str:
     """The lowest and the highest of sorted values, or one where they look alike."""
-    low, high = (f"{value:{form}}" for value in (values[0], values[-1]))
+    low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
     return low if low == high else f"{low} to {high}"

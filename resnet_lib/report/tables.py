@@ -43,13 +43,10 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
         "claimed %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
-        "95 % interval": f"{estimate.interval}{ALONE if estimate.seed_sd is None else ''}" if estimate else "",
-        "n": str(len(records)),
+        "95 % interval": estimate.interval if estimate else "",
+        "n": story.count(records, config, profile),
         "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
-
-
-ALONE = ", over images alone"  # an interval that leaves seeds out
 
 
 def scientific(value: float) -> str:
@@ -64,6 +61,7 @@ def paper_results(profile: str) -> pd.DataFrame:
     for label, records in find_runs(configs, profile).items():
         published = TABLE_6[configs[label].model]
         told = f"{published.accuracy:.2f}" + (f" (best; mean {100 - published.mean:.2f})" if published.mean else "")
+        told = told if profile != "smoke" else ""
         rows.append({"step": "Table 6", "run": label, **_row(configs[label].at(profile), records, told, profile)})
     return pd.DataFrame(rows)
 

@@ -1,8 +1,9 @@
 """How fast this machine trains, and how near that comes to what it can do.
 
-Everything is measured in one process, the candidates in turn, several times over, so that what else goes on in the
-machine hits all of them alike; so does what the lab sets for a whole process, to keep freed memory. The results are
-lists of rates, from which tables take the median and the range.
+Rates are measured in one process, the candidates in turn, several times over, so that what else goes on in the machine
+hits all of them alike; so does what the lab sets for a whole process, to keep freed memory. The results are lists of
+rates, from which tables take the median and the range. Starts are measured once each, in that process: what the first
+has loaded, the others find there.
 Training speed does not depend on what the images show, so they are noise.
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, missing_to_compile, nvidia_mps_is_started, out_of_memory
+from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, nvidia_mps_is_started, out_of_memory
 from resnet_lib.machine.provenance import environment
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
@@ -44,7 +45,8 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
     """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
     rungs = ladder(replace(choice, compile=False) if quick else choice)
     compiled = replace(rungs[-1], name=COMPILED, choice=replace(choice, compile=True))
-    tried = [] if quick else [replace(rungs[-1], name=FP32, precision="fp32")]  # as runs are unless told otherwise
+    in_bf16 = rungs[-1].precision == "bf16"
+    tried = [replace(rungs[-1], name=FP32, precision="fp32")] if in_bf16 and not quick else []  # as runs are
     if not (quick or choice.compile or missing_to_compile(choice.device)):
         tried.append(compiled)
     ends = [rungs[0], replace(rungs[-1], name=OURS, choice=replace(choice, compile=False))]
@@ -54,6 +56,7 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(choice),
         "batch_size": BATCH,
+        "precision": rungs[-1].precision,
         "networks": {"resnet20": found[: len(found) - len(tried)]},
         "tried": found[len(found) - len(tried) :],  # and no part of ours
         "ceiling": ceiling(choice, say),
@@ -86,10 +89,12 @@ def rates(model: str, rungs: list[Rung], repeats: int, say: Say, batch: int = BA
 
 
 def ceiling(choice: Choice, say: Say) -> dict[str, float]:
-    """The machine's own limits: FLOP/s, the best over square matrix products, in each precision; bytes/s copied."""
+    """The machine's own limits: FLOP/s, the best over square matrix products, in each precision that it has; bytes/s
+    copied."""
     device = choice.activate()
     found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16(choice.device) else {})
+    for name, dtype in precisions.items():
         for size in MATRICES:
             say(f"ceiling: {name} products of {size}x{size} matrices")
             a = torch.randn(size, size, device=device).to(dtype)
@@ -102,15 +107,17 @@ def ceiling(choice: Choice, say: Say) -> dict[str, float]:
 
 
 def best_of(call: Callable[[], Any], device: torch.device, repeats: int = 7) -> float:
-    """Seconds of the fastest call."""
+    """Seconds of the fastest call; on a GPU, of several that are launched together, for a launch takes time as well."""
+    calls = 1 if device.type == "cpu" else 20
     call()
     times = []
     for _ in range(repeats):
         synchronize(device)
         began = time.perf_counter()
-        call()
+        for _ in range(calls):
+            call()
         synchronize(device)
-        times.append(time.perf_counter() - began)
+        times.append((time.perf_counter() - began) / calls)
     return min(times)
 
 

@@ -66,6 +66,7 @@ def flops_per_image(config: Config) -> float:
 def expected(config: Config, bench: dict[str, Any]) -> float:
     """Images/s of training on a machine that was measured: at the arithmetic rate of the most similar network there.
 
+    A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it on a CPU.
     Raises LabError if no network of its shape, or nothing in its precision, was measured.
     """
     flops, rates = flops_per_image(config), {}
@@ -76,7 +77,7 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
         raise LabError(f"this benchmark has no network like {config.model}: measure again, without --quick")
     similar = min(rates, key=lambda other: abs(np.log(other / flops)))
     found = rates[similar] * similar / flops
-    if config.precision != "bf16":  # in which networks are measured there
+    if config.precision != "bf16" and measured.precision(bench) == "bf16":
         found *= _fp32_as_a_share_of_bf16(bench)
     return float(found)
 

@@ -12,7 +12,7 @@ from resnet_lib.machine.files import read_json
 CONVENTIONAL, OURS, BF16, FP32, COMPILED = "conventional", "ours", "bf16", "fp32", "torch.compile"
 WHOLE = "whole"  # of a step's seconds: all of them
 
-Rung = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat
+Measured = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat
 
 
 def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
@@ -21,31 +21,36 @@ def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items(), key=lambda item: item[1]["date"], reverse=True))
 
 
-def rates(rung: Rung) -> np.ndarray:
+def precision(bench: dict[str, Any]) -> str:
+    """That of ours; the first benchmarks do not say, and all were in bf16."""
+    return bench.get("precision", "bf16")
+
+
+def rates(rung: Measured) -> np.ndarray:
     """Images/s [repeats]."""
     return np.array(rung["images_per_second"])
 
 
-def rate(rung: Rung) -> float:
+def rate(rung: Measured) -> float:
     """Images/s, the median of the repeats."""
     return float(np.median(rates(rung)))
 
 
-def gain(rung: Rung, other: Rung) -> float:
+def gain(rung: Measured, other: Measured) -> float:
     """How many times as fast: the median over the repeats, each of which measures both in turn."""
     return float(np.median(rates(rung) / rates(other)))
 
 
-def is_faster(rung: Rung, other: Rung) -> bool:
+def is_faster(rung: Measured, other: Measured) -> bool:
     """Whether even its slowest repeat beats the other's fastest."""
     return bool(rates(rung).min() > rates(other).max())
 
 
-def is_compiled(rung: Rung) -> bool:
+def is_compiled(rung: Measured) -> bool:
     return rung["name"] == COMPILED
 
 
-def tried(name: str, bench: dict[str, Any]) -> Rung | None:
+def tried(name: str, bench: dict[str, Any]) -> Measured | None:
     """What was measured beside ours, and is no part of it."""
     return next((rung for rung in bench.get("tried", []) if rung["name"] == name), None)
 

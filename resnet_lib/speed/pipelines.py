@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, has_tf32
+from resnet_lib.machine.device import Choice, has_bf16, has_tf32
 from resnet_lib.models.build import build_model
 from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL
 from resnet_lib.training.loader import TrainBatches
@@ -41,7 +41,7 @@ class Rung:
 
 
 def ladder(choice: Choice) -> list[Rung]:
-    """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it."""
+    """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it; bf16 where it is fast."""
     plain = replace(choice, channels_last=False, compile=False, graph=False)
     usual = "tf32" if has_tf32(choice.device) else "fp32"  # torch's default for convolutions on NVIDIA GPUs
     rung = Rung(CONVENTIONAL, plain, in_memory=False, read_once=False, fused=False, precision=usual)
@@ -54,7 +54,8 @@ def ladder(choice: Choice) -> list[Rung]:
     add("metrics read once per epoch", read_once=True)
     if choice.channels_last:
         add("channels_last", choice=replace(plain, channels_last=True))
-    add(BF16, precision="bf16")
+    if has_bf16(choice.device):
+        add(BF16, precision="bf16")
     add("fused SGD", fused=True)
     if choice.graph:
         add("CUDA graph", choice=replace(choice, compile=False))
