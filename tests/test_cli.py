@@ -466,7 +466,7 @@ def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports,
         outcomes = [SimpleNamespace(accuracy=0.5)] * 2 + [BrokenProcessPool()]
         yield from zip(configs, outcomes, strict=False)
 
-    monkeypatch.setattr(training, "ProcessPoolExecutor", lambda jobs, context: nullcontext(jobs))
+    monkeypatch.setattr(training, "ProcessPoolExecutor", lambda jobs, context, **dealt: nullcontext(jobs))
     monkeypatch.setattr(training.signal, "signal", lambda *_: None)
     monkeypatch.setattr("resnet_lib.machine.device.THREADS", 12)
     monkeypatch.setattr(experiment, "run_many", run_many)
@@ -476,6 +476,22 @@ def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports,
     monkeypatch.setattr(experiment, "is_finished", lambda config, profile: config.seed > 0)
     training._run_all(configs[:2], "smoke", 8, "cpu", None)
     assert seen[2:] == [(None, 12)]
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "dealt"), [("cuda", ["0", "1"], True), ("cuda", ["0"], False), ("cpu", ["0", "1"], False)]
+)
+def test_runs_at_a_time_are_dealt_out_to_all_gpus(reports, monkeypatch, device, names, dealt):
+    seen = []
+    monkeypatch.setattr("resnet_lib.machine.device.choose", lambda *_, **__: SimpleNamespace(device=device))
+    monkeypatch.setattr("resnet_lib.machine.device.gpus", lambda: names)
+    monkeypatch.setattr(training, "ProcessPoolExecutor", lambda *_, **options: seen.append(options) or nullcontext())
+    monkeypatch.setattr(training.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(
+        experiment, "run_many", lambda configs, *_: [(config, SimpleNamespace(accuracy=0.5)) for config in configs]
+    )
+    training._run_all([Config(seed=seed) for seed in range(2)], "smoke", 2, device, None)
+    assert [options["initargs"][0] for options in seen if options] == [names] * dealt
 
 
 def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained, tmp_path):

@@ -1,12 +1,16 @@
 """The fast path computes what a plain loop computes."""
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import COMPILE_STEPS, Choice, DeviceError, choose, missing_to_compile
+from resnet_lib.machine.device import COMPILE_STEPS, Choice, DeviceError, choose, gpus, missing_to_compile, take_gpu
 from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
@@ -271,3 +275,17 @@ def test_bf16_is_slow_on_x86_without_instructions_for_it(monkeypatch, machine, a
         if answer is None:
             monkeypatch.delattr(torch.cpu, name)
     assert ("no bf16 instructions" not in choose(Config(precision="bf16"), "cpu").why) == is_fast
+
+
+def test_processes_take_the_gpus_that_are_seen_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8f,-1,5")  # CUDA sees none behind one that is not there
+    assert gpus() == ["3", "GPU-8f"]
+    context, seen = get_context("spawn"), []
+    taken = context.Value("i", 0)
+    for _ in range(3):
+        with ProcessPoolExecutor(1, context, initializer=take_gpu, initargs=(gpus(), taken)) as pool:
+            seen.append(pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result())
+    assert seen == ["3", "GPU-8f", "3"]

@@ -37,7 +37,7 @@ Threads = Annotated[
 ]
 Jobs = Annotated[
     int,  # no pool of processes can be larger on Windows
-    typer.Option(help="Runs at a time; `bench --sweep` shows how many pay", min=1, max=61),
+    typer.Option(help="Runs at a time, dealt out to all GPUs; `bench --sweep` shows how many pay", min=1, max=61),
 ]
 
 

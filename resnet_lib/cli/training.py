@@ -147,12 +147,13 @@ def full(
 def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None, threads: int | None) -> None:
     """Run configs, several at a time, and print what came out; exits with FAILED if any failed.
 
-    Where a process is killed, which ends all of its pool, the runs left go on in another with one process less.
+    The processes are dealt out to all GPUs there are. Where one is killed, which ends all of its pool, the runs left go
+    on in another with one process less.
     """
-    from resnet_lib.machine.device import THREADS, choose
+    from resnet_lib.machine.device import THREADS, choose, gpus, take_gpu
     from resnet_lib.runs import experiment
 
-    choose(device=device)  # a device that is not there is told once, and not by every run
+    is_cuda = choose(device=device).device == "cuda"  # a device that is not there is told once, and not by every run
     waiting = {config.run_id: config for config in configs}  # each run once
     left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
     jobs = max(1, min(jobs, left))
@@ -169,7 +170,9 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
             signal.signal(number, hand_on)
     while waiting:
         choice = partial(choose, device=device, threads=threads or max(1, THREADS // jobs))
-        with ProcessPoolExecutor(jobs, get_context("spawn")) if in_pool else nullcontext() as pool:
+        context, names = get_context("spawn"), gpus() if is_cuda else []
+        dealt = {"initializer": take_gpu, "initargs": (names, context.Value("i", 0))} if len(names) > 1 else {}
+        with ProcessPoolExecutor(jobs, context, **dealt) if in_pool else nullcontext() as pool:
             for config, outcome in experiment.run_many([*waiting.values()], profile, choice, pool):
                 if asked:
                     raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")

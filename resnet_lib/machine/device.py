@@ -9,6 +9,7 @@ import shutil
 import sys
 import sysconfig
 from dataclasses import asdict, dataclass, field
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,21 @@ def _cxx() -> str:
 def available() -> list[str]:
     """The devices that are here, the fastest first."""
     return ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+
+
+def gpus() -> list[str]:
+    """NVIDIA's GPUs that this process sees, each as CUDA_VISIBLE_DEVICES would name it."""
+    count = torch.cuda.device_count()
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (told.split(",") if told else [str(number) for number in range(count)])[:count]
+
+
+def take_gpu(names: list[str], taken: Synchronized[int]) -> None:
+    """Have this process, in which nothing has used CUDA yet, see one GPU alone: of all who ask, the next in turn."""
+    with taken:
+        turn = taken.value
+        taken.value += 1
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[turn % len(names)]
 
 
 def refuse_missing(device: str | None) -> None:
