@@ -59,7 +59,7 @@ def test_help_names_every_command():
     assert result.returncode == 0
     listed = re.findall(r"^│ ([\w-]+) ", result.stdout.partition("Commands")[2], re.MULTILINE)
     assert sorted(listed) == [
-        "bench", "data", "eval", "figures", "full", "report", "run", "run-many", "runs", "verify-report",
+        "bench", "data", "diagnose", "eval", "figures", "full", "report", "run", "run-many", "runs", "verify-report",
     ]  # fmt: skip
 
 

@@ -214,6 +214,24 @@ def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> di
 
 
 @app.command()
+def diagnose(
+    log: Annotated[Path, typer.Argument(help="A CSV with test_accuracy; if logged, train_accuracy, test_loss, lr")],
+) -> None:
+    """Say what the curves of a training of yours show, and which recorded runs they are most like."""
+    from resnet_lib.findings.own_log import read_log
+    from resnet_lib.report import own_log
+
+    found = read_log(log)
+    out.print(as_table(own_log.signs(found)))
+    similar = own_log.nearest(found)
+    if similar.empty:
+        out.print("no recorded run is half to twice as long, so none is compared")
+    else:
+        out.print(as_table(similar))
+    out.print(own_log.HOW_TO_READ)
+
+
+@app.command()
 def figures(
     profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full",
     pdf: Annotated[

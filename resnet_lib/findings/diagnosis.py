@@ -28,11 +28,8 @@ HOW_TO_READ = (
 
 
 def symptoms(records: list[Record]) -> dict[str, str]:
-    """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the last epoch.
-
-    A fall is how much the test accuracy loses from an epoch to the next, nothing where it gains.
-    """
-    train, fall = mean_curve(records, "train_accuracy")[-1], np.mean([_mean_fall(record) for record in records])
+    """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the end."""
+    train, fall = mean_curve(records, "train_accuracy")[-1], np.mean([mean_fall(record) for record in records])
     signs = {
         "training accuracy near 100 %, test loss rising: overfitting": all(map(overfits, records)),
         "test accuracy keeps falling back: learning rate still high": fall > FALL,
@@ -44,8 +41,11 @@ def symptoms(records: list[Record]) -> dict[str, str]:
     return dict(zip(SYMPTOMS, texts, strict=True))
 
 
-def _mean_fall(record: Record) -> float:
-    """NaN: too short a run to say."""
+def mean_fall(record: Record) -> float:
+    """How much the test accuracy loses from an epoch to the next, gains counting as nothing, at the end of a run.
+
+    NaN: too short a run to say.
+    """
     test = mean_curve([record], "accuracy")
     steps = np.diff(test)[-max(STEPS_SEEN, len(test) // 5) :]
     return float(np.maximum(0, -steps).mean()) if len(steps) >= STEPS_SEEN else np.nan

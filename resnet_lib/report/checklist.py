@@ -86,10 +86,10 @@ def _underfitting() -> str:
 
 def _else() -> str:
     return (
-        f"**None of these is clear?** Compare means of {HIGH} epochs of your log with `history.csv` of a run that is "
-        f"recorded here, in `reports/full/runs/`: {_logs(_instructive())}. And read what others found who were "
-        f"stuck: `reports/full/README.md` lists {len(field_guide.CASES)} public threads, with the cause where they "
-        "show one."
+        "**None of these is clear?** `resnet-lab diagnose LOG.csv` looks for these signs in a log of yours, and names "
+        f"the recorded runs that are most like it. Or compare means of {HIGH} epochs with `history.csv` of a run in "
+        f"`reports/full/runs/`: {_logs(_instructive())}. And read what others found who were stuck: "
+        f"`reports/full/README.md` lists {len(field_guide.CASES)} public threads, with the cause where they show one."
     )
 
 
