@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
-from resnet_lib.findings.own_log import nearest, read_log, signs
+from resnet_lib.findings.own_log import apart, nearest, read_log, signs
+from resnet_lib.questions import agenda
 from resnet_lib.records.record import read_record
 from resnet_lib.report import own_log
 
@@ -34,7 +36,8 @@ def seen(log):
         (STORY, False, True, False),
         (NO_DROP, True, False, False),
         (STEM, False, False, False),
-        ("resnet50-10ep-s1-3f44a9d8a4b7", False, False, True),
+        ("resnet50-10ep-s1-3f44a9d8a4b7", True, False, True),  # ten epochs at the first rate
+        ("resnet20-100ep-s1-5ad066104ac6", False, True, False),
     ],
 )
 def test_a_log_shows_the_signs_of_its_trouble(run, high, overfits, underfits):
@@ -47,15 +50,17 @@ def test_a_run_is_most_like_those_that_differ_in_their_seed_alone(seed):
     others = [read_record(path) for path in sorted(RUNS.glob("*")) if path != log.path.parent]
     found = nearest(log, others)
     assert found[0][1].config.fingerprint == STORY[-12:]
-    assert 0 < found[0][0] < found[1][0]
     assert len({run.config.fingerprint for _, run in found}) == len(found) == 5
+    seeds = apart(log, others)
+    assert 0 < seeds[0] <= seeds[-1] < 1 < found[1][0]  # another setting is further away than another seed
 
 
 def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     result = CliRunner().invoke(app, ["diagnose", str(RUNS / STORY / "history.csv")], env={"COLUMNS": "250"})
     assert result.exit_code == 0
-    assert "random crops and flips (3.)" in result.output
-    table = own_log.nearest(read_log(RUNS / STEM / "history.csv"))
+    assert "then random crops and flips (checklist 3)" in " ".join(re.sub("[│ ]+", " ", result.output).split())
+    assert re.search(r"Seeds of one setting are 0\.\d to \d\.\d apart", result.output)
+    table, _ = own_log.nearest(read_log(RUNS / STEM / "history.csv"))
     assert table.iloc[0].tolist() == [
         "0.0",
         "ResNet-20, ImageNet's stem, crop and flip, weight decay 5e-4, learning rate 0.1, 2 drops, 100 epochs",
@@ -83,19 +88,45 @@ def test_columns_may_have_keras_names_and_be_in_percent(tmp_path):
 
 def test_an_epoch_may_have_several_rows_of_which_each_says_a_part(tmp_path):
     own = pd.read_csv(RUNS / STORY / "history.csv")
-    rows = [own[["epoch", "train_accuracy"]], own[["epoch", "test_accuracy", "test_loss"]]]
-    pd.concat(rows).sort_values("epoch", kind="stable").to_csv(tmp_path / "log.csv", index=False)
+    steps = [own[["epoch"]].assign(train_acc_step=step, train_acc=step) for step in (0.2, 0.4)]
+    ends = own[["epoch"]].assign(test_acc_epoch=own["test_accuracy"])
+    worse = ends.assign(test_acc_epoch=0.1)  # the last says it
+    tested = pd.DataFrame({"epoch": [own["epoch"].iloc[-1]], "valid_acc": [0.9]})  # once, after the training
+    rows = pd.concat([*steps, worse, ends, tested]).sort_values("epoch", kind="stable")
+    rows.to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")
-    assert seen(log) == seen(read_log(RUNS / STORY / "history.csv"))
-    assert log.history[-1]["test_accuracy"] == own["test_accuracy"].iloc[-1]
+    assert [row["test_accuracy"] for row in log.history] == own["test_accuracy"].tolist()
+    assert [row["train_accuracy"] for row in log.history] == pytest.approx([0.3] * 100)
+
+
+def test_only_epochs_with_a_test_accuracy_count(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv")
+    own.loc[own["epoch"] % 5 != 0, "test_accuracy"] = None
+    own.loc[10, "test_loss"] = own.loc[49, "lr"] = None  # between, and in one that counts
+    own.to_csv(tmp_path / "log.csv", index=False, sep=";")
+    log = read_log(tmp_path / "log.csv")
+    assert len(log.history) == 20
+    assert sorted(log.history[0]) == ["test_accuracy", "test_loss", "train_accuracy"]
+
+
+def test_a_share_may_be_above_one_by_rounding(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv").assign(train_accuracy=1.0000000000000069)
+    own.to_csv(tmp_path / "log.csv", index=False)
+    assert read_log(tmp_path / "log.csv").history[-1]["train_accuracy"] == 1
+
+
+def test_all_settings_that_are_planned_are_told_apart():
+    planned = {config.fingerprint: config for part in agenda.parts() for config in part.configs}
+    told = {own_log.described(config) for config in planned.values()}
+    assert len(told) == len(planned)
 
 
 def test_what_is_not_in_the_log_is_not_said_to_be_absent(tmp_path):
     pd.read_csv(RUNS / STORY / "history.csv")[["test_accuracy"]].to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")
-    assert list(seen(log).values()) == [False, None, None]
-    assert own_log.signs(log)["seen"].tolist() == ["no", "?", "?"]
-    assert own_log.nearest(log).iloc[0]["record"] == STORY
+    assert list(seen(log).values()) == [None, None, None]
+    assert own_log.signs(log)["seen"].tolist() == ["?", "?", "?"]
+    assert own_log.nearest(log)[0].iloc[0]["record"] == STORY
 
 
 GOOD = ["test_accuracy", *["0.5"] * 12]
@@ -105,9 +136,13 @@ GOOD = ["test_accuracy", *["0.5"] * 12]
     ("lines", "words"),
     [
         ([], "cannot be read as CSV"),
-        (["epoch,loss", "1,2"], "no column test_accuracy or val_accuracy, but loss"),
-        (GOOD[:9], "has 8 epochs: 10 are needed"),
-        ([*GOOD, "much"], "no number in row 13 of test_accuracy"),
+        (["epoch,loss", "1,2"], "no column test_accuracy or val_accuracy, but epoch, loss"),
+        (GOOD[:9], "has 8 test accuracies: 10 are needed"),
+        ([*GOOD, "much"], "has 'much' in the column test_accuracy, which is no number"),
+        ([*GOOD, "1.2"], "neither a share nor in %"),
+        (["epoch,test_acc", "0,0.1", "1,0.2", "0,0.1"], "comes to its first epoch again"),
+        (["epoch,test_acc", "1/20,0.1", "2/20,0.2"], "has '1/20' in the column epoch"),
+        (["Test_acc,test acc", "0.1,0.1"], "two columns of one name"),
         ([*GOOD, "-0.1"], "neither a share nor in %"),
         ([*GOOD, "300"], "neither a share nor in %"),
     ],
@@ -121,8 +156,11 @@ def test_a_file_that_is_no_such_log_is_refused(tmp_path, lines, words):
         read_log(tmp_path / "none.csv")
 
 
-def test_a_log_of_another_length_is_compared_with_nothing(tmp_path):
+def test_a_log_of_another_length_is_compared_with_nothing(tmp_path, monkeypatch):
     path = tmp_path / "log.csv"
     path.write_text("test_accuracy\n" + "0.5\n" * 1_000)
     result = CliRunner().invoke(app, ["diagnose", str(path)])
-    assert "no recorded run is half to twice as long" in result.output
+    assert "No record is at least half and at most twice as long" in " ".join(result.output.split())
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
+    result = CliRunner().invoke(app, ["diagnose", str(path)])
+    assert "There are no records in" in result.output

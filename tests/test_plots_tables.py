@@ -531,7 +531,7 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert "; with ImageNet's, 0.0 (1 run). With crops" in checklist.checklist()
     assert "is not for them: 3×3 was worth +10.0 points [" in told
     assert "gain little from them (+3.5 points [" in told
-    assert "], over images alone in 100 epochs of the story's ResNet-20 and 0.0 points [" in told
+    assert "] (over images alone) in 100 epochs of the story's ResNet-20 and 0.0 points [" in told
     assert f"`{config.run_id}` ({summary.AS_TOLD}; 50, then 50, then 50 %)" in told
 
 

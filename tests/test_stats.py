@@ -45,7 +45,7 @@ def test_one_seed_agrees_with_the_binomial_standard_error():
 def test_prints_seed_spread_and_signs():
     assert str(Estimate(0.5, 0.49, 0.51, 5, 0.0042)) == "50.0 % [49.0, 51.0], n = 5, seed sd 0.42"
     assert str(Estimate(0.02, -0.001, 0.04, 1, None, "points")).startswith("+2.0 points [-0.1, +4.0]")
-    assert Estimate(0.0, -0.0001, 0.0001, 1, None, "points").interval == "[0.0, 0.0], over images alone"
+    assert Estimate(0.0, -0.0001, 0.0001, 1, None, "points").interval == "[0.0, 0.0] (over images alone)"
     assert Estimate(0.02, 0.01, 0.03, 3, 0.001, "points", pooled=True).number == "+2.0 points [+1.0, +3.0]"
     assert str(Estimate(0.5, 0.49, 0.51, 3, 0.0042, pooled=True)).endswith("seed sd 0.42 (of comparable runs)")
 

@@ -1,4 +1,4 @@
-"""The commands around training: `resnet-lab data | report | verify-report | bench | figures`."""
+"""The commands around training: `resnet-lab data | report | verify-report | bench | diagnose | figures`."""
 
 from __future__ import annotations
 
@@ -223,12 +223,10 @@ def diagnose(
 
     found = read_log(log)
     out.print(as_table(own_log.signs(found)))
-    similar = own_log.nearest(found)
-    if similar.empty:
-        out.print("no recorded run is half to twice as long, so none is compared")
-    else:
+    similar, said = own_log.nearest(found)
+    if len(similar):
         out.print(as_table(similar))
-    out.print(own_log.HOW_TO_READ)
+    out.print(said, own_log.CHECKLIST, sep="\n")
 
 
 @app.command()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from resnet_lib.config import Config, LabError
-from resnet_lib.findings.curves import FITTED, GAP, LOSS_TREND, LOW, loss_rise, overfits, underfits
+from resnet_lib.findings.curves import FITTED, GAP, LOSS_TREND, LOW, came_down, loss_rise, overfits, underfits
 from resnet_lib.findings.diagnosis import FALL, mean_fall
 from resnet_lib.records.record import Record
 
 # What each column may be called, without regard to case, spaces and hyphens; `accuracy` beside `val_accuracy`, as
-# Keras has it, is that of training.
+# Keras has it, is that of training. Of several that are there, the one with the most numbers counts.
 NAMES = {
     "test_accuracy": ("test_accuracy", "val_accuracy", "valid_accuracy", "test_acc", "val_acc", "valid_acc"),
     "train_accuracy": ("train_accuracy", "training_accuracy", "train_acc", "training_acc", "accuracy", "acc"),
@@ -23,6 +25,8 @@ NAMES = {
     "lr": ("lr", "learning_rate"),
 }
 TENTHS = 10  # parts of a training over which accuracies are compared: single epochs jump about
+PERCENT = 1.5  # accuracies above it are in %
+ROUNDING = 1e-6  # by which a share may be above 1
 UNKNOWN = "not in the log"
 
 
@@ -31,45 +35,78 @@ class Sign:
     """Something that a log may show."""
 
     name: str
-    is_seen: bool | None  # None: the columns that would show it are not there
+    is_seen: bool | None  # None: the log does not tell
     evidence: str
     advice: str
 
 
 def read_log(path: Path) -> Record:
-    """A CSV with a row for each epoch, or with several of which the last that says something counts, as a record.
+    """A CSV with a row for each epoch in which the test accuracy was measured, as a record of which only that counts.
 
-    Of the record only the history means anything. Accuracies may be shares or in %. Raises LabError for a file that is
-    no such log, or has too few epochs.
+    Of several rows of an epoch, the last number in a column counts, and of training accuracies, which may be those of
+    single steps, the mean. Accuracies may be shares or in %. Raises LabError for a file that is no such log, or has
+    too few epochs.
     """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:  # of pandas' own errors, too
-        raise LabError(f"{path} cannot be read as CSV: {error}") from None
-    table.columns = [str(name).strip().lower().replace(" ", "_").replace("-", "_") for name in table.columns]
-    if "epoch" in table:
-        table = table.groupby("epoch").last()
-    found = {name: next((told for told in names if told in table), None) for name, names in NAMES.items()}
-    if not found["test_accuracy"]:
+    table = _by_epoch(_read(path), path)
+    columns = {name: column for name, names in NAMES.items() if (column := _column(table, names, path)) is not None}
+    if "test_accuracy" not in columns:
         told = ", ".join(map(str, table.columns))
         raise LabError(f"{path} has no column test_accuracy or val_accuracy, but {told}: rename the one that is meant")
-    columns = {name: _numbers(table[told], path) for name, told in found.items() if told}
-    if len(table) < TENTHS:
-        raise LabError(f"{path} has {len(table)} epochs: {TENTHS} are needed for its curves to show anything")
+    known = np.isfinite(columns["test_accuracy"])
+    if known.sum() < TENTHS:
+        raise LabError(f"{path} has {known.sum()} test accuracies: {TENTHS} are needed for a curve to show anything")
+    columns = {name: column[known] for name, column in columns.items()}
+    columns = {name: column for name, column in columns.items() if np.isfinite(column).all()}
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
-        if columns[name].max() > 1:
-            columns[name] = columns[name] / 100
-        if not ((columns[name] >= 0) & (columns[name] <= 1)).all():
-            raise LabError(f"{path} has a {found[name]} that is neither a share nor in %: see to that column")
-    rows = [{name: float(values[place]) for name, values in columns.items()} for place in range(len(table))]
+        columns[name] = _shares(columns[name], name, path)
+    rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
     return Record(path, Config(epochs=len(rows)), rows, {})
 
 
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        table = pd.read_csv(path, sep=next((mark for mark in ",;\t" if mark in header), ","), encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # of pandas' own errors, too
+        raise LabError(f"{path} cannot be read as CSV: {error}") from None
+    table.columns = [re.sub("[ -]", "_", str(name).strip().lower()).removesuffix("_epoch") for name in table.columns]
+    if len(set(table.columns)) < len(table.columns):
+        raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
+    return table
+
+
+def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    if "epoch" not in table:
+        return table
+    epochs = _numbers(table["epoch"], path)
+    seen = epochs[np.isfinite(epochs)]
+    if ((seen[1:] == seen[:1]) & (seen[:-1] != seen[:1])).any():
+        raise LabError(f"{path} comes to its first epoch again: leave one training in it")
+    trained = {name: pd.Series(_numbers(table[name], path)) for name in NAMES["train_accuracy"] if name in table}
+    means = {name: column.groupby(epochs).mean() for name, column in trained.items()}
+    return table.groupby(epochs).last().assign(**means)
+
+
+def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarray | None:
+    """NaN where there is no number; None where the table has none of the names."""
+    found = [_numbers(table[name], path) for name in names if name in table]
+    return max(found, key=lambda column: np.isfinite(column).sum()) if found else None
+
+
 def _numbers(column: pd.Series, path: Path) -> np.ndarray:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    if not np.isfinite(values).all():
-        raise LabError(f"{path} has no number in row {int(np.argmin(np.isfinite(values))) + 1} of {column.name}")
-    return values
+    """NaN where a cell is empty, or not finite."""
+    values = pd.to_numeric(column, errors="coerce")
+    if wrong := [cell for cell in column[values.isna() & column.notna()]]:
+        raise LabError(f"{path} has {wrong[0]!r} in the column {column.name}, which is no number")
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _shares(column: np.ndarray, name: str, path: Path) -> np.ndarray:
+    shares = column / 100 if column.max() > PERCENT else column
+    if shares.min() < 0 or shares.max() > 1 + ROUNDING:
+        raise LabError(f"{path} has a {name.replace('_', ' ')} that is neither a share nor in %: see to that column")
+    return np.minimum(shares, 1)
 
 
 def signs(log: Record) -> list[Sign]:
@@ -78,31 +115,32 @@ def signs(log: Record) -> list[Sign]:
 
 
 def _high_rate(log: Record) -> Sign:
+    name, advice = "the learning rate is still high", "see what a few epochs at a tenth of it do (checklist 2)"
     fall = mean_fall(log)
     evidence = (
         f"at the end test accuracy falls back by {100 * fall:.1f} points from one epoch to the next, gains counting as "
         f"nothing (more than {100 * FALL:.1f}: a sign)"
     )
-    if "lr" in log.history[0]:
-        rates = [row["lr"] for row in log.history]
-        evidence += f"; the learning rate ended at {rates[-1]:g}, of {max(rates):g} at most"
-    advice = "train a few epochs on at a tenth of it (2.)"
-    return Sign("the learning rate is still high", fall > FALL, evidence, advice)
+    if "lr" not in log.history[0]:
+        return Sign(name, True if fall > FALL else None, f"{evidence}; the rate is {UNKNOWN}", advice)
+    rates = [row["lr"] for row in log.history]
+    evidence = f"it ended at {rates[-1]:g}, of {max(rates):g} at most (more than half: a sign); {evidence}"
+    return Sign(name, not came_down(log) or fall > FALL, evidence, advice)
 
 
 def _overfitting(log: Record) -> Sign:
-    name, advice = "it overfits", "random crops and flips (3.)"
+    name, advice = "it overfits", "the stem first (checklist 1); then random crops and flips (checklist 3)"
     if not {"train_accuracy", "test_loss"} <= log.history[0].keys():
         return Sign(name, None, UNKNOWN, advice)
     evidence = (
-        f"{_at_the_end(log, 'train_accuracy')}, test loss {100 * loss_rise([log]):.0f} % above its minimum "
-        f"({100 * FITTED:g} and {100 * LOSS_TREND:g} or more: a sign)"
+        f"{_at_the_end(log, 'train_accuracy')}, test loss {100 * loss_rise([log]):.1f} % above its minimum "
+        f"({100 * FITTED:g} or more, and more than {100 * LOSS_TREND:g}: a sign)"
     )
     return Sign(name, overfits(log), evidence, advice)
 
 
 def _underfitting(log: Record) -> Sign:
-    name, advice = "it underfits", "the stem; train longer; raise a small learning rate (4.)"
+    name, advice = "it underfits", "the stem; train longer; raise a small learning rate (checklist 4)"
     if "train_accuracy" not in log.history[0]:
         return Sign(name, None, UNKNOWN, advice)
     evidence = (
@@ -113,7 +151,7 @@ def _underfitting(log: Record) -> Sign:
 
 
 def _at_the_end(log: Record, name: str) -> str:
-    return f"{name.replace('train_', 'training ').replace('_', ' ')} {100 * log.history[-1][name]:.1f} %"
+    return f"{name.replace('train_', 'training ').replace('_', ' ')} {100 * log.history[-1][name]:.2f} %"
 
 
 def nearest(log: Record, runs: Iterable[Record], count: int = 5) -> list[tuple[float, Record]]:
@@ -123,12 +161,25 @@ def nearest(log: Record, runs: Iterable[Record], count: int = 5) -> list[tuple[f
     accuracy. Only runs at least half and at most twice as long are compared, and of a setting its nearest run.
     """
     best: dict[str, tuple[float, Record]] = {}
-    for run in runs:
-        if 0.5 <= len(run.history) / len(log.history) <= 2 and run.config.held_out == "test":
-            distance = float(100 * np.abs(_tenths(log, log) - _tenths(run, log)).mean())
-            if distance < best.get(run.config.fingerprint, (np.inf, run))[0]:
-                best[run.config.fingerprint] = (distance, run)
-    return sorted(best.values(), key=lambda found: found[0])[:count]
+    for run in comparable(log, runs):
+        found = (distance(log, run, log), run)
+        best[run.config.fingerprint] = min(found, best.get(run.config.fingerprint, found), key=lambda pair: pair[0])
+    return sorted(best.values(), key=lambda pair: pair[0])[:count]
+
+
+def apart(log: Record, runs: Iterable[Record]) -> list[float]:
+    """How far runs of one setting, that differ in their seed alone, are from each other, sorted."""
+    pairs = combinations(comparable(log, runs), 2)
+    return sorted(distance(a, b, log) for a, b in pairs if a.config.fingerprint == b.config.fingerprint)
+
+
+def comparable(log: Record, runs: Iterable[Record]) -> list[Record]:
+    return [run for run in runs if 0.5 <= len(run.history) / len(log.history) <= 2 and run.config.held_out == "test"]
+
+
+def distance(a: Record, b: Record, log: Record) -> float:
+    """The mean difference of two runs, in points, in what a log tells."""
+    return float(100 * np.abs(_tenths(a, log) - _tenths(b, log)).mean())
 
 
 def _tenths(run: Record, log: Record) -> np.ndarray:

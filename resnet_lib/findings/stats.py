@@ -40,7 +40,7 @@ class Estimate:
     @property
     def interval(self) -> str:
         """`[85.5, 88.1]`, and whether it leaves seeds out."""
-        return f"{self._brackets}{'' if self.seed_sd is not None else ', over images alone'}"
+        return f"{self._brackets}{'' if self.seed_sd is not None else ' (over images alone)'}"
 
     @property
     def _brackets(self) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config
 from resnet_lib.findings import own_log
 from resnet_lib.questions import agenda
-from resnet_lib.records.record import Record
+from resnet_lib.records.record import Record, runs_folder
+from resnet_lib.report.summary import in_range
 from resnet_lib.report.tables import scientific
 
 SEEN = {True: "yes", False: "no", None: "?"}
-HOW_TO_READ = (
+COMPARED = (
     f"Distance: mean difference of the accuracies over {own_log.TENTHS} parts of the training, in points; of each "
-    "setting its nearest run. Numbers in brackets are those of the checklist in the README, whose first point, the "
-    "code, no curve shows: see to it first."
+    "setting its nearest run."
 )
+CHECKLIST = "The checklist is the README's, “If your own ResNet stops at 80 %”; its first point, code, no curve shows."
 
 
 def signs(log: Record) -> pd.DataFrame:
@@ -32,31 +34,45 @@ def signs(log: Record) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def nearest(log: Record) -> pd.DataFrame:
-    """One row for each of the `full` records that are most like the log, the nearest first; none if nothing is."""
-    unique = {run.path: run for runs in agenda.recorded("full").values() for run in runs}
+def nearest(log: Record) -> tuple[pd.DataFrame, str]:
+    """One row for each of the `full` records that are most like the log, the nearest first, and how to read them."""
+    recorded = [run for runs in agenda.recorded("full").values() for run in runs]
+    found, seeds = own_log.nearest(log, recorded), own_log.apart(log, recorded)
+    if not recorded:
+        return pd.DataFrame(), f"There are no records in {runs_folder('full')} to compare it with."
+    if not found:
+        return pd.DataFrame(), "No record is at least half and at most twice as long, so it is compared with none."
+    said = COMPARED
+    if seeds:
+        said += f" Seeds of one setting are {in_range(seeds)} apart: what is much further away is another case."
     rows = [
         {
             "distance": f"{distance:.1f}",
-            "what was trained": described(run),
+            "what was trained": described(run.config),
             "ended at": f"{100 * run.accuracy:.1f} %",
             "record": run.path.name,
         }
-        for distance, run in own_log.nearest(log, unique.values())
+        for distance, run in found
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), said
 
 
-def described(run: Record) -> str:
-    """The settings that matter most, in words: `ResNet-20, crop and flip, weight decay 5e-4, ..., 100 epochs`."""
-    config = run.config
+def described(config: Config) -> str:
+    """What was chosen, in words: `ResNet-20, crop and flip, weight decay 5e-4, learning rate 0.1, 2 drops, 100 epochs`.
+
+    Everything but the seed and where drops are; what is as the lab has it by default is said of the first few alone.
+    """
     arch = Architecture(config.model)
     parts = [arch.title]
     if config.stem and config.stem != arch.shape:
         parts.append({"cifar": "3×3 stem", "imagenet": "ImageNet's stem"}[config.stem])
     parts.append(" and ".join(["crop"] * bool(config.crop) + ["flip"] * bool(config.flip)) or "no augmentation")
-    parts.append(f"weight decay {scientific(config.weight_decay)}")
-    drops = run.history[-1]["drops"]
+    drops = sum(step < config.total_steps() for step in config.milestone_steps())
     falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
-    parts += [f"learning rate {config.lr:g}, {falls}", f"{len(run.history)} epochs"]
-    return ", ".join(parts)
+    parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]
+    parts.append(f"{config.total_epochs()} epochs")
+    others = {name: value for name, value in config if name not in TOLD and value != Config.model_fields[name].default}
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
+
+
+TOLD = {"model", "stem", "crop", "flip", "weight_decay", "lr", "schedule", "milestones", "epochs", "iterations", "seed"}

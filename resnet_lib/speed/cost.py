@@ -77,7 +77,10 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
         raise LabError(f"this benchmark has no network like {config.model}: measure again, without --quick")
     similar = min(rates, key=lambda other: abs(np.log(other / flops)))
     found = rates[similar] * similar / flops
-    if config.precision != "bf16" and measured.precision(bench) == "bf16":
+    told, asked = measured.precision(bench), "bf16" if config.precision == "bf16" else "fp32"
+    if (asked, told) == ("bf16", "fp32"):
+        raise LabError("this benchmark is of a machine without bf16, and does not say how slow it is there")
+    if (asked, told) == ("fp32", "bf16"):
         found *= _fp32_as_a_share_of_bf16(bench)
     return float(found)
 
