@@ -206,7 +206,7 @@ def _coverage(profile: str) -> list[str]:
     planned = {config.at(profile).run_id for part in agenda.parts() for config in part.configs}
     recorded = {record.path for records in agenda.recorded(profile).values() for record in records}
     shown = story.runs(profile)
-    steps = [step for step in story.STEPS if not shown[step.notebook].get(step.headline)]
+    steps = [step for step in story.STEPS if not any(shown[step.notebook].get(label) for label in step.told)]
     lacking = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in steps]
     if not any(find_runs(paper_runs.table_6(), profile).values()):
         lacking.append("the paper's table")
