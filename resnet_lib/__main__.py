@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from resnet_lib.cli import lab, runs, training
+from resnet_lib.cli import data, lab, runs, training
 from resnet_lib.cli.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err
 from resnet_lib.config import ConfigError, LabError
 from resnet_lib.machine.stop import Stopped
@@ -21,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data.app, name="data")
 app.add_typer(lab.app)
 app.add_typer(training.app)
 app.add_typer(runs.app, name="runs")

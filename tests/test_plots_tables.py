@@ -21,7 +21,7 @@ from resnet_lib.machine.progress import Quiet
 from resnet_lib.questions import causes, paper, paper_runs, story
 from resnet_lib.records.record import find_runs
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import answer, checklist, commands, plots, published, summary, tables
+from resnet_lib.report import answer, checklist, commands, gallery, plots, published, summary, tables
 from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
 from resnet_lib.training.schedule import drops_before
@@ -682,7 +682,7 @@ def test_same_record_same_bytes(trained, tmp_path, kind):
 
 
 def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
-    figure = plots.images(tiny_dataset, "full")
+    figure = gallery.images(tiny_dataset, "full")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{name}  12" for name in "abcdefghij"]
     canvas = np.asarray(figure.axes[0].images[0].get_array())

@@ -89,7 +89,7 @@ def known(cells: Cells) -> str:
     for level, words in ((-1, "without LR drops"), (1, "with LR drops")):
         found = cells.spreads[level]
         each = [spread([record.correct for record in records]) for records in cells.repeated(level)]
-        alone = ", ".join(f"{100 * one.sd:.2f}" for one in each if one)
+        alone = ", ".join(f"{100 * one.sd:.2f}" for one in each)
         where = f"pooled from {alone}" if len(each) > 1 else "of one setting"
         where += ", taken to be that of all"
         parts.append(f"{100 * found.sd:.2f} points {words} ({where})" if found else f"unknown {words}")

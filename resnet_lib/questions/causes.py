@@ -43,7 +43,7 @@ HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
 CUBE = between((1, -1, -1, -1, 1), PAPER)  # holds every way from the story's settings to the paper's, at each budget
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
-OTHERS = [levels for levels in product((-1, 1), repeat=len(FACTORS)) if levels not in CELLS]
+OTHERS = [levels for levels in product((-1, 1), repeat=len(FACTORS)) if levels not in CELLS]  # in no design
 
 
 def start(epochs: int) -> Levels:

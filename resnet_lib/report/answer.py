@@ -113,11 +113,12 @@ def _with_its_drops(profile: str) -> list[str]:
 def _what_comes_near(cells: Cells) -> str:
     """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
     claimed, near = STEP.claimed / 100, []
-    ends = {suspects.changed(levels): evidence.accuracy_in(levels, cells) for levels in cells.recorded}
-    others = [name for name, config in suspects.one_at_a_time().items() if config.epochs == cells.budget]
-    found = find_runs({name: suspects.one_at_a_time()[name] for name in others if name not in ends}, cells.profile)
-    ends |= {name: accuracy(records) for name, records in found.items() if records and name != suspects.STORY}
-    ends.pop("", None)  # the story's own, in which nothing is changed
+    others = [levels for levels in cells.recorded if levels != cells.start]
+    ends = {suspects.changed(levels): evidence.accuracy_in(levels, cells) for levels in others}
+    told = {suspects.STORY, *ends}
+    alone = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
+    found = find_runs({name: config for name, config in alone.items() if name not in told}, cells.profile)
+    ends |= {name: accuracy(records) for name, records in found.items() if records}
     for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - claimed)):
         if abs(end.mean - claimed) < NEAR:
             decided = between(end, claimed - NEAR, claimed + NEAR) == "holds"

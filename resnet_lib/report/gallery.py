@@ -1,4 +1,4 @@
-"""Near-duplicates → a figure: test images above the training images that they nearly are."""
+"""Images of a data set → figures: some of each class; test images above the training images that they nearly are."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.data.duplicates import THRESHOLD, Pairs, near
-from resnet_lib.report.plots import new_figure, on_paper
+from resnet_lib.report.plots import new_figure, on_paper, put_stamp
 
-GAP = 3  # pixels between columns
+GAP = 3  # pixels between images
 LINE = 12  # pixels below a pair, for its correlation
 
 
@@ -47,4 +47,27 @@ def pairs(dataset: Dataset, found: Pairs, columns: int = 12, rows: int = 3) -> F
         f"Those near the threshold, {THRESHOLD}, are not all one photograph."
     )
     axes.set_xlabel(textwrap.fill(caption, 110), loc="left", fontsize="small")
+    return figure
+
+
+@on_paper
+def images(dataset: Dataset, profile: str) -> Figure:
+    """Training images, one row per class, with how many of them there are."""
+    side, columns = dataset.train_images.shape[-1], 12
+    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    canvas = np.full((len(counts) * (side + GAP) - GAP, columns * (side + GAP) - GAP, 3), 255, np.uint8)
+    for row in range(len(counts)):
+        for column, index in enumerate(np.flatnonzero(dataset.train_labels == row)[:columns]):
+            top, left = row * (side + GAP), column * (side + GAP)
+            canvas[top : top + side, left : left + side] = dataset.train_images[index].transpose(1, 2, 0)
+    figure, axes = new_figure(5.6)
+    axes.imshow(canvas, interpolation="nearest")
+    labels = [f"{name}  {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
+    axes.set_yticks(np.arange(len(counts)) * (side + GAP) + side / 2, labels)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    sns.despine(ax=axes, left=True, bottom=True)
+    axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes", loc="left")
+    axes.set_xlabel(textwrap.fill(dataset.source, 90), loc="left", fontsize="small")
+    put_stamp(figure, profile)
     return figure

@@ -17,7 +17,7 @@ from resnet_lib.data import cifar10, sources
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.record import Diverged, Runs, find_diverged, find_runs
-from resnet_lib.report import plots, tables
+from resnet_lib.report import gallery, tables
 from resnet_lib.runs import experiment
 
 MAX_SEEDS = 100
@@ -52,7 +52,7 @@ class Page:
         if not self.train and config.dataset == "cifar10" and not sources.is_cached():
             display(Markdown("*The images are not on this machine: `resnet-lab data` gets them.*"))
         else:
-            self.figure(plots.images(cifar10.load(config), self.profile), caption)
+            self.figure(gallery.images(cifar10.load(config), self.profile), caption)
 
     def run(self, configs: dict[str, Config]) -> Runs:
         """Train what this page's seeds lack, if it may; then every record of every config at its profile.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
 from collections.abc import Callable
 from functools import wraps
 from itertools import pairwise
@@ -20,7 +19,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.questions.story import stamp
@@ -106,29 +104,6 @@ def settling(runs: Runs) -> str:
         f"their initial values after the first epoch's {steps} steps: until they have settled, losses are far too "
         "high, those of deep networks absurdly so."
     )
-
-
-@on_paper
-def images(dataset: Dataset, profile: str) -> Figure:
-    """Training images, one row per class, with how many of them there are."""
-    side, gap, columns = dataset.train_images.shape[-1], 3, 12
-    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
-    canvas = np.full((len(counts) * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
-    for row in range(len(counts)):
-        for column, index in enumerate(np.flatnonzero(dataset.train_labels == row)[:columns]):
-            top, left = row * (side + gap), column * (side + gap)
-            canvas[top : top + side, left : left + side] = dataset.train_images[index].transpose(1, 2, 0)
-    figure, axes = new_figure(5.6)
-    axes.imshow(canvas, interpolation="nearest")
-    labels = [f"{name}  {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
-    axes.set_yticks(np.arange(len(counts)) * (side + gap) + side / 2, labels)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    sns.despine(ax=axes, left=True, bottom=True)
-    axes.set_title(f"{counts.sum():,} training images in {len(counts)} classes", loc="left")
-    axes.set_xlabel(textwrap.fill(dataset.source, 90), loc="left", fontsize="small")
-    put_stamp(figure, profile)
-    return figure
 
 
 def save(figure: Figure, path: Path) -> None:
