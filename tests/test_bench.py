@@ -113,7 +113,7 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     older = result | {"environment": result["environment"] | {"device_name": "an older CPU"}}
     both = bench_tables.latest([gpu, result, older])  # the last CPU and the last GPU
     assert text.removesuffix("**NVIDIA GPU**: not measured.") in both
-    assert f"**NVIDIA H200, on {result['date'][:10]}**" in both
+    assert f"<summary>NVIDIA H200, on {result['date'][:10]}: " in both
     assert "an older CPU" not in both
     assert bench_tables.latest([]) == "not yet run"
     page = bench_tables.to_markdown({"cpu": result, "gpu": gpu})

@@ -83,16 +83,16 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
     assert root_cause.effects_table(missing).empty
     assert NOT_YET in root_cause.cells_table(missing).to_string()
     assert bars.waterfall(missing) is None
-    assert root_cause.way_table(missing)["test accuracy, %"].tolist()[-1] == NOT_YET
 
 
-def test_the_table_of_the_way_has_its_cells_from_the_story_to_the_paper(cells):
-    table = root_cause.way_table(cells)
-    assert list(table.columns[:2]) == ["augmentation", "LR drops"]
-    assert table.iloc[0, :2].tolist() == ["none", "none"]
-    assert table.iloc[-1, :2].tolist() == ["crop and flip", "two"]
-    assert table["test accuracy, %"].tolist()[0] == f"{100 * evidence.accuracy_in(TEN, cells).mean:.1f}"
-    assert table["n"].tolist() == ["3", "1", "1", "3"]
+def test_the_table_of_settings_has_what_is_recorded_the_most_accurate_first(cells):
+    table = root_cause.settings_table(cells)
+    assert list(table.columns[:3]) == ["stem", "augmentation", "LR drops"]
+    assert table.iloc[0, :3].tolist() == ["3×3", "crop and flip", "two"]
+    assert table["test accuracy, %"].tolist()[0] == f"{100 * evidence.accuracy_in(PAPER, cells).mean:.1f}"
+    assert table["n"].tolist()[0] == "3"
+    missing = replace(cells, records=cells.records | {PAPER: []})
+    assert len(root_cause.settings_table(missing)) == len(table) - 1
 
 
 def test_a_small_profile_tells_the_epochs_that_it_has():
@@ -151,7 +151,6 @@ def test_a_cell_that_diverged_is_not_told_as_one_to_come(cells):
     for seed in (1, 2):
         shutil.rmtree(RunFolder.of(causes.cell(PAPER, 10).replace(seed=seed), "full").path)
     found = evidence.find_cells(10, "full")
-    assert root_cause.way_table(found)["test accuracy, %"].tolist()[-1].startswith("diverged at ")
     assert "diverged at " in root_cause.cells_table(found).to_string()
 
 

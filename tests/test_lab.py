@@ -170,7 +170,11 @@ def committed(folder, monkeypatch):
 def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path):
     committed(tmp_path, monkeypatch)
     assert not published.outdated(), "run: resnet-lab figures --profile full"
-    assert tables.recorded_markdown("full") in (published.CHECKOUT / "README.md").read_text()
+    readme = (published.CHECKOUT / "README.md").read_text()
+    assert tables.markdown(summary.table("full")) in readme
+    logs = re.findall(r"\]\((reports/full/runs/.*?)\)", readme)
+    assert logs
+    assert all((published.CHECKOUT / log).exists() for log in logs)
     page = published.CHECKOUT / published.RESULTS
     assert tables.story_markdown("full") in page.read_text()
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())
@@ -185,7 +189,7 @@ def test_readme_without_markers_is_refused(readme):
     assert readme.read_text() == "# nothing\n"
 
 
-SECTIONS = ("short", "answer", "checklist", "results", "bench", "faults")
+SECTIONS = ("short", "answer", "checklist", "bench", "faults")
 PAGES = (published.RESULTS, published.MEASURED)
 
 
@@ -195,7 +199,6 @@ def readme(tmp_path, monkeypatch):
     parts = [
         (results, ("page",)),
         (published, ("faults",)),
-        (tables, ("recorded_markdown",)),
         (summary, ("short",)),
         (answer, ("answer",)),
         (checklist, ("checklist",)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
+from resnet_lib.config import Config
 from resnet_lib.findings.curves import first_drop
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
@@ -161,6 +162,13 @@ def shares(cells: Cells) -> list[Effect]:
 def gap(cells: Cells) -> Estimate:
     """The whole way from the story's settings to PAPER."""
     return weigh({PAPER: 1.0, cells.start: -1.0}, cells)
+
+
+def accuracy_of(config: Config, profile: str) -> Estimate:
+    """That of recorded runs; of a hundred epochs of ResNet-20, as in the factorial, if they are a setting of it."""
+    cells = find_cells(suspects.EPOCHS, profile)
+    settings = {causes.cell(levels, cells.budget): levels for levels in cells.recorded}
+    return accuracy_in(settings[config], cells) if config in settings else accuracy(find_seeds(config, profile))
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:

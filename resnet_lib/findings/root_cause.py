@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
@@ -24,47 +22,40 @@ def cells_table(cells: Cells) -> pd.DataFrame:
     rows = []
     for levels, records in cells.records.items():
         estimate = accuracy_in(levels, cells) if records else None
-        row = {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
-        shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else _absent(levels, cells)
-        row["test accuracy, %"] = shown
-        row["n"] = _count(levels, cells)
+        absent = missing(causes.cell(levels, cells.budget), cells.profile)
+        shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else absent
+        row = {**_chosen(levels), "test accuracy, %": shown, "n": _count(levels, cells)}
         rows.append((-estimate.mean if estimate else 1, row))
     return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
-
-
-def way_table(cells: Cells) -> pd.DataFrame:
-    """One row per cell on the way from the story's settings to the paper's, in that order."""
-    return pd.DataFrame([_setting(levels, cells, cells.shares) for levels in cells.way])
 
 
 def settings_table(cells: Cells) -> pd.DataFrame:
     """One row per setting that is recorded, the most accurate first."""
     means = {levels: np.mean([one.correct for one in records]) for levels, records in cells.recorded.items()}
     order = sorted(means, key=lambda levels: -means[levels])
-    return pd.DataFrame([_setting(levels, cells, range(len(FACTORS))) for levels in order])
+    return pd.DataFrame([_setting(levels, cells) for levels in order])
 
 
-def _setting(levels: Levels, cells: Cells, factors: Iterable[int]) -> dict[str, str]:
-    """A row: what is chosen for some of the factors, and what came of it."""
-    records = cells.recorded.get(levels, [])
-    row = {FACTORS[f].name: FACTORS[f].at(levels[f])[0] for f in factors}
-    row |= {"training accuracy, %": "", BEFORE_DROP: "", "test accuracy, %": _absent(levels, cells)}
-    row |= {"95 % interval": "", "n": _count(levels, cells)}
-    if records:
-        estimate = accuracy_in(levels, cells)
-        row["training accuracy, %"] = f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}"
-        if records[0].history[-1]["drops"]:
-            row[BEFORE_DROP] = f"{100 * first_drop(records).before.mean():.1f}"
-        row |= {"test accuracy, %": f"{100 * estimate.mean:.1f}", "95 % interval": estimate.interval}
-    return row
+def _setting(levels: Levels, cells: Cells) -> dict[str, str]:
+    """A row: what is chosen, and what came of it."""
+    records, estimate = cells.recorded[levels], accuracy_in(levels, cells)
+    dropped = records[0].history[-1]["drops"]
+    return {
+        **_chosen(levels),
+        "training accuracy, %": f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}",
+        BEFORE_DROP: f"{100 * first_drop(records).before.mean():.1f}" if dropped else "",
+        "test accuracy, %": f"{100 * estimate.mean:.1f}",
+        "95 % interval": estimate.interval,
+        "n": _count(levels, cells),
+    }
+
+
+def _chosen(levels: Levels) -> dict[str, str]:
+    return {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
 
 
 def _count(levels: Levels, cells: Cells) -> str:
     return count(cells.recorded.get(levels, []), causes.cell(levels, cells.budget), cells.profile)
-
-
-def _absent(levels: Levels, cells: Cells) -> str:
-    return missing(causes.cell(levels, cells.budget), cells.profile)
 
 
 def effects_table(cells: Cells) -> pd.DataFrame:
@@ -103,18 +94,6 @@ def known(cells: Cells) -> str:
     if not all(cells.spreads.values()):
         said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."
     return said
-
-
-def in_short(cells: Cells) -> str:
-    """The way from the story's settings to the paper's and what its largest share is, in a sentence or two.
-
-    Every cell on the way must be recorded.
-    """
-    found = shares(cells)
-    parts = ", ".join(f"{share.name} {share.estimate.number}" for share in found)
-    said = f"From the first row to the last: {gap(cells).number}; averaged over all orders of the changes, {parts}."
-    verdict = "holds" if _first_is_largest(found, cells) else UNDECIDED
-    return f"{said} {found[0].name.capitalize()} contributes most ({verdict})."
 
 
 def conclusion(cells: Cells) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.findings import claims, evidence, root_cause
+from resnet_lib.findings import claims, evidence
 from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import (
     HIGH,
@@ -22,24 +22,19 @@ from resnet_lib.findings.judgement import accuracy, between, compare, positive, 
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.records.record import Record, find_runs, find_seeds
-from resnet_lib.report import bars, commands, tables
+from resnet_lib.report import commands, tables
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER, STEP, percent, runs
 
 WHY_DECAY = (
-    "A heavier decay keeps the weights small, and batch norm makes the network indifferent to their size: each step is "
-    "then larger beside them, so that a high rate costs more accuracy, and its drop gives more back "
-    "([van Laarhoven 2017](https://arxiv.org/abs/1706.05350); not measured here)."
+    "A heavier decay keeps the weights small, and batch norm makes the network indifferent to their size: steps at a "
+    "high rate are then larger beside them ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350); not measured here)."
 )
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
 
 
 def answer(profile: str) -> str:
     """What the records of a profile say to the question of the title, as Markdown."""
-    parts = findings(profile)
-    if bars.single_changes(profile):
-        parts.append(f"![{bars.CHANGES}](img/{bars.CHANGES_FIGURE}.png)\n\n*{bars.CHANGES}*")
-    parts += _between_story_and_paper(evidence.find_cells(BUDGETS[profile][-1], profile))
-    return "\n\n".join(parts)
+    return "\n\n".join(findings(profile))
 
 
 def findings(profile: str) -> list[str]:
@@ -56,38 +51,40 @@ def _while_it_was_high(profile: str) -> list[str]:
     if claims.near_until_drop(STEP, STEP.headline, plain, profile).verdict != "holds":
         return []
     drop = first_drop(plain)
-    before = f"{100 * drop.before.mean():.1f} %"
-    after = f"{100 * drop.after.mean():.1f} % ({100 * drop.gain:+.1f} points{_sure(drop.gains)})"
-    if augmented:
-        other = first_drop(augmented)
-        before += f" ({100 * other.before.mean():.1f} % with random crops and flips)"
-        after += f"; with crops and flips, {100 * other.after.mean():.1f} % ({100 * other.gain:+.1f})"
     said = (
-        f"**First, the learning rate.** Trained as the lab assumes the story, ResNet-20 stayed near {STEP.claimed:g} % "
+        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 stayed near {STEP.claimed:g} % "
         f"(± {100 * NEAR:g} points) while its learning rate was {plain[0].config.lr:g}: over the last {HIGH} "
-        f"epochs before the first drop it averaged {before}, over the {SETTLED} epochs after it {after}."
+        f"epochs before the first drop it averaged {100 * drop.before.mean():.1f} %, over the {SETTLED} epochs after "
+        f"it {100 * drop.after.mean():.1f} % ({100 * drop.gain:+.1f} points{_sure(drop.gains)}). "
+        f"{_without_drops(undropped, plain)}"
     )
-    if undropped:
-        last = 100 * last_epochs(undropped)
-        said += (
-            f" Without any drop it ended at {percent(undropped)}; its last {LAST} epochs ranged from {last.min():.1f} "
-            f"to {last.max():.1f} %."
-        )
-        if compare(undropped, plain).high < 0 and abs(last.mean() - STEP.claimed) < 100 * NEAR:
-            level = between(accuracy(undropped), STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
-            decided = positive(compare(plain, undropped)) == level == "holds"
-            where = "So" if decided else f"So, in {_recorded(undropped)},"
-            said += (
-                f" {where} a learning rate that never came down was enough to stop ResNet-20 near {STEP.claimed:g} %, "
-                "without augmentation and at this weight decay."
-            )
+    if augmented:
+        drop = first_drop(augmented)
+        said += f"With random crops and flips: {100 * drop.before.mean():.1f} %, then {100 * drop.after.mean():.1f} %. "
     if paper_like := evidence.find_cells(suspects.EPOCHS, profile).records[causes.PAPER]:
         held = 100 * first_drop(paper_like).before.mean()
         decay = tables.scientific(paper_like[0].config.weight_decay)
-        said += f" With crops, flips and a weight decay of {decay} it averaged {held:.1f} % before its first drop."
+        said += f"With crops, flips and a weight decay of {decay} it averaged {held:.1f} % before its first drop. "
         if augmented and held > 100 * first_drop(augmented).before.mean():
-            said += f" {WHY_DECAY}"
-    return [said]
+            said += WHY_DECAY
+    return [said.rstrip()]
+
+
+def _without_drops(undropped: list[Record], plain: list[Record]) -> str:
+    """Where the same training ended whose rate never dropped, and what that shows, with a space after it."""
+    if not undropped:
+        return ""
+    last = 100 * last_epochs(undropped)
+    ranged = f"ranged from {last.min():.1f} to {last.max():.1f} %"
+    said = f"Without any drop it ended at {percent(undropped)}; its last {LAST} epochs {ranged}. "
+    if compare(undropped, plain).high < 0 and abs(last.mean() - STEP.claimed) < 100 * NEAR:
+        level = between(accuracy(undropped), STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
+        decided = positive(compare(plain, undropped)) == level == "holds"
+        said += (
+            f"So{'' if decided else f', in {_recorded(undropped)},'} a learning rate that never came down was enough "
+            f"to stop ResNet-20 near {STEP.claimed:g} %, without augmentation and at this weight decay. "
+        )
+    return said
 
 
 def _with_its_drops(profile: str) -> list[str]:
@@ -97,15 +94,14 @@ def _with_its_drops(profile: str) -> list[str]:
     near = STEP.claimed / 100 + NEAR
     cells = evidence.find_cells(suspects.EPOCHS, profile)
     reached = evidence.accuracy_in(cells.start, cells)
-    ended = f"trained as the lab assumes the story, it ended at {reached}."
     if reached.mean < near:
         place = f"near {STEP.claimed:g} %, too" if reached.mean > near - 2 * NEAR else "even lower"
-        return [f"**With its drops, ResNet-20 ended {place}**: {ended}"]
+        return [f"**With its drops, ResNet-20 ended {place}**: at {reached}."]
     seen = "" if between(reached, near, 1) == "holds" else f" in {_recorded(plain)}"
     return [
-        f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}: {ended} So why did the story's stop "
-        "there? That is open. The write-up reports drops for its first network, and the lab assumes the same for this "
-        "one: either the drops never took effect, or something else differed that was not told."
+        f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}, but at {reached}. Why "
+        "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
+        "this one: either they never took effect, or something else differed that was not told."
         f"{_what_comes_near(cells)}"
     ]
 
@@ -121,14 +117,12 @@ def _what_comes_near(cells: Cells) -> str:
     ends |= {name: accuracy(records) for name, records in found.items() if records}
     for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - claimed)):
         if abs(end.mean - claimed) < NEAR:
-            decided = between(end, claimed - NEAR, claimed + NEAR) == "holds"
-            said = f"{100 * end.mean:.1f} %, n = {end.seeds}{'' if decided else ', undecided'}"
-            near.append(f"{name} ({said})")
+            near.append(f"{name} ({100 * end.mean:.1f} %, n = {end.seeds})")
     if not near:
         return ""
     return (
-        f" Of the {len(ends)} other settings of ResNet-20 recorded in {cells.epochs} epochs, these ended within "
-        f"{100 * NEAR:g} points of the story's {STEP.claimed:g} %, the nearest first: {'; '.join(near)}."
+        f" Of the {len(ends)} other settings of ResNet-20 recorded in {cells.epochs} epochs, these came within "
+        f"{100 * NEAR:g} points of {STEP.claimed:g} %, the nearest first: {'; '.join(near)}."
     )
 
 
@@ -147,8 +141,8 @@ def _overfitting(profile: str) -> list[str]:
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
     return [
-        f"**Then, overfitting.** At the end of that training ResNet-20 had {fitted:.1f} % of its training "
-        f"images right, and its test loss {loss_end(plain)}. {cure}"
+        f"**Overfitting.** With its drops, and without augmentation, ResNet-20 ended with {fitted:.1f} % of its "
+        f"training images right, and its test loss {loss_end(plain)}. {cure}"
     ]
 
 
@@ -161,9 +155,12 @@ def _torch_hub(profile: str) -> list[str]:
         return []
     ended = [
         f" With the story's settings {label} reached {accuracy(records)}. {_nearness(step, label, records)}."
+        f"{_over_or_under(records)}"
         for label, records in recorded.items()
     ]
-    return [f"**And torch.hub's {step.claimed:g} %?**{''.join(ended)}"]
+    augmented = find_seeds(causes.square()["its own stem, augmentation"], profile)
+    more = f" With random crops and flips ResNet-18 came to {accuracy(augmented)}." if augmented else ""
+    return [f"**torch.hub's {step.claimed:g} %.**{''.join(ended)}{more}"]
 
 
 def _stem(profile: str) -> list[str]:
@@ -175,7 +172,7 @@ def _stem(profile: str) -> list[str]:
     both = find_seeds(suspects.stem_and_augmentation(), profile)
     augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
     return [
-        "**And the stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
+        "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
         f"{percent(stem)} ({evidence.worth(suspects.STEM, suspects.STORY, profile)}).{augmented}"
     ]
@@ -183,9 +180,12 @@ def _stem(profile: str) -> list[str]:
 
 def _nearness(step: story.Step, label: str, records: list[Record]) -> str:
     """Whether runs ended near what the story tells of them, as a sentence without its full stop."""
-    relation = f"near the story's {step.claimed:g} %, give or take {100 * NEAR:g} points"
+    relation = f"near the story's {step.claimed:g} % (± {100 * NEAR:g} points)"
     told = {"holds": f"That is {relation}", "does not hold": f"That is not {relation}"}
-    return told.get(claims.near(step, label, records, "full").verdict, f"Whether that is {relation}, is undecided")
+    undecided = f"Whether that is {relation} is undecided"
+    if len(records) < MIN_SEEDS:
+        undecided += f": {runs_in_words(len(records))} cannot show how much seeds differ"
+    return told.get(claims.near(step, label, records, "full").verdict, undecided)
 
 
 def _ten_epochs(profile: str) -> list[str]:
@@ -194,13 +194,19 @@ def _ten_epochs(profile: str) -> list[str]:
     records = find_seeds(step.configs[step.headline], profile)
     if not records or profile != "full":
         return []
-    said = f"**And the {step.claimed:g} % after ten epochs?** ResNet-50 reached {accuracy(records)}"
-    said += f". {_nearness(step, step.headline, records)}."
-    train, test = (100 * mean_curve(records, column)[-1] for column in ("train_accuracy", "accuracy"))
-    said += f" Its training and test accuracy ended at {train:.1f} and {test:.1f} %"
-    if seen := sum(map(underfits, records)):
-        said += f": it underfits{'' if seen == len(records) else f' in {seen} of {runs_in_words(len(records))}'}"
-    return [f"{said}."]
+    return [
+        f"**The {step.claimed:g} % after ten epochs.** ResNet-50 reached {accuracy(records)}. "
+        f"{_nearness(step, step.headline, records)}.{_over_or_under(records)}"
+    ]
+
+
+def _over_or_under(records: list[Record]) -> str:
+    """The training accuracy of runs, and what their curves show, as a sentence after a space."""
+    said = f" Its training accuracy ended at {100 * mean_curve(records, 'train_accuracy')[-1]:.1f} %"
+    for words, sign in (("it overfits", overfits), ("it underfits", underfits)):
+        if seen := sum(map(sign, records)):
+            said += f": {words}{'' if seen == len(records) else f' in {seen} of {runs_in_words(len(records))}'}"
+    return f"{said}."
 
 
 def _coverage(profile: str) -> list[str]:
@@ -215,22 +221,6 @@ def _coverage(profile: str) -> list[str]:
     return [f"{len(recorded)} of {len(planned)} planned runs are recorded{none}."]
 
 
-def _between_story_and_paper(cells: Cells) -> list[str]:
-    """A table of what lies between the story's settings and the paper's at a budget, and what it says."""
-    dropped = all(levels[evidence.BY_DROPS] > 0 for levels in cells.way)
-    aside = " The learning rate is no part of it: it drops twice in all rows, as the lab assumes of the story, too."
-    parts = [
-        f"**ResNet-20 in {cells.epochs} epochs**, from the story's settings (first row) to the paper's."
-        f"{aside if dropped else ''}",
-        tables.markdown(root_cause.way_table(cells)),
-    ]
-    if lacking := sum(not cells.records[levels] for levels in cells.way):
-        parts.append(f"What share each choice has cannot be said before the missing {_rows(lacking)} recorded.")
-    else:
-        parts.append(root_cause.in_short(cells))
-    return parts
-
-
 def _sure(gains: np.ndarray) -> str:
     """The interval of a mean gain, in points, if there are runs enough."""
     if len(gains) < MIN_SEEDS:
@@ -241,7 +231,3 @@ def _sure(gains: np.ndarray) -> str:
 
 def _recorded(records: list[Record]) -> str:
     return "the one run recorded" if len(records) == 1 else f"the {len(records)} runs recorded"
-
-
-def _rows(count: int) -> str:
-    return "row is" if count == 1 else f"{count} rows are"

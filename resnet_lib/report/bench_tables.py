@@ -16,7 +16,7 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report import bench_facts
-from resnet_lib.report.tables import machine, markdown
+from resnet_lib.report.tables import folded, machine, markdown
 from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, precision, rate, rates
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
@@ -116,7 +116,9 @@ def latest(benches: list[dict[str, Any]]) -> str:
         return NOT_YET
     parts = []
     for bench in {bench["environment"]["device"]: bench for bench in reversed(benches)}.values():
-        parts += [f"**{_heading(bench)}**", markdown(ladder(bench))]
+        rungs = bench["networks"]["resnet20"]
+        said = f"{_heading(bench)}: {rate(rungs[-1]):,.0f} images/s, {gain(rungs[-1], rungs[0]):.1f} times as many"
+        parts.append(folded(f"{said} as the usual script", markdown(ladder(bench))))
     runs, paper = find_seeds(FAST, "full"), TABLE_6["resnet20"].accuracy
     if runs:
         reached = sum(record.accuracy >= paper / 100 for record in runs)

@@ -11,68 +11,97 @@ from resnet_lib.questions import causes, field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.records.record import Record, Runs, find_seeds
 from resnet_lib.report import commands, summary, tables
+from resnet_lib.report.summary import in_range
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
 
 NORMALIZE = "Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))"  # a test holds it against the images
 
 
-def checklist() -> str:
-    """What to look for, in this order, if one's own network stops at 80 %, with what it cost in the `full` records."""
-    items = [_code(), _learning_rate(), _overfitting(), _underfitting(), _else()]
-    return "\n".join(f"{number}. {item}" for number, item in enumerate(items, 1)) + f"\n\n{_in_your_own_code()}"
+def checklist(runs: str, threads: str) -> str:
+    """What to look for, in this order, if one's own network stops at 80 %, with what it cost in the `full` records.
+
+    `runs` and `threads` are where these and the field guide are, as seen from where the text stands.
+    """
+    items = [_code(), _learning_rate(), _overfitting(), _underfitting(), _else(runs, threads)]
+    numbered = [f"{number}. {item}" for number, item in enumerate(items, 1)]
+    return "\n\n".join([f"Look in this order. {_scope()}", "\n".join(numbered), _in_your_own_code()])
+
+
+def _scope() -> str:
+    said = "What a change was worth is told of the lab's ResNet-20."
+    square = causes.square()
+    if not any(find_seeds(square[name], "full") for name in ("CIFAR stem", "CIFAR stem, augmentation")):
+        said += " torchvision's networks with a 3×3 stem are not yet run here."
+    return said
 
 
 def _code() -> str:
     worth = _worth(suspects.STORY, suspects.STEM, "stem")
-    return (
-        "**The code, before the curves.** For 32×32 images the first layers (the stem) are one 3×3 convolution of "
-        "stride 1, without max-pool; ImageNet's stem (7×7, stride 2, max-pool) is not for them"
-        f"{f': 3×3 was worth {worth}' if worth else ''}. Print the shape before global pooling: {SIDE}×{SIDE} in the "
-        f"paper's networks, {HUB_SIDE}×{HUB_SIDE} in torchvision's with a 3×3 stem; with ImageNet's, 2×2 or 1×1. "
-        "Images are normalised, and shuffled every epoch together with their labels; the loss takes logits, without a "
-        "softmax before it; gradients are zeroed at every step; the network is in train mode while it trains and in "
-        "eval mode while it is evaluated, on images without augmentation; the schedule steps once per epoch if its "
-        "milestones are epochs."
+    return _with_parts(
+        "**The code, before the curves.**",
+        "The first layers (the stem) are, for 32×32 images, one 3×3 convolution of stride 1, without max-pool. "
+        f"ImageNet's (7×7, stride 2, max-pool) is not for them{f': 3×3 was worth {worth}' if worth else ''}.",
+        f"The shape before global pooling is {SIDE}×{SIDE} in the paper's networks, {HUB_SIDE}×{HUB_SIDE} in "
+        "torchvision's with a 3×3 stem; 2×2 or 1×1 is ImageNet's.",
+        "Images are normalised, and shuffled every epoch together with their labels.",
+        "The loss takes logits, without a softmax before it; gradients are zeroed at every step.",
+        "The network is in train mode while it trains, in eval mode while it is evaluated, on images without "
+        "augmentation.",
+        "The schedule steps once per epoch if its milestones are epochs.",
     )
 
 
 def _learning_rate() -> str:
-    cells, seen = evidence.find_cells(suspects.EPOCHS, "full"), ""
-    if told := summary.drop_gains(cells, _chance):
-        seen = f" On the lab's ResNet-20 with a 3×3 stem, in {suspects.EPOCHS} epochs, that gave {told}"
-        others = [one for records in evidence.by_decay(cells, -1).values() for one in evidence.drop_gains(records)]
-        if others:
-            gave = summary.in_range(sorted(100 * gain for gain in others))
-            seen += f"; with ImageNet's, {gave} ({runs_in_words(len(others))})"
-        seen += "."
-    if recipe := cells.records[causes.PAPER]:
-        held, decay = 100 * first_drop(recipe).before.mean(), tables.scientific(recipe[0].config.weight_decay)
-        seen += (
-            f" With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop "
-            f"({runs_in_words(len(recipe))}): a ResNet-20 trained so that stays well below it probably lacks something "
-            "else, too."
-        )
-    return (
-        f"**Was the learning rate still high at the end?** Train on, from the end, for {SETTLED} epochs at a tenth of "
-        f"the learning rate, and compare the mean of their test accuracies with that of the {HIGH} epochs before, for "
-        f"single epochs jump about. If it rises by several points, the rate was still too high.{seen} Have drops "
-        "after a half and three quarters of the training, and log the learning rate of every epoch."
+    return _with_parts(
+        f"**Was the learning rate still high at the end?** Log it every epoch; let it drop tenfold after a half and "
+        f"three quarters of the training. Was it too high? Train on for {SETTLED} epochs at a tenth of it, and compare "
+        f"the mean of their test accuracies with that of the {HIGH} epochs before: single epochs jump about.",
+        *_drops_seen(),
     )
 
 
-def _chance(records: list[Record]) -> str:
-    largest = 100 * max(map(rise_by_chance, records))
-    return f"; where the rate did not change, {largest:.1f} at most"
+def _drops_seen() -> list[str]:
+    """What the first drop gave in the records, and what chance gave where there was none."""
+    cells = evidence.find_cells(suspects.EPOCHS, "full")
+    by_decay = {
+        tables.scientific(decay): records
+        for decay, records in evidence.by_decay(cells, 1).items()
+        if evidence.drop_gains(records)
+    }
+    if not by_decay:
+        return []
+    gained = [f"{_gains(records)} at {decay}" for decay, records in by_decay.items()]
+    others = [record for records in evidence.by_decay(cells, -1).values() for record in records]
+    stem = f"; with ImageNet's, {_gains(others)}" if evidence.drop_gains(others) else ""
+    chance = [f"{100 * max(0.0, *map(rise_by_chance, records)):.1f} at {decay}" for decay, records in by_decay.items()]
+    seen = [
+        f"In points, by weight decay, the first drop gave ResNet-20 with a 3×3 stem {', '.join(gained)}{stem}.",
+        f"Where the rate did not change, the same comparison gave up to {', '.join(chance)}: less than that says "
+        "nothing.",
+    ]
+    if recipe := cells.records[causes.PAPER]:
+        held, decay = 100 * first_drop(recipe).before.mean(), tables.scientific(recipe[0].config.weight_decay)
+        seen.append(
+            f"With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop "
+            f"({runs_in_words(len(recipe))}): a ResNet-20 trained so that stays well below probably lacks something "
+            "else, too."
+        )
+    return seen
+
+
+def _gains(records: list[Record]) -> str:
+    gains = [100 * gain for gain in evidence.drop_gains(records)]
+    return f"{in_range(gains)} ({runs_in_words(len(gains))})"
 
 
 def _overfitting() -> str:
     worth = _worth("crop and flip", suspects.STORY, "augmentation")
     looks_alike = any(map(overfits, find_seeds(suspects.one_at_a_time()[suspects.STEM], "full")))
     return (
-        f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending {100 * LOSS_TREND:g} % "
-        "or more above its minimum: add random crops (4 pixels of padding) and flips. They make the images harder to "
-        f"fit, so a short training may gain little from them{f' ({worth})' if worth else ''}."
+        f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending more than "
+        f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
+        f"images harder to fit, so a short training may gain little from them{f' ({worth})' if worth else ''}."
         f"{' With the wrong stem it looks like this, too: see to that first.' if looks_alike else ''}"
     )
 
@@ -84,13 +113,20 @@ def _underfitting() -> str:
     )
 
 
-def _else() -> str:
-    return (
-        "**None of these is clear?** `resnet-lab diagnose LOG.csv` looks for these signs in a log of yours, and names "
-        f"the recorded runs that are most like it. Or compare means of {HIGH} epochs with `history.csv` of a run in "
-        f"`reports/full/runs/`: {_logs(_instructive())}. And read what others found who were stuck: "
-        f"`reports/full/README.md` lists {len(field_guide.CASES)} public threads, with the cause where they show one."
+def _else(runs: str, threads: str) -> str:
+    return _with_parts(
+        "**None of these is clear?**",
+        "`resnet-lab diagnose LOG.csv` looks for these signs in a log of yours, one row per epoch, and names the "
+        "recorded runs that are most like it.",
+        f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
+        f"Or read of others who were stuck, with the cause where one was shown: [{len(field_guide.CASES)} public "
+        f"threads]({threads}).",
     )
+
+
+def _with_parts(first: str, *parts: str) -> str:
+    """An item of the list, and what it consists of."""
+    return "\n".join([first, *(f"   - {part}" for part in parts)])
 
 
 def _worth(better: str, worse: str, factor: str) -> str:
@@ -108,34 +144,34 @@ def _worth(better: str, worse: str, factor: str) -> str:
 def _instructive() -> Runs:
     """Runs of which one may look like the reader's: those of the answer, and one of many people's settings."""
     both = find_seeds(suspects.stem_and_augmentation(), "full")
-    found = summary.runs("full") | {"ImageNet's stem, with crop and flip": both}
+    hub = find_seeds(causes.square()["its own stem"], "full")
+    found = summary.runs("full") | {"ImageNet's stem, with crop and flip": both, "torch.hub's ResNet-18": hub}
     return {label: records for label, records in found.items() if records}
 
 
-def _logs(found: Runs) -> str:
-    """The folders of runs, with how well each fitted its images in the last epochs of every learning rate."""
+def _logs(folder: str) -> str:
+    """Links to the logs of instructive runs, with how well each fitted its images before the rate changed or ended."""
     parts = []
-    for label, records in found.items():
+    for label, records in _instructive().items():
         drops, fitted = (np.array([row[key] for row in records[0].history]) for key in ("drops", "train_accuracy"))
         rates = [f"{100 * fitted[drops == drop][-HIGH:].mean():.0f}" for drop in sorted(set(drops))]
-        parts.append(f"`{records[0].path.name}` ({label}; {', then '.join(rates)} %)")
-    if not parts:
-        return story.NOT_YET
-    return f"{', '.join(parts)}. In brackets, the training accuracy at the end of each learning rate"
+        log = f"{folder}/{records[0].path.name}/history.csv"
+        parts.append(f"[{label}]({log}) ({', then '.join(rates)} %)")
+    return ", ".join(parts) or story.NOT_YET
 
 
 def _in_your_own_code() -> str:
     """What the first of `COMMANDS` does, in PyTorch and torchvision."""
     command, config = next(iter(commands.COMMANDS.items()))
     decay = f"{config.weight_decay:g}"
-    return f"""What `{command}` sets, in plain PyTorch:
+    return f"""What `{command}` sets, in plain PyTorch, here for a network of torchvision's:
 
 ```python
-conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)  # and no max-pool; in torchvision's networks:
-# model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+model = torchvision.models.resnet18(num_classes=10)
+model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
 augmentation = [RandomCrop(32, padding={config.crop}), RandomHorizontalFlip()]  # of training images alone
 normalisation = [ToTensor(), {NORMALIZE}]
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
-# {config.epochs} epochs, batches of {config.batch_size}
+criterion = nn.CrossEntropyLoss()  # {config.epochs} epochs, batches of {config.batch_size}
 ```"""

@@ -75,8 +75,7 @@ def outdated() -> dict[str, str]:
     sections = {
         "short": summary.short("full") or story.NOT_YET,
         "answer": answer.answer("full"),
-        "checklist": checklist.checklist(),
-        "results": tables.recorded_markdown("full"),
+        "checklist": checklist.checklist("reports/full/runs", f"{RESULTS}#{results.THREADS.lower().replace(' ', '-')}"),
         "bench": bench_tables.latest(list(benches.values())),
         "faults": faults(),
     }

@@ -43,9 +43,18 @@ ONE_CHANGE = (
     "stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval is over the "
     f"test images alone, and too narrow. {diagnosis.HOW_TO_READ}"
 )
+THREADS = "Others who were stuck"
 OTHERS = (
     "What people reported in public, with what was found there; where a thread tells enough, with a run of the lab's "
     f"that may stop at the same accuracy (± {field_guide.SAME:g} points). Those with a cause come first."
+)
+ABOUT_RECORDS = (
+    "- Of the story's ResNet-20 (`resnet20-100ep-*-3d3cdb6f9f73`) seed 0 was trained on a CPU with torch 2.15, the "
+    "others on an NVIDIA H200 with torch 2.11.\n"
+    "- Seed 0 of the recipe `fast` and three of its trials name commits that were rewritten before they were "
+    "published.\n"
+    "- `resnet20-10ep-s0-f12f2e92b789` was trained with uncommitted changes.\n"
+    "- The training time of `hub-resnet18-100ep-s0-c09190fd0e6a` counts 23 minutes in which it was paused."
 )
 CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
@@ -67,8 +76,8 @@ def page() -> str:
     if cells.recorded:
         table = tables.markdown(root_cause.settings_table(cells))
         parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs), table]
-    parts += ["## Others who were stuck", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
-    parts += ["## Curves", *_curves()]
+    parts += [f"## {THREADS}", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
+    parts += ["## Curves", *_curves(), "## What to know of single records", ABOUT_RECORDS]
     return "\n\n".join([*parts, "## Not yet run", order, unfinished()]) + "\n"
 
 
@@ -93,6 +102,8 @@ def results(profile: str, img: str = "img") -> str:
     parts = ["### The story, step by step", tables.story_markdown(profile), HOW_TO_READ]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
+    if bars.single_changes(profile):
+        parts += [f"![{bars.CHANGES}]({img}/{bars.CHANGES_FIGURE}.png)", f"*{bars.CHANGES}*"]
     for cells in factorials:
         if cells.have(cells.way):
             caption = bars.caption(cells)

@@ -1,15 +1,16 @@
-"""The answer in a sentence and a picture: ResNet-20 as the story trains it, and with one thing changed."""
+"""The answer in a table and a picture: the runs of the story, and what one change of them does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import pandas as pd
 from matplotlib.figure import Figure
 
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import mean_curve
-from resnet_lib.findings.judgement import accuracy, positive, runs_in_words
-from resnet_lib.questions import paper_runs, story, suspects
+from resnet_lib.findings.judgement import accuracy
+from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
 from resnet_lib.report import plots, tables
@@ -19,20 +20,21 @@ CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the s
 STEP = story.step("03_cifar_architecture")
 PAPER = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER: "paper, ResNet-20"}
-TERMS = (
-    "Here and below, points are percentage points, `n` is the number of runs, each with a seed of its own, [a, b] is a "
-    "95 % interval, `seed sd` the standard deviation over seeds (of a difference: between two runs, one of each), and "
-    "“undecided” what an interval leaves open."
+HOW_TO_READ = (
+    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. Here and "
+    "below, `n` is the number of runs, each with a seed of its own; [a, b] is a 95 % interval, over seeds and test "
+    "images, and a number has none where too few runs show how much seeds differ; points are percentage points; `seed "
+    "sd` is the standard deviation over seeds (of a difference: between two runs, one of each)."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
+SHOWN = {AS_TOLD: suspects.STORY, NO_DROP: "no LR drop", AUGMENTED: "crop and flip", suspects.STEM: suspects.STEM}
 
 
 def runs(profile: str) -> Runs:
     """ResNet-20 as the story trains it for a hundred epochs, and with one thing changed, as far as it is recorded."""
     changed = suspects.one_at_a_time()
-    asked = {AS_TOLD: suspects.STORY, NO_DROP: "no LR drop", AUGMENTED: "crop and flip"}
-    found = find_runs({label: changed[name] for label, name in asked.items()}, profile)
+    found = find_runs({label: changed[name] for label, name in SHOWN.items()}, profile)
     return {label: records for label, records in found.items() if records}
 
 
@@ -45,29 +47,60 @@ def drawn(profile: str) -> Runs:
 
 
 def short(profile: str) -> str:
-    """The answer in a few sentences, with its picture in a folder `img`; empty before anything is recorded."""
+    """The answer as a table, with its picture in a folder `img`; empty before anything is recorded."""
     found = runs(profile)
     if not found or profile != "full":
         return ""
-    told = {
-        NO_DROP: "where its learning rate stayed high",
-        AS_TOLD: "with two drops, as the lab assumes of the story",
-        AUGMENTED: "with random crops and flips as well",
+    parts = [tables.markdown(table(profile)), HOW_TO_READ]
+    if AS_TOLD in found:
+        said = f"Why the story's own ResNet-20 stopped at {STEP.claimed:g} % is open. On the lab's, this made a"
+        parts.insert(0, f"{said} difference (↳):")
+    if any(drawn(profile).values()):
+        parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*")
+    return "\n\n".join(parts)
+
+
+def table(profile: str) -> pd.DataFrame:
+    """One row for each accuracy that was reported; below it, what one change of that run does, if it is recorded."""
+    rows = []
+    for step in story.STEPS:
+        recorded = [label for label in step.told if find_seeds(step.configs[label], profile)]
+        for label in recorded or [step.headline]:
+            config = step.configs[label]
+            name = f"{Architecture(config.model).title}, {config.epochs} epochs"
+            rows.append(_row(name, config, f"{step.claimed:g} (the story)", profile))
+            changed = {f"↳ {name}": one for name, one in _changes(config).items() if find_seeds(one, profile)}
+            rows += [_row(name, one, "", profile) for name, one in changed.items()]
+    paper = paper_runs.table_6()["ResNet-20"]
+    return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{PAPER:g} (the paper)", profile)])
+
+
+def _changes(config: Config) -> dict[str, Config]:
+    """What is shown with one thing changed, of the runs of the story of which anything is."""
+    alone, square = suspects.one_at_a_time(), causes.square()
+    of = {
+        alone[suspects.STORY]: {
+            "learning rate never dropped": alone["no LR drop"],
+            "ImageNet's stem instead of a 3×3 one": alone[suspects.STEM],
+            "random crops and flips": alone["crop and flip"],
+        },
+        square["its own stem"]: {
+            "a 3×3 stem instead of ImageNet's": square["CIFAR stem"],
+            "random crops and flips": square["its own stem, augmentation"],
+        },
     }
-    ended = [
-        f"{percent(found[label])} (n = {len(found[label])}) {words}" for label, words in told.items() if label in found
-    ]
-    paper = f"The paper reports {PAPER:g} %"
-    if repeated := find_seeds(paper_runs.table_6()["ResNet-20"], profile):
-        steps = repeated[0].config.total_steps()
-        paper += f"; by its protocol, {steps:,} iterations, the lab reached {percent(repeated)} (n = {len(repeated)})"
-    open_ = f" Why the story's own stopped at {STEP.claimed:g} % is open." if AS_TOLD in found else ""
-    said = (
-        f"**In short.** {_why(profile)}After {suspects.EPOCHS} epochs ResNet-20 reached {'; '.join(ended)}. {paper}."
-        f"{open_}"
-    )
-    picture = f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*"
-    return "\n\n".join([said, *([picture] if any(drawn(profile).values()) else []), TERMS])
+    return of.get(config, {})
+
+
+def _row(name: str, config: Config, reported: str, profile: str) -> dict[str, str]:
+    records = find_seeds(config, profile)
+    measured = story.missing(config, profile)
+    if records:
+        found = evidence.accuracy_of(config, profile)
+        sure = "" if found.seed_sd is None else f" {found.interval}"
+        measured = f"{100 * found.mean:.1f}{sure}"
+    n = story.count(records, config, profile)
+    return {"network and training": name, "reported, %": reported, "measured, %": measured, "n": n}
 
 
 def caption(profile: str) -> str:
@@ -81,37 +114,9 @@ def caption(profile: str) -> str:
         f" “{label}” ends at {percent(found[label])} here; the mean of its {len(runs(profile)[label])} runs is "
         f"{percent(runs(profile)[label])}."
         for label in alone
+        if percent(found[label]) != percent(runs(profile)[label])
     ]
     return f"{CAPTION}; {_seeds(seeds)} of each.{''.join(means)}{fork(profile)}"
-
-
-def _why(profile: str) -> str:
-    """What each change was worth, two sentences with a space after them; empty as far as it is not known."""
-    said = ""
-    if told := drop_gains(evidence.find_cells(suspects.EPOCHS, profile)):
-        said += f"With a 3×3 stem, the first drop of the learning rate gave ResNet-20 {told}. "
-    parts = {
-        "random crops and flips added": evidence.worth("crop and flip", suspects.STORY, profile),
-        "a 3×3 stem instead of ImageNet's added": evidence.worth(suspects.STORY, suspects.STEM, profile),
-    }
-    known = [f"{name} {100 * one.mean:.0f} points" for name, one in parts.items() if one and positive(one) == "holds"]
-    if known:
-        said += f"In the story's settings, {' and '.join(known)}. "
-    return said
-
-
-def drop_gains(cells: evidence.Cells, beside: Callable[[list[Record]], str] = lambda records: "") -> str:
-    """What the first drop gave with the paper's stem, by weight decay; empty if no run made one.
-
-    `beside` may say more of the runs of a weight decay.
-    """
-    parts: list[str] = []
-    for decay, records in evidence.by_decay(cells, 1).items():
-        if gains := evidence.drop_gains(records):
-            where = f"{'at' if parts else 'points at a weight decay of'} {tables.scientific(decay)}"
-            of = f"{runs_in_words(len(gains))}{beside(records)}"
-            parts.append(f"{in_range([100 * gain for gain in gains])} {where} ({of})")
-    return ", ".join(parts)
 
 
 def figure(profile: str) -> Figure | None:
@@ -125,7 +130,7 @@ def figure(profile: str) -> Figure | None:
     for line, curve in zip(axes.lines, curves, strict=False):  # the others are drops and references
         axes.annotate(
             f"{curve[-1]:.1f}", (len(curve), curve[-1]), xytext=(6, 0), textcoords="offset points", va="center",
-            color=line.get_color(), annotation_clip=False,
+            color=line.get_color(), fontsize="small", annotation_clip=False,
         )  # fmt: skip
     return picture
 
@@ -138,8 +143,8 @@ def fork(profile: str) -> str:
         if all(one[column] == other[column] for one, other in pairs for column in one if column not in TIMES):
             with_drop, without = (100 * mean_curve([record], "accuracy")[before] for record in (plain, undropped))
             return (
-                f" With and without drops, {_seeds([plain.config.seed])} trained alike, to the last digit, to epoch "
-                f"{before}; in the next it had {with_drop:.1f} % with the drop and {without:.1f} % without."
+                f" With and without drops, {_seeds([plain.config.seed])} is one and the same training up to epoch "
+                f"{before}; one epoch later it has {with_drop:.1f} % with the drop, {without:.1f} % without."
             )
     return ""
 

@@ -71,12 +71,6 @@ def by_step(profile: str) -> pd.DataFrame:
     return pd.concat([results(story.runs(profile), profile), paper_results(profile)])
 
 
-def recorded_markdown(profile: str) -> str:
-    """Those that are recorded, in short, as Markdown."""
-    rows = by_step(profile).drop(columns=["network", "images"])
-    return markdown(rows[rows["measured %"] != NOT_YET])
-
-
 def story_markdown(profile: str) -> str:
     """The results of the story and of the paper's own runs as far as recorded, and what holds of them, as Markdown."""
     steps, rows = story.runs(profile), by_step(profile)
@@ -142,6 +136,6 @@ def faults_markdown(found: dict[str, Any]) -> str:
     ]
     survived = sum(row["survived"] for row in found["faults"].values())
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
-    said = f"`make soak` on {found['date'][:10]} ({where}): {tried:,} faults and hostile inputs, {survived:,} survived"
+    said = f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried:,} faults and hostile inputs"
     how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests."
-    return folded(said, f"{markdown(pd.DataFrame(rows))}\n\n{how}")
+    return folded(f"{said}, {survived:,} survived", f"{markdown(pd.DataFrame(rows))}\n\n{how}")
