@@ -118,7 +118,7 @@ class Config(BaseModel):
             count, limit = getattr(self, field), limits[self.split]
             if count and count > limit:
                 raise ValueError(f"{field} {count} is more than the {limit:,} of split '{self.split}'")
-        images = self.train_images or TRAIN_IMAGES[self.split]
+        images = self.train_size
         if self.total_epochs() > 2**20:
             raise ValueError(f"{self.total_epochs():,} epochs are too many: at most {2**20:,} are drawn apart")
         last_batch = images % self.batch_size or self.batch_size
@@ -159,6 +159,16 @@ class Config(BaseModel):
         return "val" if self.split == "train45k" else "test"
 
     @property
+    def train_size(self) -> int:
+        """How many images are trained on: all of the split, unless fewer were asked for."""
+        return self.train_images or TRAIN_IMAGES[self.split]
+
+    @property
+    def test_size(self) -> int:
+        """How many held-out images are evaluated."""
+        return self.test_images or TEST_IMAGES[self.split]
+
+    @property
     def length(self) -> str:
         return f"{self.iterations}it" if self.iterations else f"{self.epochs}ep"
 
@@ -169,7 +179,7 @@ class Config(BaseModel):
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training images; the last batch of a pass may be smaller."""
-        return math.ceil((self.train_images or TRAIN_IMAGES[self.split]) / self.batch_size)
+        return math.ceil(self.train_size / self.batch_size)
 
     def total_steps(self) -> int:
         return self.iterations or self.epochs * self.steps_per_epoch()

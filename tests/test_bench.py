@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
 from resnet_lib.cli.options import warn_if_busy
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
@@ -394,6 +394,21 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
         with pytest.raises(LabError, match=words):
             CliRunner().invoke(app, command, catch_exceptions=False)
         assert file.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--figure", "ladder.jpg"], "ladder.jpg is not the name of a PNG file: let it end in .png"),
+        (["--sweep", "--quick"], "--sweep measures all that it has, and draws nothing: leave out --quick and --figure"),
+        (["--sweep", "--figure", "ladder.png"], "draws nothing: leave out --quick and --figure"),
+    ],
+)
+def test_what_a_benchmark_cannot_do_is_refused_before_it_begins(options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, "measure", None)
+    with pytest.raises(ConfigError, match=words):
+        CliRunner().invoke(app, ["bench", *options], catch_exceptions=False)
 
 
 def test_a_benchmark_measured_anew_keeps_the_sweep_of_its_machine(tmp_path, monkeypatch):

@@ -138,7 +138,7 @@ def record(reports):
 
 def read_or_refuse(path):
     with survived(FUZZ):
-        assert all(isinstance(line, str) for line in ledger.problems(path))
+        assert all(isinstance(line, str) for line in ledger.problems(ledger.entry(path)))
         with said_of(path.name):
             record = read_record(path)
             assert record.correct.shape == (50,)

@@ -89,7 +89,7 @@ def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):
 
 
 def test_whole_runs_are_verified(three):
-    assert [ledger.problems(path) for path in three] == [[], [], []]
+    assert [ledger.problems(ledger.entry(path)) for path in three] == [[], [], []]
     assert runs("verify") == (0, "3 of 3 runs are whole and agree with themselves\n")
 
 
@@ -113,7 +113,7 @@ def changed_result(path, **changes):
 )
 def test_a_result_that_was_changed_is_found(three, field, value, words):
     changed_result(three[0], **{field: value})
-    assert words in "; ".join(ledger.problems(three[0]))
+    assert words in "; ".join(ledger.problems(ledger.entry(three[0])))
     assert runs("verify")[0] == 1
 
 
@@ -121,13 +121,13 @@ def test_other_files_that_were_changed_are_found(three):
     history, predictions = three[0] / "history.csv", three[0] / "predictions.npz"
     lines = history.read_text().splitlines(keepends=True)
     history.write_text("".join(lines[:-1]))
-    assert any("history's length" in line for line in ledger.problems(three[0]))
+    assert any("history's length" in line for line in ledger.problems(ledger.entry(three[0])))
     np.savez(predictions, **dict(np.load(predictions).items()))  # the same arrays in another file
-    assert "predictions.npz is not the file that was written" in ledger.problems(three[0])
+    assert "predictions.npz is not the file that was written" in ledger.problems(ledger.entry(three[0]))
     (three[1] / "checkpoint.pt").write_bytes(b"")
-    assert any("not a whole checkpoint" in line for line in ledger.problems(three[1]))
+    assert any("not a whole checkpoint" in line for line in ledger.problems(ledger.entry(three[1])))
     renamed = three[2].rename(three[2].with_name("resnet8-1ep-s0-000000000000"))
-    assert any("its config belongs to" in line for line in ledger.problems(renamed))
+    assert any("its config belongs to" in line for line in ledger.problems(ledger.entry(renamed)))
 
 
 def test_prune_asks_and_keeps_records_and_weights(three):
@@ -141,13 +141,13 @@ def test_prune_asks_and_keeps_records_and_weights(three):
     assert not (three[0] / "checkpoint.pt").exists()
     assert (three[0] / "weights.safetensors").exists()
     assert (three[1] / "checkpoint.pt").exists()
-    assert ledger.problems(three[0]) == []
+    assert ledger.problems(ledger.entry(three[0])) == []
     exported = three[0] / "weights.safetensors"
     whole = exported.read_bytes()
     exported.write_bytes(whole.replace(b'lr\\":0.05', b'lr\\":0.06'))
-    assert ledger.problems(three[0]) == ["weights.safetensors belongs to another run"]
+    assert ledger.problems(ledger.entry(three[0])) == ["weights.safetensors belongs to another run"]
     exported.write_bytes(whole[:-1])
-    assert "not a whole safetensors file" in ledger.problems(three[0])[0]
+    assert "not a whole safetensors file" in ledger.problems(ledger.entry(three[0]))[0]
 
 
 @pytest.mark.parametrize("damage", ["torn", "older before it", "never there"])
@@ -173,7 +173,7 @@ def test_prune_takes_the_weights_from_where_a_kill_between_two_renames_left_them
     assert sorted(path.name for path in three[0].glob("*.*")) == [
         "config.json", "history.csv", "predictions.npz", "result.json", "weights.safetensors"
     ]  # fmt: skip
-    assert ledger.problems(three[0]) == []
+    assert ledger.problems(ledger.entry(three[0])) == []
 
 
 @pytest.mark.fault("truncated or bit-flipped checkpoint")
@@ -184,9 +184,9 @@ def test_damaged_weights_are_found_and_made_anew_while_the_checkpoint_is_there(t
     saved = {name: tensor.clone() for name, tensor in weights.load(exported).items()}  # which is mapped from the file
     exported.write_bytes(whole[:-1] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
     said = "not a whole safetensors file" if damage == "truncated" else "not as it was saved"
-    assert [said in line for line in ledger.problems(three[0])] == [True]
+    assert [said in line for line in ledger.problems(ledger.entry(three[0]))] == [True]
     assert runs("prune", "--yes")[0] == 0
-    assert ledger.problems(three[0]) == []
+    assert ledger.problems(ledger.entry(three[0])) == []
     assert all(torch.equal(tensor, saved[name]) for name, tensor in weights.load(exported).items())
 
 

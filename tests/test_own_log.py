@@ -121,6 +121,24 @@ def test_all_settings_that_are_planned_are_told_apart():
     assert len(told) == len(planned)
 
 
+def test_a_rate_that_was_halved_is_a_sign_as_it_says(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv").assign(lr=[0.1] * 50 + [0.05] * 50)
+    own.to_csv(tmp_path / "log.csv", index=False)
+    rate = own_log.signs(read_log(tmp_path / "log.csv")).iloc[0]
+    assert rate["seen"] == "yes"
+    assert "ended at 0.05, of 0.1 at most (half or more: a sign)" in rate["the log"]
+
+
+def test_a_long_log_is_read_and_compared_with_every_record_of_its_length(tmp_path, monkeypatch):
+    pd.DataFrame({"val_acc": [0.8] * 20_000}).to_csv(tmp_path / "log.csv", index=False)
+    log = read_log(tmp_path / "log.csv")
+    assert len(log.history) == 20_000
+    assert own_log.nearest(log)[1].startswith("No record is at least half")
+    fast = next(RUNS.glob("resnet20-24ep-s0-*"))  # of a recipe, which no part of the agenda has
+    log = read_log(fast / "history.csv")
+    assert own_log.nearest(log)[0].iloc[0]["record"] == fast.name
+
+
 def test_what_is_not_in_the_log_is_not_said_to_be_absent(tmp_path):
     pd.read_csv(RUNS / STORY / "history.csv")[["test_accuracy"]].to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")

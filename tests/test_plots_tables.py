@@ -277,7 +277,7 @@ def test_underfitting_is_seen_in_each_run_and_not_in_their_mean():
         "on average 53.0 and 50.0 %; it is so in 1 of 2 runs, with gaps of 1.0, 5.0",
     )
     assert "underfitting" not in diagnosis.symptoms(runs)["reading"]
-    (ten, _) = answer.findings("full")
+    (ten, _) = paragraphs()
     assert ten.endswith("ended at 53.0 %: it underfits in 1 of 2 runs.")
 
 
@@ -296,6 +296,11 @@ def test_where_a_run_stays_until_its_rate_drops_is_judged_apart_from_where_it_en
 # --- the answer in short
 
 
+def paragraphs():
+    """Of the answer; a list of commands stands with a blank line before it."""
+    return answer.answer("full").split("\n\n")
+
+
 NEAR_80 = (
     " Of the 2 other settings of ResNet-20 recorded in 100 epochs, these came within 5 points of 80 %, the "
     "nearest first: weight decay 1e-4 (84.0 %, n = 1)."
@@ -306,41 +311,41 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     config = story.TUNED.replace(model="resnet20")
     rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
     drawn = lambda: {path.stem for path in published.figures("full", tmp_path)}  # noqa: E731
-    (coverage,) = answer.findings("full")
+    (coverage,) = paragraphs()
     steps = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in story.STEPS]
     assert coverage.startswith("0 of")
     assert f"none yet of {', '.join(steps)}, the paper's table." in coverage
     assert summary.short("full") == ""
     assert summary.FIGURE not in drawn()
     craft(story.step("02_hundred_epochs").configs["ResNet-26, two LR drops, more weight decay"], 0.8)
-    assert answer.findings("full")[-1].startswith("1 of")
-    assert f"none yet of {', '.join(steps)}, the paper's" in answer.findings("full")[-1]  # it stands for no ResNet-50
+    assert paragraphs()[-1].startswith("1 of")
+    assert f"none yet of {', '.join(steps)}, the paper's" in paragraphs()[-1]  # it stands for no ResNet-50
     craft(config, 0.74, high=0.73)
-    stopped, _ = answer.findings("full")
+    stopped, _ = paragraphs()
     assert stopped.startswith("**With its drops, ResNet-20 ended even lower**: at 74.0 % [")
     craft(config, 0.84, rising, high=0.78)
-    first, stopped, coverage = answer.findings("full")
+    first, stopped, coverage = paragraphs()
     assert "stayed near 80 % (± 5 points) while its learning rate was 0.1: over the last 10 epochs before" in first
     assert first.endswith("the first drop it averaged 78.0 %, over the 3 epochs after it 84.0 % (+6.0 points).")
     assert stopped.startswith("**With its drops, ResNet-20 ended near 80 %, too**: at 84.0 % [")
     craft(config, 0.87, high=0.78)
-    _, further, coverage = answer.findings("full")
+    _, further, coverage = paragraphs()
     assert "With its drops, ResNet-20 did not stop at 80 %** in the one run recorded, but at 87.0 % [" in further
     assert further.endswith("or something else differed that was not told.")
     craft(config.replace(lr=0.01), 0.70)
     for lighter, told in ((0.86, ""), (0.84, NEAR_80)):
         craft(config.replace(weight_decay=1e-4), lighter)
-        _, further, _ = answer.findings("full")
+        _, further, _ = paragraphs()
         assert further.endswith(told or "not told.")
     craft(config.replace(init="torch"), 0.80)  # a change that the factorial has not
-    _, further, _ = answer.findings("full")
+    _, further, _ = paragraphs()
     assert "Of the 3 other settings" in further
     assert "the nearest first: PyTorch's initialisation (80.0 %, n = 1); weight decay 1e-4 (84.0 %" in further
     assert f"none yet of {steps[0]}, {steps[1]}, {steps[3]}, the paper's table" in coverage
     craft(config, 0.87, rising, high=0.78, fitted=0.98)  # a loss that rises, and images that are not yet known
-    assert len(answer.findings("full")) == 3
+    assert len(paragraphs()) == 3
     craft(config, 0.87, rising, high=0.78, fitted=0.995)
-    overfitting = answer.findings("full")[2]
+    overfitting = paragraphs()[2]
     assert "ended with 99.5 % of its training images right, and its test loss ended at 1.200, 20.0 %" in overfitting
     assert overfitting.endswith("random crops and flips prevent that is not yet run.")
     assert summary.FIGURE in drawn()
@@ -352,11 +357,11 @@ def test_the_answer_tells_what_one_change_did():
     craft(config, 0.87, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], high=0.78, fitted=1.0)
     craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
     craft(config.replace(milestones=()), 0.86)
-    first, *_ = answer.findings("full")
+    first, *_ = paragraphs()
     assert "Without any drop it ended at 86.0 %; its last 20 epochs ranged from 86.0 to 86.0 %." in first
     assert "enough to stop" not in first  # for that is not where the story stops
     craft(config.replace(milestones=()), 0.79)
-    first, _, overfitting, works, trained, _ = answer.findings("full")
+    first, _, overfitting, works, trained, _ = paragraphs()
     assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in first
     assert "averaged 78.0 %, over the 3 epochs after it 87.0 % (+9.0 points). Without any drop it ended at 79" in first
     assert first.endswith("With random crops and flips: 79.0 %, then 91.0 %.")
@@ -369,7 +374,7 @@ def test_the_answer_tells_what_one_change_did():
     assert summary.short("full").startswith("Why the story's own ResNet-20 stopped at 80 % is open. On the lab's, this")
     paper = commands.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
     craft(paper, 0.92)
-    assert "--recipe paper`: 92.00 % (seed 0); " in "".join(answer.findings("full"))
+    assert "--recipe paper`: 92.00 % (seed 0); " in "".join(paragraphs())
     assert summary.fork("full") == ""
     craft(config, 0.87, high=0.78)
     craft(config.replace(milestones=()), 0.78)
@@ -421,25 +426,25 @@ def test_without_a_seed_in_common_the_answer_has_no_picture():
 def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     hub = story.step("04_torch_hub_check").configs
     craft(hub["hub ResNet-18"], 0.80)
-    said, _ = answer.findings("full")
+    said, _ = paragraphs()
     assert said.startswith("**torch.hub's 83 %.** With the story's settings hub ResNet-18 reached 80.0 % [")
     undecided = (
         "Whether that is near the story's 83 % (± 5 points) is undecided: 1 run cannot show how much seeds differ"
     )
     assert said.endswith(f"{undecided}. Its training accuracy ended at 50.0 %: it underfits.")
     craft(causes.square()["its own stem, augmentation"], 0.85)
-    assert " With random crops and flips ResNet-18 came to 85.0 % [" in answer.findings("full")[0]
+    assert " With random crops and flips ResNet-18 came to 85.0 % [" in paragraphs()[0]
     thrice(hub["hub ResNet-50"], 0.9)
-    (said, _) = answer.findings("full")
+    (said, _) = paragraphs()
     assert "hub ResNet-50 reached 90.0 % [" in said
     assert ". That is not near the story's 83 % (± 5 points). Its training accuracy ended at 50.0 %: it und" in said
     plain = story.TUNED.replace(model="resnet20")
     craft(plain, 0.87)
     craft(plain.replace(stem="imagenet"), 0.75)
-    told = [paragraph for paragraph in answer.findings("full") if paragraph.startswith("**The stem.**")]
+    told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
     assert "On ResNet-20, with the story's settings, that alone turns 87.0 % into 75.0 % (-12.0 points [" in told[0]
     craft(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
-    told = [paragraph for paragraph in answer.findings("full") if paragraph.startswith("**The stem.**")]
+    told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
     assert told[0].endswith(" With random crops and flips, too, it came to 82.0 % (n = 1).")
     assert "3×3 was worth +12.0 points [" in listed()
 
@@ -468,18 +473,18 @@ def test_what_single_runs_show_is_told_as_theirs_and_what_several_decide_is_not(
     thrice(config.replace(milestones=()), 0.79)
     for seed, right in enumerate((0.870, 0.871, 0.869)):
         craft(config, right, high=0.78, seed=seed)
-    first, further, *_ = answer.findings("full")
+    first, further, *_ = paragraphs()
     assert "So a learning rate that never came down was enough to stop ResNet-20 near 80 %" in first
     assert "did not stop at 80 %**, but at 87.0 %" in further
     for seed, right in enumerate((0.77, 0.79, 0.81)):  # far below the others, and not surely near 80 %
         craft(config.replace(milestones=()), right, seed=seed)
-    first, *_ = answer.findings("full")
+    first, *_ = paragraphs()
     assert "So, in the 3 runs recorded, a learning rate" in first
 
 
 def test_the_first_number_of_the_story_is_answered_by_its_own_network():
     thrice(story.BASELINE, 0.575)
-    ten, coverage = answer.findings("full")
+    ten, coverage = paragraphs()
     assert ten.startswith("**The 50 % after ten epochs.** ResNet-50 reached 57.5 % [")
     assert ten.endswith("Its training accuracy ended at 50.0 %: it underfits.")
     assert "none yet of the story's 82 % (step 02)" in coverage
@@ -669,6 +674,16 @@ def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_
         assert len({line.get_color() for line in lines}) == len(lines) > 1
         (colours[where],) = (line.get_color() for line in lines if re.search("100 epochs|assumes it", line.get_label()))
     assert len(set(colours.values())) == 1
+
+
+def test_no_two_lines_of_the_whole_story_look_alike():
+    for step in story.STEPS:
+        for config in step.configs.values():
+            craft(config, 0.8)
+    whole = story.overlay(story.runs("full"))
+    assert len(set(plots._looks(whole, "full").values())) == len(whole) == 11
+    many = {str(n): [craft(story.BASELINE.replace(lr=0.1 + n / 100), 0.5)] for n in range(30)}
+    assert len(set(plots._looks(many, "full").values())) == plots.ALL_LOOKS
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])

@@ -299,7 +299,7 @@ def test_committed_records_agree_with_themselves(tmp_path: Path) -> None:
     folders = sorted(tmp_path.iterdir())
     assert folders
     assert {ledger.entry(folder).state for folder in folders} == {"finished"}
-    assert [line for folder in folders for line in ledger.problems(folder)] == []
+    assert [line for folder in folders for line in ledger.problems(ledger.entry(folder))] == []
 
 
 # --- the notebooks

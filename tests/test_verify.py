@@ -1,6 +1,7 @@
 """`resnet-lab verify-report` finds what does not come from a record."""
 
 import json
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -42,9 +43,23 @@ def test_a_report_is_what_its_records_say_until_somebody_changes_one(reports):
     path.write_text(json.dumps(json.loads(result) | {"accuracy": 0.999}))
     wrong = [line for lines in verify.report("smoke").values() for line in lines]
     assert any("accuracy does not agree" in line for line in wrong)
-    assert any(line.startswith(f"{NAME}, cell ") for line in wrong)
+    assert any(line.startswith(f"{NAME}: cell ") for line in wrong)
     page.write_text(whole)
     path.write_text(result)
+
+
+def test_a_notebook_that_failed_is_not_what_the_records_say(reports, monkeypatch):
+    remedy = "`resnet-lab report --profile smoke --no-train` makes it anew"
+    page = reports / "smoke" / f"{NAME}.ipynb"
+    whole = page.read_text()
+    notebook = nbformat.read(page, as_version=4)
+    notebook.metadata[lab.OUTCOME]["error"] = "ValueError: no"
+    nbformat.write(notebook, page)
+    assert verify.report("smoke")[NAME] == [f"{NAME}: it failed (ValueError: no); {remedy}"]
+    page.write_text(whole)
+    execute = lab.execute
+    monkeypatch.setattr(lab, "execute", lambda *given: replace(execute(*given), error="KeyError: 'x'"))
+    assert verify.report("smoke")[NAME] == [f"{NAME}: it cannot be executed again (KeyError: 'x')"]
 
 
 def test_the_readme_is_checked_against_the_records_that_it_shows_alone(tmp_path, monkeypatch):

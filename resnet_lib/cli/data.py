@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lib.cli.options import DataFolder, err, out, teller, use_data
+from resnet_lib.cli.options import DataFolder, drawable, err, out, teller, use_data
 from resnet_lib.config import Config, ConfigError
 
 app = typer.Typer()
@@ -47,7 +47,9 @@ def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all
 
 @app.command()
 def duplicates(
-    figure: Annotated[Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file", callback=drawable)
+    ] = None,
 ) -> None:
     """Find the test images that are near-duplicates of training images, so that accuracy can be shown without them."""
     from resnet_lib.data import cifar10, duplicates
@@ -67,7 +69,6 @@ def duplicates(
     if figure:
         from resnet_lib.report import gallery, plots
 
-        figure.parent.mkdir(parents=True, exist_ok=True)
         plots.save(gallery.pairs(dataset, found), figure)
         out.print(str(figure))
 

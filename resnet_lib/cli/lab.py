@@ -16,13 +16,14 @@ from resnet_lib.cli.options import (
     Device,
     Threads,
     as_table,
+    drawable,
     err,
     out,
     teller,
     use_data,
     warn_if_busy,
 )
-from resnet_lib.config import Config, LabError, checked_profile
+from resnet_lib.config import Config, ConfigError, LabError, checked_profile
 from resnet_lib.machine.files import read_json
 
 app = typer.Typer()
@@ -89,7 +90,9 @@ def bench(
     json_: Annotated[
         Path | None, typer.Option("--json", help="Write what was measured to this file; a sweep into a benchmark's")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file", callback=drawable)
+    ] = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -100,8 +103,10 @@ def bench(
     from resnet_lib.report import bars, bench_facts, bench_tables, plots
     from resnet_lib.speed import bench
 
-    for path in filter(None, (json_, figure)):  # now, and not after minutes of measuring
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if sweep and (quick or figure):
+        raise ConfigError("--sweep measures all that it has, and draws nothing: leave out --quick and --figure")
+    if json_:  # now, and not after minutes of measuring
+        json_.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     warn_if_busy("the rates will be too low")
     kept = _measured_before(json_, sweep, environment(choice))

@@ -107,6 +107,15 @@ def assignments(items: list[str]) -> dict[str, Any]:
     return fields
 
 
+def drawable(figure: Path | None) -> Path | None:
+    """A PNG file that can be written at the end, its folder made now; refused before anything is measured."""
+    if figure:
+        if figure.suffix != ".png":
+            raise ConfigError(f"{figure.name} is not the name of a PNG file: let it end in .png")
+        figure.parent.mkdir(parents=True, exist_ok=True)
+    return figure
+
+
 def teller(status: Status) -> Callable[[str], None]:
     """A callback that shows progress: one line that changes on a terminal, one line after the other in a log."""
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)

@@ -78,7 +78,7 @@ def verify(profile: OfProfile = None) -> None:
     from resnet_lib.runs import ledger
 
     entries = ledger.entries(profile)
-    wrong = {entry.path: ledger.problems(entry.path) for entry in entries}
+    wrong = {entry.path: ledger.problems(entry) for entry in entries}
     for path, lines in wrong.items():
         for line in lines:
             err.print(f"{path.name}: {line}", style="red")

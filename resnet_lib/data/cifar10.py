@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config
+from resnet_lib.config import TRAIN_IMAGES, Config
 from resnet_lib.data.formats import CIFAR10, RECORD_BYTES, Manifest
 from resnet_lib.data.sources import DataError, fetch, origin
 
@@ -129,8 +129,8 @@ def synthetic(config: Config) -> Dataset:
     6 epochs give 42 and 54 %; 300 images and 40 epochs give 51 and 72 % without crops and flips, 78 and
     81 % with.
     """
-    train = np.arange(config.train_images or TRAIN_IMAGES[config.split])
-    test = np.arange(config.test_images or TEST_IMAGES[config.split])
+    train = np.arange(config.train_size)
+    test = np.arange(config.test_size)
     if config.split == "train45k":  # the held-out images are the last training images
         test_images = _draw(TRAIN_IMAGES["train45k"], len(test), SYNTHETIC_STREAM)
     else:

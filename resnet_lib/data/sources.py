@@ -82,9 +82,9 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
     raise DataError(_advice(reasons, bool(given)))
 
 
-def is_cached(manifest: Manifest = CIFAR10) -> bool:
+def is_cached() -> bool:
     """Whether the six files are here, each verified."""
-    return not _unverified(cache_folder(), manifest)
+    return not _unverified(cache_folder(), CIFAR10)
 
 
 def origin(cache: Path) -> str:

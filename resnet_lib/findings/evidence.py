@@ -12,7 +12,7 @@ from resnet_lib.findings.curves import first_drop
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
-from resnet_lib.questions.causes import CELLS, DROPS, FACTORS, HALF, OTHERS, PAPER
+from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.records.record import Record, find_seeds
 
@@ -21,13 +21,12 @@ BY_STEM, BY_DROPS, BY_RATE = ([one.name for one in FACTORS].index(name) for name
 
 @dataclass(frozen=True)
 class Cells:
-    """The runs of the factorial at a budget, as long as a profile lets them be."""
+    """The runs of every combination of factors at a budget, as long as a profile lets them be."""
 
     records: dict[Levels, list[Record]]
     budget: int  # epochs, at full size
     epochs: int
     profile: str
-    beside: dict[Levels, list[Record]]  # of combinations that it has not, run for other reasons
 
     @property
     def start(self) -> Levels:
@@ -70,8 +69,8 @@ class Cells:
 
     @property
     def recorded(self) -> dict[Levels, list[Record]]:
-        """Every setting with a run, of the factorial or not."""
-        return {levels: records for levels, records in (self.records | self.beside).items() if records}
+        """Every setting with a run."""
+        return {levels: records for levels, records in self.records.items() if records}
 
     @property
     def seeds_are_known(self) -> bool:
@@ -102,12 +101,10 @@ class Effect:
 
 
 def find_cells(budget: int, profile: str) -> Cells:
-    """What is recorded of the factorial at a budget, in epochs at full size."""
-    cells, beside = (
-        {levels: find_seeds(causes.cell(levels, budget).at(profile), profile) for levels in which}
-        for which in (CELLS, OTHERS)
-    )
-    return Cells(cells, budget, causes.cell(PAPER, budget).at(profile).epochs, profile, beside)
+    """What is recorded at a budget, in epochs at full size."""
+    configs = {levels: causes.cell(levels, budget).at(profile) for levels in ALL}
+    records = {levels: find_seeds(config, profile) for levels, config in configs.items()}
+    return Cells(records, budget, configs[PAPER].epochs, profile)
 
 
 def worth(better: str, worse: str, profile: str) -> Estimate | None:

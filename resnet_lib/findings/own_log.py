@@ -27,7 +27,7 @@ NAMES = {
 TENTHS = 10  # parts of a training over which accuracies are compared: single epochs jump about
 PERCENT = 1.5  # accuracies above it are in %
 ROUNDING = 1e-6  # by which a share may be above 1
-UNKNOWN = "not in the log"
+UNKNOWN = "not in the log, or not in every row"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_log(path: Path) -> Record:
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
         columns[name] = _shares(columns[name], name, path)
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
-    return Record(path, Config(epochs=len(rows)), rows, {})
+    return Record(path, Config(), rows, {})
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def _high_rate(log: Record) -> Sign:
     if "lr" not in log.history[0]:
         return Sign(name, True if fall > FALL else None, f"{evidence}; the rate is {UNKNOWN}", advice)
     rates = [row["lr"] for row in log.history]
-    evidence = f"it ended at {rates[-1]:g}, of {max(rates):g} at most (more than half: a sign); {evidence}"
+    evidence = f"it ended at {rates[-1]:g}, of {max(rates):g} at most (half or more: a sign); {evidence}"
     return Sign(name, not came_down(log) or fall > FALL, evidence, advice)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TRAIN_IMAGES
 from resnet_lib.findings import best_epoch
 from resnet_lib.findings.claims import better
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide
@@ -33,7 +32,7 @@ def table(runs: Runs, profile: str) -> pd.DataFrame:
         rows.append(
             {
                 "network": Architecture(config.model).title,
-                "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
+                "images": f"{config.train_size:,}",
                 "iterations": f"{config.iterations:,}",
                 "error %, paper": printed(published) if published and profile != "smoke" else "",
                 "error %, ours": f"{100 * found.mean:.2f}" if found else missing(config, profile),

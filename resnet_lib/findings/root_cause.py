@@ -10,7 +10,7 @@ from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, ga
 from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
-from resnet_lib.questions.causes import FACTORS, HALF, PAPER
+from resnet_lib.questions.causes import CELLS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET, count, missing
 
@@ -18,10 +18,10 @@ BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %
 
 
 def cells_table(cells: Cells) -> pd.DataFrame:
-    """One row per cell, the most accurate first."""
+    """One row per cell of the factorial, the most accurate first."""
     rows = []
-    for levels, records in cells.records.items():
-        estimate = accuracy_in(levels, cells) if records else None
+    for levels in CELLS:
+        estimate = accuracy_in(levels, cells) if cells.records[levels] else None
         absent = missing(causes.cell(levels, cells.budget), cells.profile)
         shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else absent
         row = {**_chosen(levels), "test accuracy, %": shown, "n": _count(levels, cells)}

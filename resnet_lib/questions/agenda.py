@@ -1,4 +1,4 @@
-"""Everything that the published report is made of, in the order in which it is run: the most telling first."""
+"""Everything that `resnet-lab full` runs, in its order: the most telling first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Part:
 
 def parts() -> list[Part]:
     """All of them; a run that belongs to several is in the first."""
-    ten, hundred, architecture, hub = (story.step(one.notebook).configs for one in story.STEPS)
+    ten, hundred, architecture, hub = (step.configs for step in story.STEPS)
     augmented = architecture["ResNet-20, 100 epochs"].replace(**story.AUGMENTED)
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())

@@ -1,4 +1,4 @@
-"""What could explain the story, as experiments on ResNet-20's body: all factors together, or one at a time."""
+"""What could explain the story, as experiments: choices varied together on ResNet-20, and on torch.hub's ResNet-18."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
 CUBE = between((1, -1, -1, -1, 1), PAPER)  # holds every way from the story's settings to the paper's, at each budget
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
-OTHERS = [levels for levels in product((-1, 1), repeat=len(FACTORS)) if levels not in CELLS]  # in no design
+ALL = list(product((-1, 1), repeat=len(FACTORS)))  # of which some are in no design, but run for other reasons
+BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs that are shown; a small profile caps them all
 
 
 def start(epochs: int) -> Levels:

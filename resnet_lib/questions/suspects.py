@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.causes import CELLS, OTHERS, cell, start
+from resnet_lib.questions.causes import ALL, cell, start
 from resnet_lib.questions.factorial import Levels
 
 EPOCHS = 100
@@ -49,9 +49,9 @@ def one_at_a_time() -> dict[str, Config]:
 
 
 def cell_of(name: str) -> Levels:
-    """The cell of the factorial that is the story's settings, or a single change of them."""
+    """The combination of factors that is the story's settings, or a single change of them."""
     wanted = one_at_a_time()[name]
-    return next(levels for levels in [*CELLS, *OTHERS] if cell(levels, EPOCHS) == wanted)
+    return next(levels for levels in ALL if cell(levels, EPOCHS) == wanted)
 
 
 def changed(levels: Levels) -> str:

@@ -170,6 +170,11 @@ def read_diverged(path: Path) -> str | None:
         raise RecordError(f"{path / DIVERGED} cannot be read ({error}): delete the folder to try again") from error
 
 
+def finished(profile: str) -> list[Record]:
+    """Every finished run of a profile, whatever its settings."""
+    return [read_record(path.parent) for path in sorted(runs_folder(profile).glob("*/result.json"))]
+
+
 def find_runs(configs: dict[str, Config], profile: str) -> Runs:
     """The finished runs of full-size `configs` at a profile's size, by label."""
     return {label: find_seeds(config.at(profile), profile) for label, config in configs.items()}
@@ -225,7 +230,7 @@ def read_config(path: Path) -> Config:
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a history; a last line torn by a crash (short, or without its end) is left out.
+    """The rows of a history; a last line torn by a crash, which has no end, is left out.
 
     Raises ValueError for a file that is no history.
     """

@@ -23,25 +23,19 @@ from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.records.record import Record, find_runs, find_seeds
 from resnet_lib.report import commands, tables
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER, STEP, percent, runs
+from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEP, percent, runs
 
 WHY_DECAY = (
     "A heavier decay keeps the weights small, and batch norm makes the network indifferent to their size: steps at a "
     "high rate are then larger beside them ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350); not measured here)."
 )
-BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs of the factorial; a small profile caps them all
 
 
 def answer(profile: str) -> str:
-    """What the records of a profile say to the question of the title, as Markdown."""
-    return "\n\n".join(findings(profile))
-
-
-def findings(profile: str) -> list[str]:
-    """The answer in sentences, one paragraph each, said only as far as it was seen."""
+    """What the records of a profile say to the question of the title, as Markdown, a paragraph for each finding."""
     of_the_story = [_while_it_was_high, _with_its_drops, _overfitting, _stem, _torch_hub, _ten_epochs]
     seen = [*of_the_story, commands.reached, _coverage]
-    return [paragraph for say in seen for paragraph in say(profile)]
+    return "\n\n".join(paragraph for say in seen for paragraph in say(profile))
 
 
 def _while_it_was_high(profile: str) -> list[str]:
@@ -137,7 +131,7 @@ def _overfitting(profile: str) -> list[str]:
         cure = (
             f"With the paper's random crops and flips the same training came to {percent(augmented)} "
             f"({worth}), and its test loss {loss_end(augmented)}. "
-            f"The paper's ResNet-20 has {PAPER:g} %."
+            f"The paper's ResNet-20 has {PAPER_ACCURACY:g} %."
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
     return [

@@ -16,8 +16,7 @@ from resnet_lib.questions.causes import PAPER
 from resnet_lib.records.record import find_runs
 from resnet_lib.report.bench_tables import title
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
-from resnet_lib.report.summary import PAPER as PAPER_RESNET_20
-from resnet_lib.report.summary import STEP
+from resnet_lib.report.summary import PAPER_ACCURACY, STEP
 from resnet_lib.report.tables import machine
 from resnet_lib.speed.measured import gain, rate, rates
 
@@ -130,7 +129,7 @@ def changes(profile: str) -> Figure | None:
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
-    told = {STEP.claimed: "story", PAPER_RESNET_20: "paper"} if profile != "smoke" else {}
+    told = {STEP.claimed: "story", PAPER_ACCURACY: "paper"} if profile != "smoke" else {}
     for value, text in told.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(

@@ -154,9 +154,9 @@ def _logs(folder: str) -> str:
     parts = []
     for label, records in _instructive().items():
         drops, fitted = (np.array([row[key] for row in records[0].history]) for key in ("drops", "train_accuracy"))
-        rates = [f"{100 * fitted[drops == drop][-HIGH:].mean():.0f}" for drop in sorted(set(drops))]
+        ends = [f"{100 * fitted[drops == drop][-HIGH:].mean():.0f}" for drop in sorted(set(drops))]
         log = f"{folder}/{records[0].path.name}/history.csv"
-        parts.append(f"[{label}]({log}) ({', then '.join(rates)} %)")
+        parts.append(f"[{label}]({log}) ({', then '.join(ends)} %)")
     return ", ".join(parts) or story.NOT_YET
 
 

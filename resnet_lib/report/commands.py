@@ -6,7 +6,7 @@ from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import paper_runs, suspects
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report import bench_tables, tables
-from resnet_lib.report.summary import PAPER, in_range
+from resnet_lib.report.summary import PAPER_ACCURACY, in_range
 
 COMMANDS = {  # what each trains
     "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
@@ -29,8 +29,8 @@ def reached(profile: str) -> list[str]:
     if not lines:
         return []
     said = (
-        f"**Commands meant to reach the paper's {PAPER:g} %**, and what they reached. A run that is recorded is shown "
-        "at once; with another `--seed` they train."
+        f"**Commands meant to reach the paper's {PAPER_ACCURACY:g} %**, and what they reached. A run that is "
+        "recorded is shown at once; with another `--seed` they train."
     )
     return [said, "\n".join(lines)]
 

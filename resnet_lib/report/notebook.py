@@ -96,6 +96,7 @@ class Page:
 
     def provenance(self, runs: Runs) -> None:
         """Show where each number of the page comes from, one row per run."""
+        records = {record.path: record for found in runs.values() for record in found}.values()
         rows = [
             {
                 "run": record.path.name,
@@ -107,12 +108,11 @@ class Page:
                 "commit": record.result["commit"][:12] + record.result["commit"][40:],  # " with changes", too
                 "training time": f"{record.result['training_seconds']:,.0f} s",
             }
-            for records in runs.values()
             for record in records
         ]
-        unique = {record.path: record.result["training_seconds"] for records in runs.values() for record in records}
-        said = f"{runs_in_words(len(unique))}, {sum(unique.values()) / 3600:,.1f} hours of training in all"
-        table = pd.DataFrame(rows).drop_duplicates().to_html(index=False, border=0) if rows else ""
+        hours = sum(record.result["training_seconds"] for record in records) / 3600
+        said = f"{runs_in_words(len(records))}, {hours:,.1f} hours of training in all"
+        table = pd.DataFrame(rows).to_html(index=False, border=0) if rows else ""
         display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
         self._say_profile()
 

@@ -7,8 +7,7 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import own_log
-from resnet_lib.questions import agenda
-from resnet_lib.records.record import Record, runs_folder
+from resnet_lib.records.record import Record, finished, runs_folder
 from resnet_lib.report.summary import in_range
 from resnet_lib.report.tables import scientific
 
@@ -36,7 +35,7 @@ def signs(log: Record) -> pd.DataFrame:
 
 def nearest(log: Record) -> tuple[pd.DataFrame, str]:
     """One row for each of the `full` records that are most like the log, the nearest first, and how to read them."""
-    recorded = [run for runs in agenda.recorded("full").values() for run in runs]
+    recorded = finished("full")
     found, seeds = own_log.nearest(log, recorded), own_log.apart(log, recorded)
     if not recorded:
         return pd.DataFrame(), f"There are no records in {runs_folder('full')} to compare it with."

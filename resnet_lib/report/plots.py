@@ -29,11 +29,12 @@ P = ParamSpec("P")
 F = TypeVar("F")
 
 WIDTH = 7.2  # inches: the text width of a page
-STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))  # 4, and 7 colours: 28 lines before a pair comes again
+STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
+ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair comes again after so many
 GREY = "0.35"
 SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file
 DROP = {"color": "0.75", "linestyle": "--", "linewidth": 1, "zorder": 0}
@@ -61,10 +62,10 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
         return None
     figure, axes = new_figure(3.4 + 0.16 * len(runs))
     handles, values, longest = [], [], 0
-    hues = _hues(recorded, profile)
+    looks = _looks(recorded, profile)
     for index, (label, records) in enumerate(recorded.items()):
         epochs, table = _table(records, quantity)
-        handles.append(_line(axes, index, hues[label], f"{label} (n = {len(records)})", epochs, table))
+        handles.append(_line(axes, index, looks[label], f"{label} (n = {len(records)})", epochs, table))
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):
@@ -134,25 +135,30 @@ def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.nd
     return epochs, 100 * table if quantity == "test_acc" else table
 
 
-def _hues(recorded: Runs, profile: str) -> dict[str, int]:
-    """The colour of each line: that of a run of the story in every figure, unless it is taken, or the next one free."""
+def _looks(recorded: Runs, profile: str) -> dict[str, int]:
+    """What colour, style and marker are taken by: that of a run of the story in every figure, or the next one free.
+
+    A colour comes again when all are taken, and then in another style.
+    """
     told = [step.configs[label] for step in story.STEPS for label in step.told]
     others = [config for step in story.STEPS for config in step.configs.values() if config not in told]
     known = [config.at(profile).fingerprint for config in told + others]
-    hues: dict[str, int] = {}
+    looks: dict[str, int] = {}
     for label, records in recorded.items():
         fingerprint = records[0].config.fingerprint
         first = known.index(fingerprint) if fingerprint in known else 0
-        order = [(first + further) % len(COLOURS) for further in range(len(COLOURS))]
-        hues[label] = next((hue for hue in order if hue not in hues.values()), first)
-    return hues
+        order = [(first + further) % ALL_LOOKS for further in range(ALL_LOOKS)]
+        colours = {look % len(COLOURS) for look in looks.values()}
+        free = [look for look in order if look not in looks.values()]
+        looks[label] = next((look for look in free if look % len(COLOURS) not in colours), (free or order)[0])
+    return looks
 
 
-def _line(axes: Axes, index: int, hue: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
+def _line(axes: Axes, index: int, look: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=colour(hue), linestyle=_cycle(STYLES, index), linewidth=1.3, label=label,
-        marker=_cycle(MARKERS, index), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
+        epochs, table.mean(axis=0), color=colour(look), linestyle=_cycle(STYLES, look), linewidth=1.3, label=label,
+        marker=_cycle(MARKERS, look), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
         axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from resnet_lib.config import LabError
 from resnet_lib.findings import evidence
 from resnet_lib.machine.files import read_json, write_atomic
-from resnet_lib.questions import paper_runs, story
+from resnet_lib.questions import causes, paper_runs, story
 from resnet_lib.records.record import find_runs, reports_folder
 from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, results, summary, tables
-from resnet_lib.report.answer import BUDGETS
 from resnet_lib.speed.measured import benchmarks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -37,7 +36,7 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
         for quantity in results.CURVES:
             drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
     drawn[summary.FIGURE] = summary.figure(profile)
-    for epochs in BUDGETS[profile]:
+    for epochs in causes.BUDGETS[profile]:
         drawn[results.WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile))
     drawn[bars.CHANGES_FIGURE] = bars.changes(profile)
     drawn["06_figure6"] = figure6.draw(paper, profile)

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
-from resnet_lib.questions.causes import FACTORS, HALF
+from resnet_lib.questions.causes import BUDGETS, FACTORS, HALF
 from resnet_lib.records.record import find_runs, reports_folder
 from resnet_lib.report import bars, figure6, summary, tables
-from resnet_lib.report.answer import BUDGETS
-from resnet_lib.speed.measured import benchmarks
+from resnet_lib.speed.measured import benchmarks, fp32_share
 
 CURVES = {
     "test_acc": "Test accuracy after each epoch: the mean over seeds, with their range. Dotted: what the story tells.",
@@ -111,7 +110,7 @@ def results(profile: str, img: str = "img") -> str:
     if any(cells.have(cells.way) for cells in factorials):
         parts.append(f"*{bars.HOW_TO_READ}*")
     claimed = ["\n".join(root_cause.conclusion(cells) for cells in factorials)]
-    claimed += [root_cause.known(cells) for cells in factorials if any(cells.records.values())]
+    claimed += [root_cause.known(cells) for cells in factorials if cells.recorded]
     parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))
     for cells in factorials:
         if cells.have(HALF):
@@ -148,6 +147,7 @@ def unfinished() -> str:
     # Here, for it loads torch: seconds that the report's pages need not wait.
     from resnet_lib.report.outstanding import outstanding_markdown
 
-    measured = benchmarks(reports_folder() / "bench").values()
-    whole = [one for one in measured if one["environment"]["device"] == "cpu" and "resnet50" in one["networks"]]
+    found = benchmarks(reports_folder() / "bench").values()
+    cpus = [one for one in found if one["environment"]["device"] == "cpu"]
+    whole = [one for one in cpus if "resnet50" in one["networks"] and fp32_share(one)]
     return outstanding_markdown(whole[0]) if whole else "No benchmark says yet what it would cost."

@@ -18,8 +18,8 @@ from resnet_lib.report import plots, tables
 FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with one thing changed"
 STEP = story.step("03_cifar_architecture")
-PAPER = TABLE_6["resnet20"].accuracy
-REPORTED = {STEP.claimed: "story", PAPER: "paper, ResNet-20"}
+PAPER_ACCURACY = TABLE_6["resnet20"].accuracy
+REPORTED = {STEP.claimed: "story", PAPER_ACCURACY: "paper, ResNet-20"}
 HOW_TO_READ = (
     "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. Here and "
     "below, `n` is the number of runs, each with a seed of its own; [a, b] is a 95 % interval, over seeds and test "
@@ -72,7 +72,9 @@ def table(profile: str) -> pd.DataFrame:
             changed = {f"↳ {name}": one for name, one in _changes(config).items() if find_seeds(one, profile)}
             rows += [_row(name, one, "", profile) for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
-    return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{PAPER:g} (the paper)", profile)])
+    return pd.DataFrame(
+        [*rows, _row("ResNet-20, the paper's training", paper, f"{PAPER_ACCURACY:g} (the paper)", profile)]
+    )
 
 
 def _changes(config: Config) -> dict[str, Config]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TRAIN_IMAGES, Config
+from resnet_lib.config import Config
 from resnet_lib.findings.claims import claims, verdicts
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS
@@ -40,7 +40,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "weight decay": scientific(config.weight_decay),
-        "images": f"{config.train_images or TRAIN_IMAGES[config.split]:,}",
+        "images": f"{config.train_size:,}",
         "claimed %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
         "95 % interval": estimate.interval if estimate else "",

@@ -24,7 +24,7 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
     say("records")
     found = {}
     if entries := ledger.entries(profile):
-        problems = [f"{entry.path.name}: {line}" for entry in entries for line in ledger.problems(entry.path)]
+        problems = [f"{entry.path.name}: {line}" for entry in entries for line in ledger.problems(entry)]
         found[runs_in_words(len(entries))] = problems
     with tempfile.TemporaryDirectory() as name:
         if published.is_published(profile):
@@ -33,13 +33,18 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
             for document in published.DOCUMENTS:
                 found[document] = [f"{document}: {said}"] if document in stale else []
         for path in sorted((reports_folder() / profile).glob("*.ipynb")):
-            if lab.outcome_of(path):
+            if shown := lab.outcome_of(path):
                 say(f"{path.stem}, again")
                 again = Path(name) / path.name
-                lab.execute(lab.source(path.stem), {"profile": profile, "train": False}, again, lambda line: None)
-                places = differing(path, again)
+                settings = {"profile": profile, "train": False}
+                anew = lab.execute(lab.source(path.stem), settings, again, lambda line: None)
                 remedy = f"`resnet-lab report --profile {profile} --no-train` makes it anew"
-                found[path.stem] = [f"{path.stem}, {place}: differs from the records; {remedy}" for place in places]
+                wrong = [f"{place} differs from the records; {remedy}" for place in differing(path, again)]
+                if shown.error:
+                    wrong = [f"it failed ({shown.error}); {remedy}"]
+                if anew.error:
+                    wrong = [f"it cannot be executed again ({anew.error})"]
+                found[path.stem] = [f"{path.stem}: {line}" for line in wrong]
     return found
 
 

@@ -27,6 +27,7 @@ class Entry:
     state: str  # finished, unfinished, diverged or damaged
     detail: str
     config: Config | None = None
+    record: Record | None = None  # of a finished one
 
     @property
     def spare(self) -> list[Path]:
@@ -50,7 +51,7 @@ def entry(path: Path) -> Entry:
         config = read_config(path / "config.json")
         if (path / "result.json").exists():
             record = read_record(path)
-            return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config)
+            return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config, record)
         done = len(RunFolder(path, config).rows())
         if where := read_diverged(path):
             return Entry(path, "diverged", f"at {where}", config)
@@ -59,12 +60,11 @@ def entry(path: Path) -> Entry:
         return Entry(path, "damaged", str(error))
 
 
-def problems(path: Path) -> list[str]:
+def problems(found: Entry) -> list[str]:
     """What in a run's folder is not as it was written, or does not agree with the rest of it: empty if all is well."""
-    found = entry(path)
+    path, wrong = found.path, []
     if found.config is None:
         return [found.detail]
-    wrong = []
     if path.name != found.config.run_id:
         wrong.append(f"its config belongs to {found.config.run_id}")
     for file in checkpoint.in_folder(path):
@@ -80,9 +80,9 @@ def problems(path: Path) -> list[str]:
                 wrong.append(f"{exported.name} belongs to another run")
     except CheckpointError as error:
         wrong.append(str(error))
-    if found.state == "finished":
+    if found.record:
         try:
-            wrong += _disagreements(read_record(path))
+            wrong += _disagreements(found.record)
         except LabError as error:
             wrong.append(str(error))
     return wrong

@@ -106,12 +106,12 @@ def ceiling(choice: Choice, say: Say) -> dict[str, float]:
     return found
 
 
-def best_of(call: Callable[[], Any], device: torch.device, repeats: int = 7) -> float:
-    """Seconds of the fastest call; on a GPU, of several that are launched together, for a launch takes time as well."""
+def best_of(call: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of the fastest of seven calls; on a GPU of several launched together, for a launch takes time as well."""
     calls = 1 if device.type == "cpu" else 20
     call()
     times = []
-    for _ in range(repeats):
+    for _ in range(7):
         synchronize(device)
         began = time.perf_counter()
         for _ in range(calls):

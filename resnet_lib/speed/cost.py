@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, Config, LabError
+from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
 from resnet_lib.speed import measured
@@ -64,42 +64,20 @@ def flops_per_image(config: Config) -> float:
 
 
 def expected(config: Config, bench: dict[str, Any]) -> float:
-    """Images/s of training on a machine that was measured: at the arithmetic rate of the most similar network there.
+    """Images/s of training in fp32, at the arithmetic rate of the most similar network of a whole benchmark.
 
-    A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it on a CPU.
-    Raises LabError if no network of its shape, or nothing in its precision, was measured.
+    A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it.
     """
     flops, rates = flops_per_image(config), {}
     for model, rungs in bench["networks"].items():
         if (model == "resnet50") == (Architecture(config.model).shape == "imagenet"):
             rates[bench["flops_per_image"][model]] = measured.rate(rungs[-1])
-    if not rates:
-        raise LabError(f"this benchmark has no network like {config.model}: measure again, without --quick")
     similar = min(rates, key=lambda other: abs(np.log(other / flops)))
-    found = rates[similar] * similar / flops
-    told, asked = measured.precision(bench), "bf16" if config.precision == "bf16" else "fp32"
-    if (asked, told) == ("bf16", "fp32"):
-        raise LabError("this benchmark is of a machine without bf16, and does not say how slow it is there")
-    if (asked, told) == ("fp32", "bf16"):
-        found *= _fp32_as_a_share_of_bf16(bench)
-    return float(found)
-
-
-def _fp32_as_a_share_of_bf16(bench: dict[str, Any]) -> float:
-    """Of two pipelines that differ in precision alone."""
-    rungs = bench["networks"]["resnet20"]
-    if fp32 := measured.tried(measured.FP32, bench):
-        return measured.rate(fp32) / measured.rate(rungs[-1])
-    names = [rung["name"] for rung in rungs]  # the first benchmarks have no other pair, and on a GPU none in fp32
-    if measured.BF16 not in names or bench["environment"]["device"] != "cpu":
-        raise LabError("this benchmark does not say what fp32 costs: measure again, without --quick")
-    place = names.index(measured.BF16)
-    return measured.rate(rungs[place - 1]) / measured.rate(rungs[place])
+    return float(rates[similar] * similar / flops * measured.fp32_share(bench))
 
 
 def seconds(config: Config, rate: float) -> float:
     """Of a whole run with its evaluations, at so many images/s."""
     epochs = config.total_epochs()
     images = config.total_steps() * config.batch_size
-    evaluated = epochs * (config.test_images or TEST_IMAGES[config.split]) * EVALUATION
-    return (min(images, epochs * (config.train_images or TRAIN_IMAGES[config.split])) + evaluated) / rate
+    return (min(images, epochs * config.train_size) + epochs * config.test_size * EVALUATION) / rate

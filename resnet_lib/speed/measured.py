@@ -22,7 +22,7 @@ def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def precision(bench: dict[str, Any]) -> str:
-    """That of ours; the first benchmarks do not say, and all were in bf16."""
+    """That of ours; where a benchmark does not say it was bf16, the only one that there was."""
     return bench.get("precision", "bf16")
 
 
@@ -53,6 +53,13 @@ def is_compiled(rung: Measured) -> bool:
 def tried(name: str, bench: dict[str, Any]) -> Measured | None:
     """What was measured beside ours, and is no part of it."""
     return next((rung for rung in bench.get("tried", []) if rung["name"] == name), None)
+
+
+def fp32_share(bench: dict[str, Any]) -> float | None:
+    """The rate of our pipeline on ResNet-20 in fp32, as a share of that in its own precision; None if nobody tried."""
+    if fp32 := tried(FP32, bench):
+        return rate(fp32) / rate(bench["networks"]["resnet20"][-1])
+    return 1.0 if precision(bench) == "fp32" else None
 
 
 def steps_to_earn_back(bench: dict[str, Any]) -> float:
