@@ -158,6 +158,7 @@ def _line(axes: Axes, index: int, look: int, label: str, epochs: np.ndarray, tab
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
         epochs, table.mean(axis=0), color=colour(look), linestyle=_cycle(STYLES, look), linewidth=1.3, label=label,
+        zorder=3 - index / 100,  # where two are one, the later shows in the gaps of the first
         marker=_cycle(MARKERS, look), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
