@@ -15,10 +15,9 @@ from resnet_lib.config import Config, LabError
 from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Quiet
 from resnet_lib.machine.stop import Stopped
-from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.runs import experiment
+from resnet_lib.runs import experiment, weights
 from resnet_lib.training import keeper
 
 FAULTS = (
@@ -137,10 +136,10 @@ def result(reports: Path, config: Config = TINY) -> tuple:
     """All that a run ended with, to be compared bit by bit, and that nothing else is left in its folder."""
     folder = RunFolder(reports / "full" / "runs" / config.run_id, config)
     assert sorted(path.name for path in folder.path.iterdir()) == [
-        "checkpoint.pt", "config.json", "history.csv", "lock", "predictions.npz", "result.json",
+        "config.json", "history.csv", "lock", "predictions.npz", "result.json", weights.NAME,
     ]  # fmt: skip
     record = folder.record()
-    weights = {name: tensor.numpy().tobytes() for name, tensor in checkpoint.load(folder.checkpoint)["model"].items()}
+    ended = {name: tensor.numpy().tobytes() for name, tensor in weights.load(folder.path / weights.NAME).items()}
     history = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in record.history]
     predictions = {name: array.tobytes() for name, array in record.predictions.items()}
-    return weights, history, predictions, record.accuracy
+    return ended, history, predictions, record.accuracy

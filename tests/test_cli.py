@@ -27,6 +27,7 @@ from resnet_lib.machine import device
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.questions import agenda
 from resnet_lib.recipes import RECIPES, recipe
+from resnet_lib.records import checkpoint
 from resnet_lib.report import lab, verify
 from resnet_lib.report.lab import Outcome
 from resnet_lib.runs import experiment
@@ -97,10 +98,12 @@ def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
     same_accuracy(resnet_lab(*shlex.split(command)), printed)
 
 
-def test_eval_of_a_checkpoint(trained):
+def test_eval_of_a_checkpoint(trained, tmp_path):
     folder, printed = trained
-    (path,) = folder.glob("smoke/runs/*/checkpoint.pt")
-    same_accuracy(resnet_lab("eval", str(path)), printed)
+    (path,) = folder.glob("smoke/runs/*/weights.safetensors")
+    checkpoint.save(tmp_path / "checkpoint.pt", {"model": load_file(path)})
+    shutil.copy(path.with_name("config.json"), tmp_path)
+    same_accuracy(resnet_lab("eval", str(tmp_path / "checkpoint.pt")), printed)
 
 
 def same_accuracy(result, printed):

@@ -17,13 +17,14 @@ import pytest
 import torch
 from faults import TINY, in_process, survived
 
+from resnet_lib.machine.files import write_atomic
 from resnet_lib.machine.progress import Quiet
 from resnet_lib.machine.stop import Stopped, StopSignals
-from resnet_lib.records import checkpoint
+from resnet_lib.records import checkpoint, run_folder
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import Diverged, RecordError
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.runs import experiment, ledger
+from resnet_lib.runs import experiment, ledger, weights
 from resnet_lib.training import keeper
 
 pytestmark = [
@@ -138,7 +139,6 @@ def test_killed_five_times_in_a_row(reports, undisturbed):
 def test_a_state_is_saved_within_an_epoch_after_the_seconds_that_are_set(reports, monkeypatch, seconds, expected):
     saves = []
     monkeypatch.setattr(checkpoint, "save", lambda path, state: saves.append(state["step"]))
-    monkeypatch.setattr(checkpoint, "save_last", lambda path, state: None)
     monkeypatch.setattr(keeper, "SAVE_SECONDS", seconds)
     experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
     assert sorted(set(saves)) == list(expected)
@@ -276,16 +276,51 @@ def test_a_full_disk_leaves_the_last_state_and_no_litter(reports, undisturbed, b
 
 
 def test_a_disk_that_fails_after_the_end_costs_nothing_but_space(reports, monkeypatch, undisturbed):
-    def fail(path, state):
-        raise OSError(errno.ENOSPC, "disk full")
+    def fail(path):
+        raise OSError(errno.EIO, "I/O error")
 
     with survived("disk full, I/O error or short write"):
-        monkeypatch.setattr(checkpoint, "save_last", fail)
-        assert "keeps more than the weights" in resumed()[0]
+        monkeypatch.setattr(checkpoint, "remove", fail)
+        assert "keeps its checkpoint, of no use any more" in resumed()[0]
         (found,) = ledger.entries("full")
-        assert len(found.spare) == 2
-        found.spare[1].unlink()
+        assert found.state == "finished"
+        for path in checkpoint.in_folder(found.path):
+            path.unlink()
         assert faults.result(reports) == undisturbed
+
+
+@pytest.mark.parametrize("name", ["history.csv", "predictions.npz", "result.json", weights.NAME])
+def test_a_disk_that_fails_while_the_end_is_written_costs_an_evaluation(reports, monkeypatch, undisturbed, name):
+    """The states stay until the record and the weights stand: whatever is missing is written by the next call."""
+
+    def failing(path, *content, **options):
+        if path.name == name and is_the_end():
+            raise OSError(errno.ENOSPC, "disk full")
+        write_atomic(path, *content, **options)
+
+    def is_the_end():
+        saved = checkpoint.newest(RunFolder.of(TINY, "full").checkpoint, pytest.fail)
+        return saved is not None and saved["step"] == TINY.total_steps()
+
+    with survived("disk full, I/O error or short write"):
+        with monkeypatch.context() as disk:
+            for module in (run_folder, weights):
+                disk.setattr(module, "write_atomic", failing)
+            with pytest.raises(OSError, match="disk full"):
+                experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+        assert not RunFolder.of(TINY, "full").finished
+        resumed()
+        assert faults.result(reports) == undisturbed
+
+
+def test_a_finished_run_that_lost_its_result_is_not_trained_anew(reports):
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    folder = RunFolder.of(TINY, "full")
+    (folder.path / "result.json").unlink()
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name != "lock"}
+    with pytest.raises(RecordError, match=r"has lost its result\.json: restore it, or delete the folder"):
+        experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name != "lock"} == before
 
 
 class FailingDisk(Notes):

@@ -502,11 +502,11 @@ def test_the_result_agrees_with_history_and_predictions(trained):
 
 
 def test_the_weights_of_a_run_give_its_result(trained):
-    path = weights.export(trained)
+    path = trained.path / weights.NAME
     assert weights.config_of(path) == SYNTHETIC
     metrics = weights.evaluate(SYNTHETIC, path, CPU)
     assert metrics == {name: trained.result[name] for name in metrics}
-    assert "optimizer" not in checkpoint.load(trained.path / "checkpoint.pt")
+    assert not checkpoint.in_folder(trained.path)
 
 
 def test_held_out_training_images_are_never_called_test(reports):
@@ -556,8 +556,8 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     assert told == [f"{SYNTHETIC.run_id} goes on as it began: threads 1, not 2; channels_last True, not False"]
     assert untimed(resumed.history) == untimed(trained.history)
     assert resumed.result["environment"] == trained.result["environment"]
-    one, two = (checkpoint.load(record.path / "checkpoint.pt") for record in (trained, resumed))
-    assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
+    one, two = (weights.load(record.path / weights.NAME) for record in (trained, resumed))
+    assert all(torch.equal(one[name], two[name]) for name in one)
     np.testing.assert_array_equal(resumed.predictions["confidence"], trained.predictions["confidence"])
 
 

@@ -1,4 +1,4 @@
-"""The commands on runs that are there: `resnet-lab runs [show | verify | resume | prune]`."""
+"""The commands on runs that are there: `resnet-lab runs [show | verify | resume]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from rich.table import Column, Table
 
 from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcome, use_data
 from resnet_lib.config import SIZES, Config, LabError, Profile, checked_profile
-from resnet_lib.records.record import read_record
 
 
 def _own_or_groups(context: typer.Context, profile: str | None) -> Profile:
@@ -21,7 +20,7 @@ OfProfile = Annotated[
     str | None, typer.Option("--profile", help="smoke, quick or full", callback=_own_or_groups)
 ]  # that of `runs`, unless given after the command, too
 
-app = typer.Typer(help="List, show, verify, resume or prune the runs that are there.")
+app = typer.Typer(help="List, show, verify or resume the runs that are there.")
 
 
 @app.callback(invoke_without_command=True)
@@ -105,32 +104,3 @@ def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
     out.print(f"{len(waiting) - failed} of {len(waiting)} unfinished runs are finished now")
     if failed:
         raise typer.Exit(FAILED)
-
-
-@app.command()
-def prune(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
-    profile: OfProfile = None,
-) -> None:
-    """Delete the checkpoints of finished runs; their records stay, and their weights as safetensors."""
-    from resnet_lib.runs import ledger, weights
-
-    finished = [entry for entry in ledger.entries(profile) if entry.spare]
-    spare = [path for entry in finished for path in entry.spare]
-    size = sum(path.stat().st_size for path in spare) / 2**20
-    if not spare:
-        out.print("no finished run has a checkpoint left")
-    elif yes or typer.confirm(f"Delete {_checkpoints(len(spare))} of finished runs ({size:,.1f} MiB)?"):
-        count = 0
-        for entry in finished:
-            if not weights.export(read_record(entry.path)):
-                err.print(f"{entry.path.name}: its last weights are in no whole file: nothing is deleted", style="red")
-                continue
-            for path in entry.spare:
-                path.unlink(missing_ok=True)
-                count += 1
-        out.print(f"deleted {_checkpoints(count)}")
-
-
-def _checkpoints(count: int) -> str:
-    return "1 checkpoint" if count == 1 else f"{count} checkpoints"

@@ -99,7 +99,7 @@ def run(
         where, when = ", then ".join(record.seconds_by_device), str(record.result.get("finished"))[:10]
         out.print(f"known    recorded on {when}, on {where}: nothing was trained now")
     out.print(f"record   {record.path}")
-    if path := weights.export(record):
+    if (path := record.path / weights.NAME).exists():
         out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
     else:
         out.print("weights  not kept beside this record; to have some, train with another --seed")
@@ -193,7 +193,9 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
 
 @app.command("eval")
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or a run's checkpoint.pt")],
+    path: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or an unfinished run's checkpoint.pt")
+    ],
     model: Annotated[str | None, typer.Option(help="The network of weights that do not tell it themselves")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A field of the config: --set test_images=500")

@@ -32,10 +32,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomic(path, MAGIC + hashlib.sha256(payload).digest() + payload, keep=before(path))
 
 
-def save_last(path: Path, state: dict[str, Any]) -> None:
-    """Save what is of use after the end, and nothing else."""
-    save(path, state)
-    before(path).unlink(missing_ok=True)
+def remove(path: Path) -> None:
+    """Delete what is kept at `path`."""
+    for kept in (path, before(path)):
+        kept.unlink(missing_ok=True)
 
 
 def before(path: Path) -> Path:

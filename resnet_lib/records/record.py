@@ -27,7 +27,7 @@ from resnet_lib.machine.files import read_json
 
 Row = dict[str, float]
 
-CHECKPOINT = "checkpoint.pt"  # beside a record: what a run goes on from, and at last its weights
+CHECKPOINT = "checkpoint.pt"  # in the folder of an unfinished run: what it goes on from
 DIVERGED = "diverged.json"
 HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
 

@@ -19,11 +19,10 @@ from resnet_lib.machine.stop import Stopped
 from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import count_parameters
 from resnet_lib.records import checkpoint
-from resnet_lib.records.checkpoint import CheckpointError
-from resnet_lib.records.record import Diverged, Record
+from resnet_lib.records.record import Diverged, Record, RecordError
 from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import weights
 from resnet_lib.training import train
-from resnet_lib.training.metrics import Evaluation
 
 
 def run(
@@ -63,9 +62,9 @@ def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
     """The newest whole state of an unfinished run; None of one that is new."""
     state = checkpoint.newest(folder.checkpoint, show.note)
     if state:
-        if "config" not in state:  # `save_last` has left the weights of a finished run, and nothing to go on from
-            raise CheckpointError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
         folder.refuse_other(Config(**state["config"]), folder.checkpoint)
+    elif (folder.path / weights.NAME).exists():  # of a finished run, which leaves nothing to go on from
+        raise RecordError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
     return state
 
 
@@ -110,7 +109,7 @@ def _train(
     result = {
         "fingerprint": config.fingerprint,
         "evaluated_on": config.held_out,
-        **summary(evaluation, dataset),
+        **evaluation.summary(dataset.classes),
         "parameters": count_parameters(model),
         "model_source": source,
         "data_source": dataset.source,
@@ -126,11 +125,12 @@ def _train(
         "confidence": evaluation.confidence,
         "label": evaluation.labels.astype("uint8"),
     }
+    weights.write(folder.path / weights.NAME, model.state_dict(), config)
     record = folder.finish(end.history, result, predictions)
     try:
-        checkpoint.save_last(folder.checkpoint, {"model": model.state_dict()})
+        checkpoint.remove(folder.checkpoint)  # of what it holds, the record and the weights are kept
     except OSError as error:
-        show.note(f"{folder.checkpoint} keeps more than the weights ({error}); `resnet-lab runs prune` removes it")
+        show.note(f"{folder.path} keeps its checkpoint, of no use any more ({error}): delete it")
     return record
 
 
@@ -184,16 +184,3 @@ def _outcome_in_pool(config: Config, profile: str, choose: Callable[[Config], Ch
         return _outcome(config, profile, choose, progress.Lines())  # several bars would draw over each other
     except Stopped:  # only in a process of its own, for signals reach no thread but the main one
         os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too
-
-
-def summary(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
-    """The metrics of an evaluation, as they stand in a record."""
-    return {
-        "images": len(evaluation.labels),
-        "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
-        "ece": evaluation.ece,
-        "classes": list(dataset.classes),
-        "per_class_accuracy": evaluation.per_class_accuracy,
-        "confusion": evaluation.confusion.tolist(),
-    }

@@ -29,11 +29,6 @@ class Entry:
     config: Config | None = None
     record: Record | None = None  # of a finished one
 
-    @property
-    def spare(self) -> list[Path]:
-        """Checkpoints that nothing needs any more: those of a finished run."""
-        return checkpoint.in_folder(self.path) if self.state == "finished" else []
-
 
 def entries(profile: str) -> list[Entry]:
     """Every run of a profile, by name."""

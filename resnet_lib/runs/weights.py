@@ -1,10 +1,9 @@
-"""Weights of finished runs: saved for others as safetensors, with their config inside, and evaluated again."""
+"""Weights that runs ended with: kept as safetensors, with their config inside, and evaluated again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +19,23 @@ from resnet_lib.machine.files import write_atomic
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
-from resnet_lib.records.record import Record, read_config
-from resnet_lib.runs.experiment import summary
+from resnet_lib.records.record import read_config
 from resnet_lib.training import train
 from resnet_lib.training.loader import EvaluationBatches, Normalizer
 
 NAME = "weights.safetensors"  # in a run's folder
 
 
-def export(record: Record) -> Path | None:
-    """The weights of a finished run, in a file of their own beside its record.
-
-    None where they are in no whole file: records travel without their weights, and stand without them.
-    """
-    path = record.path / NAME
-    if not _are_there(path, record.config):
-        state = _final(record)
-        if state is None:
-            return None
-        state = {name: tensor.contiguous() for name, tensor in state.items()}
-        write_atomic(path, save(state, {"config": record.config.model_dump_json(), "sha256": _digest(state)}))
-    return path
-
-
-def _are_there(path: Path, config: Config) -> bool:
-    try:
-        return path.exists() and bool(load(path)) and belong_to(config, path)
-    except CheckpointError:
-        return False
+def write(path: Path, state: dict[str, Tensor], config: Config) -> None:
+    """Save the weights that a run ended with, by name, and of which run they are."""
+    state = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+    write_atomic(path, save(state, {"config": config.model_dump_json(), "sha256": _digest(state)}))
 
 
 def belong_to(config: Config, path: Path) -> bool:
     """Whether weights say that this run ended with them. Raises CheckpointError as `config_of` does."""
     inside = config_of(path)
     return inside is not None and inside.run_id == config.run_id
-
-
-def _final(record: Record) -> dict[str, Tensor] | None:
-    """What a finished run ended with, from the newest whole checkpoint that has it: the one before may be older."""
-    for path in checkpoint.in_folder(record.path):
-        with suppress(CheckpointError):
-            state = checkpoint.load(path)
-            if state.get("step", record.config.total_steps()) == record.config.total_steps():  # the last has no step
-                return state["model"]
-    return None
 
 
 def _digest(state: dict[str, Tensor]) -> str:
@@ -119,7 +91,7 @@ def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
     model = model.to(device, memory_format=choice.memory_format)
     normalize = Normalizer(dataset.train_images, config.normalize, device)
     batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, device, choice.memory_format)
-    return summary(train.evaluate(model, batches, config), dataset)
+    return train.evaluate(model, batches, config).summary(dataset.classes)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +66,18 @@ class Evaluation:
     def per_class_accuracy(self) -> list[float]:
         matrix = self.confusion
         return (matrix.diagonal() / np.maximum(1, matrix.sum(1))).tolist()
+
+    def summary(self, classes: Sequence[str]) -> dict[str, Any]:
+        """The metrics, as they stand in a record."""
+        return {
+            "images": len(self.labels),
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "ece": self.ece,
+            "classes": list(classes),
+            "per_class_accuracy": self.per_class_accuracy,
+            "confusion": self.confusion.tolist(),
+        }
 
 
 def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
