@@ -13,6 +13,7 @@ from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
 from resnet_lib.findings.own_log import apart, nearest, read_log, signs
 from resnet_lib.questions import agenda
+from resnet_lib.questions.wording import described
 from resnet_lib.records.record import read_record
 from resnet_lib.report import own_log
 
@@ -117,7 +118,7 @@ def test_a_share_may_be_above_one_by_rounding(tmp_path):
 
 def test_all_settings_that_are_planned_are_told_apart():
     planned = {config.fingerprint: config for part in agenda.parts() for config in part.configs}
-    told = {own_log.described(config) for config in planned.values()}
+    told = {described(config) for config in planned.values()}
     assert len(told) == len(planned)
 
 

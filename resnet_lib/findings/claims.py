@@ -20,6 +20,7 @@ from resnet_lib.findings.curves import (
     mean_curve,
     underfits,
 )
+from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import (
     Claim,
     Verdict,
@@ -113,7 +114,7 @@ def near(step: story.Step, label: str, records: list[Record], profile: str) -> C
     text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * NEAR:g} points)"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        estimate = accuracy(records)
+        estimate = accuracy_of(records, profile)
         return between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
 
     return decide(text, profile, judge, records)

@@ -8,11 +8,13 @@ import pandas as pd
 from resnet_lib.config import Config
 from resnet_lib.findings.claims import loss_falls, loss_settled, near
 from resnet_lib.findings.curves import loss_rise, mean_curve, overfits, underfits
+from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare
 from resnet_lib.questions import causes, field_guide, suspects
 from resnet_lib.questions.field_guide import Case
 from resnet_lib.questions.story import NOT_YET, STEPS, missing
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
+from resnet_lib.questions.wording import described
 from resnet_lib.records.record import Record, Runs, find_runs
 
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
@@ -159,11 +161,13 @@ def _our_run(case: Case, records: list[Record], profile: str) -> str:
     if not case.config:
         return "none tried"
     if not records:
-        return f"{case.what}: {missing(case.config, profile)}"
+        return f"{described(case.config)}: {missing(case.config, profile)}"
     reached = f"{100 * accuracy(records).mean:.1f} %, n = {len(records)}"
-    return f"{case.what}: {reached}; whether it is the same plateau: {same_plateau(records, case, profile)}"
+    return (
+        f"{described(case.config)}: {reached}; whether it is the same plateau: {same_plateau(records, case, profile)}"
+    )
 
 
 def same_plateau(records: list[Record], case: Case, profile: str) -> Verdict:
     low, high = case.plateau
-    return between(accuracy(records), low / 100, high / 100) if profile == "full" else UNDECIDED
+    return between(accuracy_of(records, profile), low / 100, high / 100) if profile == "full" else UNDECIDED

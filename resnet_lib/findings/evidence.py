@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from resnet_lib.config import Config
 from resnet_lib.findings.curves import first_drop
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
@@ -161,11 +160,11 @@ def gap(cells: Cells) -> Estimate:
     return weigh({PAPER: 1.0, cells.start: -1.0}, cells)
 
 
-def accuracy_of(config: Config, profile: str) -> Estimate:
-    """That of recorded runs; of a hundred epochs of ResNet-20, as in the factorial, if they are a setting of it."""
-    cells = find_cells(suspects.EPOCHS, profile)
+def accuracy_of(records: list[Record], profile: str) -> Estimate:
+    """That of the runs of a config; of a combination of factors in a hundred epochs, as `accuracy_in`."""
+    cells, config = find_cells(suspects.EPOCHS, profile), records[0].config.replace(seed=0)
     settings = {causes.cell(levels, cells.budget): levels for levels in cells.recorded}
-    return accuracy_in(settings[config], cells) if config in settings else accuracy(find_seeds(config, profile))
+    return accuracy_in(settings[config], cells) if config in settings else accuracy(records)
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:

@@ -19,7 +19,6 @@ class Case:
     cause: str = ""
     reported: float = 0.0  # the accuracy in % that they saw on CIFAR-10, where a run of ours is set beside it
     config: Config | None = None  # that run
-    what: str = ""  # the same in words
 
     @property
     def plateau(self) -> tuple[float, float]:
@@ -37,28 +36,24 @@ class Case:
 CASES = (
     Case(
         "tflearn/tflearn #126", "stuck at 83 % instead of 94", "learning rate never reduced, preprocessing",
-        83, Config(model="resnet32", epochs=100, **story.AUGMENTED), "ResNet-32, augmented, no LR drop",
+        83, Config(model="resnet32", epochs=100, **story.AUGMENTED),
     ),
     Case(
         "raghakot/keras-resnet #25", "stuck at 84 %", "no weight decay, learning rate not reduced (suspected)",
         84, Config(model="resnet18", epochs=100, weight_decay=0.0, **story.AUGMENTED),
-        "ResNet-18, ImageNet stem, augmented, neither LR drop nor weight decay",
     ),
     Case(
         "kuangliu/pytorch-cifar #2", "every model at 88 to 89 %", "learning rate had to be lowered by hand",
         88.5, Config(model="hub-resnet18", stem="cifar", epochs=100, weight_decay=5e-4, **story.AUGMENTED),
-        "ResNet-18, CIFAR stem, augmented, no LR drop, weight decay 5e-4",
     ),
     Case(
         "kuangliu/pytorch-cifar #107", "near-original ResNet-50 at 83 %, the CIFAR variant 10 points higher",
         "ImageNet stem",
         83, Config(model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED),
-        "ResNet-50, ImageNet stem, augmented, cosine, weight decay 5e-4",
     ),
     Case(
         "akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error", "",
         80, story.step("03_cifar_architecture").configs["ResNet-20, 100 epochs"],
-        "ResNet-20, no augmentation, two LR drops, weight decay 5e-4",
     ),
     Case(
         "akamaster/pytorch_resnet_cifar10 #28", "ResNet-20 at 88.73 % instead of 91.73 with a newer PyTorch",
@@ -76,15 +71,14 @@ CASES = (
     Case(
         "htqin/IR-Net #11", "ResNet-18 at 86 %", "",
         86, causes.square()["its own stem, augmentation"],
-        "ResNet-18, ImageNet stem, augmented, two LR drops, weight decay 5e-4",
     ),
     Case(
         "PyTorch forum 135051", "ResNet-20 by the paper's settings at 86 %", "crop without flip, among others",
-        86, suspects.leave_one_out()["no flip"], "the paper's ResNet-20 without flip",
+        86, suspects.leave_one_out()["no flip"],
     ),
     Case(
         "pytorch/xla #683", "ResNet-18, 18 epochs: learning rate 0.05 gives 68 %, 0.20 gives 80 %", "learning rate",
-        68, Config(model="hub-resnet18", epochs=18, lr=0.05), "ResNet-18, ImageNet stem, learning rate 0.05",
+        68, Config(model="hub-resnet18", epochs=18, lr=0.05),
     ),
     Case("keras-team/keras #10632", "ResNet-110 v2 at 92 %", "batch size"),
 )  # fmt: skip

@@ -21,8 +21,9 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
+from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, find_runs, find_seeds
-from resnet_lib.report import commands, tables
+from resnet_lib.report import commands
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEP, percent, runs
 
 WHY_DECAY = (
@@ -57,7 +58,7 @@ def _while_it_was_high(profile: str) -> list[str]:
         said += f"With random crops and flips: {100 * drop.before.mean():.1f} %, then {100 * drop.after.mean():.1f} %. "
     if paper_like := evidence.find_cells(suspects.EPOCHS, profile).records[causes.PAPER]:
         held = 100 * first_drop(paper_like).before.mean()
-        decay = tables.scientific(paper_like[0].config.weight_decay)
+        decay = scientific(paper_like[0].config.weight_decay)
         said += f"With crops, flips and a weight decay of {decay} it averaged {held:.1f} % before its first drop. "
         if augmented and held > 100 * first_drop(augmented).before.mean():
             said += WHY_DECAY

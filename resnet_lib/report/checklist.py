@@ -9,8 +9,9 @@ from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTL
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import causes, field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
+from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, Runs, find_seeds
-from resnet_lib.report import commands, summary, tables
+from resnet_lib.report import commands, summary
 from resnet_lib.report.summary import in_range
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
@@ -65,7 +66,7 @@ def _drops_seen() -> list[str]:
     """What the first drop gave in the records, and what chance gave where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     by_decay = {
-        tables.scientific(decay): records
+        scientific(decay): records
         for decay, records in evidence.by_decay(cells, 1).items()
         if evidence.drop_gains(records)
     }
@@ -81,7 +82,7 @@ def _drops_seen() -> list[str]:
         "nothing.",
     ]
     if recipe := cells.records[causes.PAPER]:
-        held, decay = 100 * first_drop(recipe).before.mean(), tables.scientific(recipe[0].config.weight_decay)
+        held, decay = 100 * first_drop(recipe).before.mean(), scientific(recipe[0].config.weight_decay)
         seen.append(
             f"With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop "
             f"({runs_in_words(len(recipe))}): a ResNet-20 trained so that stays well below probably lacks something "

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.architecture import Architecture
-from resnet_lib.config import Config
 from resnet_lib.findings import own_log
+from resnet_lib.questions.wording import described
 from resnet_lib.records.record import Record, finished, runs_folder
 from resnet_lib.report.summary import in_range
-from resnet_lib.report.tables import scientific
 
 SEEN = {True: "yes", False: "no", None: "?"}
 COMPARED = (
@@ -54,24 +52,3 @@ def nearest(log: Record) -> tuple[pd.DataFrame, str]:
         for distance, run in found
     ]
     return pd.DataFrame(rows), said
-
-
-def described(config: Config) -> str:
-    """What was chosen, in words: `ResNet-20, crop and flip, weight decay 5e-4, learning rate 0.1, 2 drops, 100 epochs`.
-
-    Everything but the seed and where drops are; what is as the lab has it by default is said of the first few alone.
-    """
-    arch = Architecture(config.model)
-    parts = [arch.title]
-    if config.stem and config.stem != arch.shape:
-        parts.append({"cifar": "3×3 stem", "imagenet": "ImageNet's stem"}[config.stem])
-    parts.append(" and ".join(["crop"] * bool(config.crop) + ["flip"] * bool(config.flip)) or "no augmentation")
-    drops = sum(step < config.total_steps() for step in config.milestone_steps())
-    falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
-    parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]
-    parts.append(f"{config.total_epochs()} epochs")
-    others = {name: value for name, value in config if name not in TOLD and value != Config.model_fields[name].default}
-    return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
-
-
-TOLD = {"model", "stem", "crop", "flip", "weight_decay", "lr", "schedule", "milestones", "epochs", "iterations", "seed"}

@@ -98,7 +98,7 @@ def _row(name: str, config: Config, reported: str, profile: str) -> dict[str, st
     records = find_seeds(config, profile)
     measured = story.missing(config, profile)
     if records:
-        found = evidence.accuracy_of(config, profile)
+        found = evidence.accuracy_of(records, profile)
         sure = "" if found.seed_sd is None else f" {found.interval}"
         measured = f"{100 * found.mean:.1f}{sure}"
     n = story.count(records, config, profile)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
@@ -15,6 +14,7 @@ from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET, missing, stamp
+from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, Runs, find_runs
 
 
@@ -47,11 +47,6 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "n": story.count(records, config, profile),
         "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
-
-
-def scientific(value: float) -> str:
-    """`5e-4`."""
-    return np.format_float_scientific(value, trim="-", exp_digits=1) if value else "0"
 
 
 def paper_results(profile: str) -> pd.DataFrame:

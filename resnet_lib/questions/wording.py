@@ -1,0 +1,34 @@
+"""A config in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resnet_lib.architecture import Architecture
+from resnet_lib.config import Config
+
+TOLD = {"model", "stem", "crop", "flip", "weight_decay", "lr", "schedule", "milestones", "epochs", "iterations", "seed"}
+
+
+def described(config: Config) -> str:
+    """What was chosen, in words: `ResNet-20, crop and flip, weight decay 5e-4, learning rate 0.1, 2 drops, 100 epochs`.
+
+    Everything but the seed and where drops are; what is as the lab has it by default is said of the first few alone.
+    """
+    arch = Architecture(config.model)
+    parts = [arch.title]
+    stem = config.stem or arch.shape
+    if "imagenet" in (stem, arch.shape):  # networks of the CIFAR shape have the other one
+        parts.append({"cifar": "3×3 stem", "imagenet": "ImageNet's stem"}[stem])
+    parts.append(" and ".join(["crop"] * bool(config.crop) + ["flip"] * bool(config.flip)) or "no augmentation")
+    drops = sum(step < config.total_steps() for step in config.milestone_steps())
+    falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
+    parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]
+    parts.append(f"{config.total_epochs()} epochs")
+    others = {name: value for name, value in config if name not in TOLD and value != Config.model_fields[name].default}
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
+
+
+def scientific(value: float) -> str:
+    """`5e-4`."""
+    return np.format_float_scientific(value, trim="-", exp_digits=1) if value else "0"
