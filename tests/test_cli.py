@@ -19,18 +19,17 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
-from resnet_lib.cli import training
 from resnet_lib.cli.options import FAILED, REFUSED, use_data
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import sources
 from resnet_lib.machine import device
-from resnet_lib.machine.stop import Stopped, StopSignals
+from resnet_lib.machine.stop import Stopped
 from resnet_lib.questions import agenda
 from resnet_lib.recipes import RECIPES, recipe
 from resnet_lib.records import checkpoint
 from resnet_lib.report import lab, verify
 from resnet_lib.report.lab import Outcome
-from resnet_lib.runs import experiment
+from resnet_lib.runs import experiment, pool
 from resnet_lib.speed import cost
 
 
@@ -375,7 +374,6 @@ def test_runs_at_a_time_share_the_threads(reports, monkeypatch, tmp_path, option
 
     monkeypatch.setattr(experiment, "run_many", note)
     monkeypatch.setattr(device, "THREADS", 8)
-    monkeypatch.setattr(StopSignals, "SIGNALS", ())  # else its handlers stay those of this process
     result = CliRunner().invoke(app, ["run-many", str(configs), "--device", "cpu", *options.split()])
     assert result.exit_code == 0
     assert seen == [(threads, bool(options))] * 2
@@ -464,20 +462,19 @@ def test_verify_report_ends_with_what_differs(monkeypatch):
 def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports, monkeypatch):
     seen = []
 
-    def run_many(configs, profile, choose, pool):
-        seen.append((pool, choose(configs[0]).threads))
+    def run_many(configs, profile, choose, executor):
+        seen.append((executor, choose(configs[0]).threads))
         outcomes = [SimpleNamespace(accuracy=0.5)] * 2 + [BrokenProcessPool()]
         yield from zip(configs, outcomes, strict=False)
 
-    monkeypatch.setattr(training, "ProcessPoolExecutor", lambda jobs, context, **dealt: nullcontext(jobs))
-    monkeypatch.setattr(training.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda jobs, context, **dealt: nullcontext(jobs))
     monkeypatch.setattr("resnet_lib.machine.device.THREADS", 12)
     monkeypatch.setattr(experiment, "run_many", run_many)
     configs = [Config(seed=seed) for seed in range(3)]
-    training._run_all(configs, "smoke", 8, "cpu", None)
+    list(pool.run_all(configs, "smoke", 8, "cpu", None, print))
     assert seen == [(3, 4), (1, 12)]
     monkeypatch.setattr(experiment, "is_finished", lambda config, profile: config.seed > 0)
-    training._run_all(configs[:2], "smoke", 8, "cpu", None)
+    list(pool.run_all(configs[:2], "smoke", 8, "cpu", None, print))
     assert seen[2:] == [(None, 12)]
 
 
@@ -488,12 +485,11 @@ def test_runs_at_a_time_are_dealt_out_to_all_gpus(reports, monkeypatch, device, 
     seen = []
     monkeypatch.setattr("resnet_lib.machine.device.choose", lambda *_, **__: SimpleNamespace(device=device))
     monkeypatch.setattr("resnet_lib.machine.device.gpus", lambda: names)
-    monkeypatch.setattr(training, "ProcessPoolExecutor", lambda *_, **options: seen.append(options) or nullcontext())
-    monkeypatch.setattr(training.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda *_, **options: seen.append(options) or nullcontext())
     monkeypatch.setattr(
         experiment, "run_many", lambda configs, *_: [(config, SimpleNamespace(accuracy=0.5)) for config in configs]
     )
-    training._run_all([Config(seed=seed) for seed in range(2)], "smoke", 2, device, None)
+    list(pool.run_all([Config(seed=seed) for seed in range(2)], "smoke", 2, device, None, print))
     assert [options["initargs"][0] for options in seen if options] == [names] * dealt
 
 

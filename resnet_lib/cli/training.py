@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from functools import partial
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +29,6 @@ from resnet_lib.cli.options import (
     with_recipe,
 )
 from resnet_lib.config import Config, LabError, checked_profile
-from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records.record import runs_folder
 
 app = typer.Typer()
@@ -145,47 +139,14 @@ def full(
 
 
 def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None, threads: int | None) -> None:
-    """Run configs, several at a time, and print what came out; exits with FAILED if any failed.
+    """Run configs, several at a time, and print what came out; exits with FAILED if any failed."""
+    from resnet_lib.runs import pool
 
-    The processes are dealt out to all GPUs there are. Where one is killed, which ends all of its pool, the runs left go
-    on in another with one process less.
-    """
-    from resnet_lib.machine.device import THREADS, choose, gpus, take_gpu
-    from resnet_lib.runs import experiment
-
-    is_cuda = choose(device=device).device == "cuda"  # a device that is not there is told once, and not by every run
-    waiting = {config.run_id: config for config in configs}  # each run once
-    left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
-    jobs = max(1, min(jobs, left))
-    total, failed, asked = len(waiting), 0, []
-
-    def hand_on(number: int, frame: Any) -> None:
-        asked.append(signal.Signals(number).name)
-        for process in active_children():
-            process.terminate()
-
-    in_pool = jobs > 1
-    if in_pool:  # each process saves what it trains; alone, this one does so by itself
-        for number in StopSignals.SIGNALS:
-            signal.signal(number, hand_on)
-    while waiting:
-        choice = partial(choose, device=device, threads=threads or max(1, THREADS // jobs))
-        context, names = get_context("spawn"), gpus() if is_cuda else []
-        dealt = {"initializer": take_gpu, "initargs": (names, context.Value("i", 0))} if len(names) > 1 else {}
-        with ProcessPoolExecutor(jobs, context, **dealt) if in_pool else nullcontext() as pool:
-            for config, outcome in experiment.run_many([*waiting.values()], profile, choice, pool):
-                if asked:
-                    raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
-                if not isinstance(outcome, BrokenProcessPool):
-                    del waiting[config.run_id]
-                    failed += isinstance(outcome, Exception)
-                    print_outcome(config, outcome)
-        if waiting:
-            jobs = min(jobs - 1, len(waiting))
-            said = "a process was killed, by the system for lack of memory unless by you"
-            if not jobs:
-                raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
-            err.print(f"{said}: going on, {jobs} at a time ({len(waiting)} left)", style="red")
+    total = failed = 0
+    for config, outcome in pool.run_all(configs, profile, jobs, device, threads, partial(err.print, style="red")):
+        total += 1
+        failed += isinstance(outcome, Exception)
+        print_outcome(config, outcome)
     out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
     if failed:
         raise typer.Exit(FAILED)

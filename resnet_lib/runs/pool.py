@@ -1,0 +1,82 @@
+"""Many configs, several at a time: in processes of their own, dealt out to all GPUs there are."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from multiprocessing import active_children, get_context
+from typing import Any
+
+from resnet_lib.config import Config, LabError
+from resnet_lib.machine import device as machine
+from resnet_lib.machine.stop import Stopped, StopSignals
+from resnet_lib.records.record import Record
+from resnet_lib.runs import experiment
+
+Outcomes = Iterator[tuple[Config, Record | Exception]]
+
+
+def run_all(
+    configs: list[Config],
+    profile: str,
+    jobs: int,
+    device: str | None,
+    threads: int | None,
+    say: Callable[[str], None],
+) -> Outcomes:
+    """Every config, once, with its record or what went wrong, as they come; at most `jobs` at a time.
+
+    Where a process is killed, which ends all of its pool, the runs left go on in another with one process less, and
+    `say` tells so. Raises LabError if the process was alone, Stopped if a signal asked for it, DeviceError if the
+    device is not there.
+    """
+    is_cuda = machine.choose(device=device).device == "cuda"  # what is not there is told once, and not by every run
+    waiting = {config.run_id: config for config in configs}
+    left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
+    jobs = max(1, min(jobs, left))
+    in_pool = jobs > 1  # alone, this process runs them, and saves by itself what it trains
+    with _handed_on() if in_pool else nullcontext([]) as asked:
+        while waiting:
+            choose = partial(machine.choose, device=device, threads=threads or max(1, machine.THREADS // jobs))
+            with _processes(jobs, is_cuda) if in_pool else nullcontext() as executor:
+                for config, outcome in experiment.run_many([*waiting.values()], profile, choose, executor):
+                    if asked:
+                        raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
+                    if not isinstance(outcome, BrokenProcessPool):
+                        del waiting[config.run_id]
+                        yield config, outcome
+            if waiting:
+                jobs = min(jobs - 1, len(waiting))
+                said = "a process was killed, by the system for lack of memory unless by you"
+                if not jobs:
+                    raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
+                say(f"{said}: going on, {jobs} at a time ({len(waiting)} left)")
+
+
+def _processes(jobs: int, is_cuda: bool) -> Executor:
+    """A pool whose processes, where there are several GPUs, each take one."""
+    context, names = get_context("spawn"), machine.gpus() if is_cuda else []
+    dealt = {"initializer": machine.take_gpu, "initargs": (names, context.Value("i", 0))} if len(names) > 1 else {}
+    return ProcessPoolExecutor(jobs, context, **dealt)
+
+
+@contextmanager
+def _handed_on() -> Iterator[list[str]]:
+    """While entered, signals that ask to stop go to all child processes, each of which saves; their names so far."""
+    asked: list[str] = []
+
+    def hand_on(number: int, frame: Any) -> None:
+        asked.append(signal.Signals(number).name)
+        for process in active_children():
+            process.terminate()
+
+    before = {number: signal.signal(number, hand_on) for number in StopSignals.SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None: set by another than Python
