@@ -54,8 +54,8 @@ class Soak:
         try:
             if not run.finished and faults.in_process(reports) != 0:
                 raise RuntimeError("it cannot be finished")
-            for path in (checkpoint.before(run.checkpoint), *run.path.glob("*.tmp")):
-                path.unlink(missing_ok=True)  # of a kill after the end
+            for path in (*checkpoint.in_folder(run.path), *run.path.glob("*.tmp")):
+                path.unlink()  # of a kill after the end
             if faults.result(reports) != self.expected:
                 raise RuntimeError("it ended otherwise than undisturbed")
         except Exception as error:

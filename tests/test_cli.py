@@ -1,11 +1,14 @@
 """The command line, run as a user runs it."""
 
+import multiprocessing
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +26,7 @@ from resnet_lib.cli.options import FAILED, REFUSED, use_data
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import sources
 from resnet_lib.machine import device
-from resnet_lib.machine.stop import Stopped
+from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.questions import agenda
 from resnet_lib.recipes import RECIPES, recipe
 from resnet_lib.records import checkpoint
@@ -476,6 +479,41 @@ def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports,
     monkeypatch.setattr(experiment, "is_finished", lambda config, profile: config.seed > 0)
     list(pool.run_all(configs[:2], "smoke", 8, "cpu", None, print))
     assert seen[2:] == [(None, 12)]
+
+
+def test_a_signal_that_comes_while_no_outcome_does_stops_all_and_leaves_the_handlers_as_they_were(reports, monkeypatch):
+    class Broken:
+        """A pool of which a process was killed, and which is asked to stop while the others end."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            signal.raise_signal(signal.SIGTERM)
+
+    calls = []
+
+    def run_many(configs, *_):
+        calls.append(len(configs))
+        yield configs[0], BrokenProcessPool()
+
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda *_, **__: Broken())
+    monkeypatch.setattr(experiment, "run_many", run_many)
+    before = [signal.getsignal(number) for number in StopSignals.SIGNALS]
+    with pytest.raises(Stopped, match="stopped by SIGTERM: the same command goes on from what is saved"):
+        list(pool.run_all([Config(seed=seed) for seed in range(3)], "smoke", 2, "cpu", 1, pytest.fail))
+    assert calls == [3]
+    assert [signal.getsignal(number) for number in StopSignals.SIGNALS] == before
+
+
+def test_a_child_that_comes_into_being_after_the_signal_is_ended_too():
+    with pool._handed_on() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        late = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+        late.start()
+        late.join(20)
+    assert asked == ["SIGTERM"]
+    assert late.exitcode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(

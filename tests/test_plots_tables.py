@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from test_records import RESULT
 from typer.testing import CliRunner
 
@@ -278,7 +279,8 @@ def test_underfitting_is_seen_in_each_run_and_not_in_their_mean():
     )
     assert "underfitting" not in diagnosis.symptoms(runs)["reading"]
     (ten, _) = paragraphs()
-    assert ten.endswith("ended at 53.0 %: it underfits in 1 of 2 runs.")
+    assert " Its training accuracy ended at 53.0 %, its test loss ended at " in ten
+    assert ten.endswith(": it underfits in 1 of 2 runs.")
 
 
 @pytest.mark.parametrize(("high", "verdict"), [(0.78, "holds"), (0.74, "does not hold")])
@@ -302,8 +304,8 @@ def paragraphs():
 
 
 NEAR_80 = (
-    " Of the 2 other settings of ResNet-20 recorded in 100 epochs, these came within 5 points of 80 %, the "
-    "nearest first: weight decay 1e-4 (84.0 %, n = 1)."
+    " Of the 2 other settings of ResNet-20 recorded in 100 epochs, these ended within 5 points of 80 %, in "
+    "the runs recorded, the nearest first: weight decay 1e-4 (84.0 %, n = 1)."
 )
 
 
@@ -364,14 +366,14 @@ def test_the_answer_tells_what_one_change_did():
     first, _, overfitting, works, trained, _ = paragraphs()
     assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in first
     assert "averaged 78.0 %, over the 3 epochs after it 87.0 % (+9.0 points). Without any drop it ended at 79" in first
-    assert first.endswith("With random crops and flips: 79.0 %, then 91.0 %.")
+    assert first.endswith("flips it averaged 79.0 % before its first drop, 91.0 % after it (n = 1).")
     assert "the same training came to 91.0 % (+4.0 points [" in overfitting
     assert works.startswith("**Commands meant to reach the paper's 91.25 %**")
     assert "--crop 4 --flip`: 91.00 % (seed 0); 0.0 hours on " in trained
     drawn = texts(summary.figure("full"))
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
-    assert summary.short("full").startswith("Why the story's own ResNet-20 stopped at 80 % is open. On the lab's, this")
+    assert summary.short("full").startswith("Why the story's own ResNet-20 stopped at 80 % is open. What the")
     paper = commands.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
     craft(paper, 0.92)
     assert "--recipe paper`: 92.00 % (seed 0); " in "".join(paragraphs())
@@ -431,13 +433,14 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     undecided = (
         "Whether that is near the story's 83 % (± 5 points) is undecided: 1 run cannot show how much seeds differ"
     )
-    assert said.endswith(f"{undecided}. Its training accuracy ended at 50.0 %: it underfits.")
+    assert f"{undecided}. Its training accuracy ended at 50.0 %, its test loss ended at 1.000, its mi" in said
+    assert said.endswith("nimum: it underfits.")
     craft(causes.square()["its own stem, augmentation"], 0.85)
     assert " With random crops and flips ResNet-18 came to 85.0 % [" in paragraphs()[0]
     thrice(hub["hub ResNet-50"], 0.9)
     (said, _) = paragraphs()
     assert "hub ResNet-50 reached 90.0 % [" in said
-    assert ". That is not near the story's 83 % (± 5 points). Its training accuracy ended at 50.0 %: it und" in said
+    assert ". That is not near the story's 83 % (± 5 points). Its training accuracy ended at 50.0 %, " in said
     plain = story.TUNED.replace(model="resnet20")
     craft(plain, 0.87)
     craft(plain.replace(stem="imagenet"), 0.75)
@@ -486,7 +489,7 @@ def test_the_first_number_of_the_story_is_answered_by_its_own_network():
     thrice(story.BASELINE, 0.575)
     ten, coverage = paragraphs()
     assert ten.startswith("**The 50 % after ten epochs.** ResNet-50 reached 57.5 % [")
-    assert ten.endswith("Its training accuracy ended at 50.0 %: it underfits.")
+    assert ten.endswith("minimum: it underfits.")
     assert "none yet of the story's 82 % (step 02)" in coverage
 
 
@@ -515,30 +518,45 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert f"Training accuracy {100 * curves.FITTED:g} % or more" in bare
     config = story.TUNED.replace(model="resnet20")
     craft(config, 0.87, high=0.78)
-    assert "the first drop gave ResNet-20 with a 3×3 stem 9.0 (1 run) at 5e-4.\n" in listed()
+    assert "points by weight decay, with the 3×3 stem 9.0 at 5e-4 (1 run; by chance 0.0). By chance:" in listed()
     craft(config.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
-    assert "did not change, the same comparison gave up to 0.4 at 5e-4: less than that says nothing." in listed()
+    assert "with the 3×3 stem 9.0 at 5e-4 (1 run; by chance 0.4). By chance:" in listed()
     craft(config.replace(weight_decay=1e-4), 0.83, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
     craft(config, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
     for levels, cell in causes.factorial(10).items():
         craft(cell, 0.7 + 0.05 * levels[0])
     told = listed()
-    assert " 9.0 to 13.0 (3 runs) at 5e-4, 5.0 (1 run) at 1e-4.\n" in told
-    assert re.search(r"gave up to 0\.4 at 5e-4, \d\.\d at 1e-4: less", told)
+    assert " 9.0 to 13.0 at 5e-4 (3 runs; by chance 0.4), 5.0 at 1e-4 (1 run; by chance 0.0). By" in told
     assert "before its first drop" not in told
     craft(config.replace(crop=4, flip=True, weight_decay=1e-4), 0.91, high=0.86)
     assert "a weight decay of 1e-4 it had 86 % before its first drop (1 run): a ResNet-20" in listed()
     assert "With the wrong stem" not in told
     craft(config.replace(stem="imagenet"), 0.75, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
     assert "With the wrong stem it looks like this, too: see to that first." in listed()
-    assert "; with ImageNet's, 0.0 (1 run).\n" in listed()
+    assert "; with ImageNet's 0.0 at 5e-4 (1 run; by chance 0.0). By" in listed()
     assert "is not for them: 3×3 was worth +10.0 points [" in told
     assert "gain little from them (+3.5 points [" in told
     assert "] (over images alone) in 100 epochs of the story's ResNet-20 and 0.0 points [" in told
     assert f"[{summary.AS_TOLD}](runs/{config.run_id}/history.csv) (50, then 50, then 50 %)" in told
     craft(causes.square()["CIFAR stem"], 0.9)
     assert "not yet run here" not in listed()
+
+
+def test_the_code_of_the_checklist_runs_and_has_the_maps_that_it_tells_of():
+    code = re.search("```python\n(.*?)```", listed(), re.DOTALL)[1]
+    scope = {}
+    exec("import torchvision; from torch import nn; from torch.optim import SGD", scope)
+    exec("from torch.optim.lr_scheduler import MultiStepLR; from torchvision.transforms import *", scope)
+    exec(code, scope)
+    shapes = []
+    model = scope["model"]
+    model.avgpool.register_forward_hook(lambda module, maps, output: shapes.append(maps[0].shape[2:]))
+    images = torch.stack([scope["normalisation"][1](torch.rand(3, 32, 32)) for _ in range(2)])
+    loss = scope["criterion"](model(scope["augmentation"][0](images)), torch.tensor([0, 1]))
+    loss.backward()
+    scope["optimizer"].step()
+    assert shapes == [(checklist.HUB_SIDE, checklist.HUB_SIDE)]
 
 
 @pytest.mark.parametrize(("end", "side"), [(0.93, "left"), (0.90, "right"), (0.97, "right")])

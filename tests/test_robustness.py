@@ -313,14 +313,39 @@ def test_a_disk_that_fails_while_the_end_is_written_costs_an_evaluation(reports,
         assert faults.result(reports) == undisturbed
 
 
-def test_a_finished_run_that_lost_its_result_is_not_trained_anew(reports):
+@pytest.mark.parametrize("lost", [["result.json"], ["result.json", weights.NAME]], ids=", ".join)
+def test_a_finished_run_that_lost_its_result_is_damaged_and_not_trained_anew(reports, lost):
     experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
     folder = RunFolder.of(TINY, "full")
-    (folder.path / "result.json").unlink()
-    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name != "lock"}
-    with pytest.raises(RecordError, match=r"has lost its result\.json: restore it, or delete the folder"):
+    for name in lost:
+        (folder.path / name).unlink()
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    said = "has lost its result.json: restore it, or delete the folder"
+    with pytest.raises(RecordError, match=re.escape(said)):
         experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
-    assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name != "lock"} == before
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+    (entry,) = ledger.entries("full")
+    assert entry.state == "damaged"
+    assert said in entry.detail
+
+
+def killed_before_the_checkpoint_goes(reports):
+    os.environ["RESNET_LAB_REPORTS"] = str(reports)
+    checkpoint.remove = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+
+
+def test_killed_between_its_record_and_the_end_it_is_finished_and_tidied_by_the_next_call(reports, undisturbed):
+    with survived("SIGKILL anywhere in training"):
+        process = faults.forking().Process(target=killed_before_the_checkpoint_goes, args=(reports,))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        (entry,) = ledger.entries("full")
+        assert entry.state == "finished"
+        assert checkpoint.in_folder(entry.path)
+        assert resumed() == []
+        assert faults.result(reports) == undisturbed
 
 
 class FailingDisk(Notes):
@@ -407,7 +432,6 @@ def test_the_history_is_written_anew_whatever_became_of_it(reports, undisturbed)
             (run.path / "result.json").unlink(missing_ok=True)
             path.write_bytes(whole[:length])
             resumed()
-            (run.path / "checkpoint-before.pt").unlink(missing_ok=True)
             assert faults.result(reports) == undisturbed
 
 

@@ -1,4 +1,4 @@
-"""What the factorial says: what each factor is worth, and its share of the way from the story to the paper."""
+"""What combinations of factors say: what each factor is worth, and its share of the way from the story to the paper."""
 
 from __future__ import annotations
 

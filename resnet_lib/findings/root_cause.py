@@ -55,7 +55,7 @@ def _chosen(levels: Levels) -> dict[str, str]:
 
 
 def _count(levels: Levels, cells: Cells) -> str:
-    return count(cells.recorded.get(levels, []), causes.cell(levels, cells.budget), cells.profile)
+    return count(cells.records[levels], causes.cell(levels, cells.budget), cells.profile)
 
 
 def effects_table(cells: Cells) -> pd.DataFrame:

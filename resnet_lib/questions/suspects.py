@@ -55,7 +55,7 @@ def cell_of(name: str) -> Levels:
 
 
 def changed(levels: Levels) -> str:
-    """What a cell of the factorial changes of the story's hundred epochs, by the names of the single changes."""
+    """What a combination of factors changes of the story's hundred epochs, by the names of the single changes."""
     names = {config: name for name, config in one_at_a_time().items()}
     told = start(EPOCHS)
     alone = [(*told[:f], levels[f], *told[f + 1 :]) for f in range(len(told)) if levels[f] != told[f]]

@@ -5,7 +5,10 @@
     history.csv       one row per epoch, written anew as it ends
     result.json       final metrics, data hash, environment, hashes of the others; its presence means: finished
     predictions.npz   class (uint8), confidence (float16) and label (uint8) of every evaluated image
-    diverged.json     instead of the last two: where a loss became no number
+    weights.safetensors
+                      what the network ended with; a record stands without it
+    diverged.json     instead of the last three: where a loss became no number
+    checkpoint.pt     while it is unfinished: what it goes on from, and checkpoint-before.pt, in case that is damaged
 """
 
 from __future__ import annotations
@@ -171,8 +174,9 @@ def read_diverged(path: Path) -> str | None:
 
 
 def finished(profile: str) -> list[Record]:
-    """Every finished run of a profile, whatever its settings."""
-    return [read_record(path.parent) for path in sorted(runs_folder(profile).glob("*/result.json"))]
+    """Every finished run of a profile, whatever its settings; a copy under a name of its own is none."""
+    found = [read_record(path.parent) for path in sorted(runs_folder(profile).glob("*/result.json"))]
+    return [record for record in found if record.config.run_id == record.path.name]
 
 
 def find_runs(configs: dict[str, Config], profile: str) -> Runs:

@@ -97,6 +97,15 @@ class RunFolder:
         if (found := read_diverged(self.path)) is not None:
             raise Diverged(f"{self.path.name} diverged at {found}; delete {self.path} to try once more")
 
+    def refuse_lost(self) -> None:
+        """Raises RecordError if this run was finished and has lost its result: it would be trained anew.
+
+        Predictions are written at the end alone, and what a run goes on from is deleted once the result stands.
+        """
+        goes_on = any(self.path.glob("checkpoint*.pt"))
+        if (self.path / "predictions.npz").exists() and not (self.finished or goes_on):
+            raise RecordError(f"{self.path} has lost its result.json: restore it, or delete the folder")
+
     def finish(self, history: list[Row], result: dict[str, Any], predictions: dict[str, np.ndarray]) -> Record:
         """Write history and predictions, then the result, whose presence marks the run as finished.
 

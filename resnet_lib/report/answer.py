@@ -55,7 +55,10 @@ def _while_it_was_high(profile: str) -> list[str]:
     )
     if augmented:
         drop = first_drop(augmented)
-        said += f"With random crops and flips: {100 * drop.before.mean():.1f} %, then {100 * drop.after.mean():.1f} %. "
+        said += (
+            f"With random crops and flips it averaged {100 * drop.before.mean():.1f} % before its first drop, "
+            f"{100 * drop.after.mean():.1f} % after it (n = {len(augmented)}). "
+        )
     if paper_like := evidence.find_cells(suspects.EPOCHS, profile).records[causes.PAPER]:
         held = 100 * first_drop(paper_like).before.mean()
         decay = scientific(paper_like[0].config.weight_decay)
@@ -116,8 +119,8 @@ def _what_comes_near(cells: Cells) -> str:
     if not near:
         return ""
     return (
-        f" Of the {len(ends)} other settings of ResNet-20 recorded in {cells.epochs} epochs, these came within "
-        f"{100 * NEAR:g} points of {STEP.claimed:g} %, the nearest first: {'; '.join(near)}."
+        f" Of the {len(ends)} other settings of ResNet-20 recorded in {cells.epochs} epochs, these ended within "
+        f"{100 * NEAR:g} points of {STEP.claimed:g} %, in the runs recorded, the nearest first: {'; '.join(near)}."
     )
 
 
@@ -196,8 +199,9 @@ def _ten_epochs(profile: str) -> list[str]:
 
 
 def _over_or_under(records: list[Record]) -> str:
-    """The training accuracy of runs, and what their curves show, as a sentence after a space."""
-    said = f" Its training accuracy ended at {100 * mean_curve(records, 'train_accuracy')[-1]:.1f} %"
+    """The training accuracy and test loss of runs, and what they show, as a sentence after a space."""
+    said = f" Its training accuracy ended at {100 * mean_curve(records, 'train_accuracy')[-1]:.1f} %, its test loss"
+    said += f" {loss_end(records)}"
     for words, sign in (("it overfits", overfits), ("it underfits", underfits)):
         if seen := sum(map(sign, records)):
             said += f": {words}{'' if seen == len(records) else f' in {seen} of {runs_in_words(len(records))}'}"

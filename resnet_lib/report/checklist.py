@@ -30,7 +30,7 @@ def checklist(runs: str, threads: str) -> str:
 
 
 def _scope() -> str:
-    said = "What a change was worth is told of the lab's ResNet-20."
+    said = "What a change was worth was measured on ResNet-20."
     square = causes.square()
     if not any(find_seeds(square[name], "full") for name in ("CIFAR stem", "CIFAR stem, augmentation")):
         said += " torchvision's networks with a 3×3 stem are not yet run here."
@@ -65,21 +65,14 @@ def _learning_rate() -> str:
 def _drops_seen() -> list[str]:
     """What the first drop gave in the records, and what chance gave where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
-    by_decay = {
-        scientific(decay): records
-        for decay, records in evidence.by_decay(cells, 1).items()
-        if evidence.drop_gains(records)
-    }
-    if not by_decay:
+    stems = {"the 3×3 stem": evidence.by_decay(cells, 1), "ImageNet's": evidence.by_decay(cells, -1)}
+    told = {stem: _gains(by_decay) for stem, by_decay in stems.items()}
+    if not any(told.values()):
         return []
-    gained = [f"{_gains(records)} at {decay}" for decay, records in by_decay.items()]
-    others = [record for records in evidence.by_decay(cells, -1).values() for record in records]
-    stem = f"; with ImageNet's, {_gains(others)}" if evidence.drop_gains(others) else ""
-    chance = [f"{100 * max(0.0, *map(rise_by_chance, records)):.1f} at {decay}" for decay, records in by_decay.items()]
+    gains = "; ".join(f"with {stem} {', '.join(parts)}" for stem, parts in told.items() if parts)
     seen = [
-        f"In points, by weight decay, the first drop gave ResNet-20 with a 3×3 stem {', '.join(gained)}{stem}.",
-        f"Where the rate did not change, the same comparison gave up to {', '.join(chance)}: less than that says "
-        "nothing.",
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave, in points by weight decay, {gains}. By chance: "
+        "what the same comparison gave at most where the rate did not change. A rise no larger than that says nothing.",
     ]
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before.mean(), scientific(recipe[0].config.weight_decay)
@@ -91,9 +84,15 @@ def _drops_seen() -> list[str]:
     return seen
 
 
-def _gains(records: list[Record]) -> str:
-    gains = [100 * gain for gain in evidence.drop_gains(records)]
-    return f"{in_range(gains)} ({runs_in_words(len(gains))})"
+def _gains(by_decay: dict[float, list[Record]]) -> list[str]:
+    """What the first drop gave the runs of each weight decay that made one, and what chance gave them."""
+    parts = []
+    for decay, records in by_decay.items():
+        if gains := [100 * gain for gain in evidence.drop_gains(records)]:
+            chance = 100 * max(0.0, *map(rise_by_chance, records))
+            runs = runs_in_words(len(gains))
+            parts.append(f"{in_range(gains)} at {scientific(decay)} ({runs}; by chance {chance:.1f})")
+    return parts
 
 
 def _overfitting() -> str:
@@ -165,7 +164,8 @@ def _in_your_own_code() -> str:
     """What the first of `COMMANDS` does, in PyTorch and torchvision."""
     command, config = next(iter(commands.COMMANDS.items()))
     decay = f"{config.weight_decay:g}"
-    return f"""What `{command}` sets, in plain PyTorch, here for a network of torchvision's:
+    where = "on torchvision's ResNet-18, whose accuracy will not be the command's"
+    return f"""What `{command}` sets, in plain PyTorch, here {where}:
 
 ```python
 model = torchvision.models.resnet18(num_classes=10)

@@ -33,7 +33,7 @@ def signs(log: Record) -> pd.DataFrame:
 
 def nearest(log: Record) -> tuple[pd.DataFrame, str]:
     """One row for each of the `full` records that are most like the log, the nearest first, and how to read them."""
-    recorded = finished("full")
+    recorded = [run for run in finished("full") if (run.config.dataset, run.config.train_images) == ("cifar10", None)]
     found, seeds = own_log.nearest(log, recorded), own_log.apart(log, recorded)
     if not recorded:
         return pd.DataFrame(), f"There are no records in {runs_folder('full')} to compare it with."

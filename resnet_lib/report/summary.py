@@ -10,6 +10,7 @@ from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import mean_curve
 from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
@@ -21,10 +22,12 @@ STEP = story.step("03_cifar_architecture")
 PAPER_ACCURACY = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER_ACCURACY: "paper, ResNet-20"}
 HOW_TO_READ = (
-    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. Here and "
-    "below, `n` is the number of runs, each with a seed of its own; [a, b] is a 95 % interval, over seeds and test "
-    "images, and a number has none where too few runs show how much seeds differ; points are percentage points; `seed "
-    "sd` is the standard deviation over seeds (of a difference: between two runs, one of each)."
+    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. The stem is "
+    f"the first layers of a network. Here and below, `n` is the number of runs, each with a seed of its own, and [a, b] a "
+    f"95 % interval over seeds and test images. With fewer than {MIN_SEEDS} runs, how much seeds differ is taken from "
+    "comparable runs; where there are none, the table has no interval, and the text one over images alone (“seed "
+    "spread unknown”). `seed sd` is the standard deviation over seeds; of a difference, between two runs, one of each. Points "
+    "are percentage points; “undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
@@ -53,8 +56,8 @@ def short(profile: str) -> str:
         return ""
     parts = [tables.markdown(table(profile)), HOW_TO_READ]
     if AS_TOLD in found:
-        said = f"Why the story's own ResNet-20 stopped at {STEP.claimed:g} % is open. On the lab's, this made a"
-        parts.insert(0, f"{said} difference (↳):")
+        said = f"Why the story's own ResNet-20 stopped at {STEP.claimed:g} % is open. What the lab's runs reached:"
+        parts.insert(0, said)
     if any(drawn(profile).values()):
         parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*")
     return "\n\n".join(parts)

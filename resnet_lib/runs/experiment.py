@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, as_completed
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,7 @@ from resnet_lib.machine.stop import Stopped
 from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import count_parameters
 from resnet_lib.records import checkpoint
-from resnet_lib.records.record import Diverged, Record, RecordError
+from resnet_lib.records.record import Diverged, Record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import weights
 from resnet_lib.training import train
@@ -37,20 +38,22 @@ def run(
     runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another. If it began
     on a device that is not here, it goes on with `choice`; if it began compiled where this machine has no compiler, it
     goes on without: equal but for rounding, and the record tells of it.
-    Raises RecordError if another process trains the same run or its folder holds another, CheckpointError if there is
+    Raises RecordError if another process trains the same run or its folder holds another or has lost its result,
+    CheckpointError if there is
     nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
     small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a signal asked for it, OSError
     if the last state or the record cannot be written.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
-        return folder.record()
+        return _finished(folder)
     folder.refuse_diverged()
+    folder.refuse_lost()
     dataset = cifar10.load(config)  # before anything is written: without images there is no run
     show = show or progress.default()
     with folder.lock():
         if folder.finished:  # another process finished it while this one came here
-            return folder.record()
+            return _finished(folder)
         folder.refuse_diverged()
         folder.start()
         state = _saved(folder, show)
@@ -58,13 +61,19 @@ def run(
         return _train(dataset, config, choice, folder, show, state)
 
 
+def _finished(folder: RunFolder) -> Record:
+    """The record; a process that was killed right after it was written has left what it was resumed from."""
+    if (folder.path / weights.NAME).exists():
+        with suppress(OSError):
+            checkpoint.remove(folder.checkpoint)
+    return folder.record()
+
+
 def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
     """The newest whole state of an unfinished run; None of one that is new."""
     state = checkpoint.newest(folder.checkpoint, show.note)
     if state:
         folder.refuse_other(Config(**state["config"]), folder.checkpoint)
-    elif (folder.path / weights.NAME).exists():  # of a finished run, which leaves nothing to go on from
-        raise RecordError(f"{folder.path} has lost its result.json: restore it, or delete the folder")
     return state
 
 
@@ -182,5 +191,5 @@ def _outcome(
 def _outcome_in_pool(config: Config, profile: str, choose: Callable[[Config], Choice] | None) -> Record | Exception:
     try:
         return _outcome(config, profile, choose, progress.Lines())  # several bars would draw over each other
-    except Stopped:  # only in a process of its own, for signals reach no thread but the main one
+    except (Stopped, KeyboardInterrupt):  # only in a process of its own: signals reach no thread but the main one
         os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too

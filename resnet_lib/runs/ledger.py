@@ -47,7 +47,9 @@ def entry(path: Path) -> Entry:
         if (path / "result.json").exists():
             record = read_record(path)
             return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config, record)
-        done = len(RunFolder(path, config).rows())
+        folder = RunFolder(path, config)
+        folder.refuse_lost()
+        done = len(folder.rows())
         if where := read_diverged(path):
             return Entry(path, "diverged", f"at {where}", config)
         return Entry(path, "unfinished", f"{done} of {config.total_epochs()} epochs", config)
@@ -67,12 +69,12 @@ def problems(found: Entry) -> list[str]:
             checkpoint.load(file)
         except CheckpointError as error:
             wrong.append(str(error))
-    exported = path / weights.NAME
+    kept = path / weights.NAME
     try:
-        if exported.exists():
-            weights.load(exported)
-            if not weights.belong_to(found.config, exported):
-                wrong.append(f"{exported.name} belongs to another run")
+        if kept.exists():
+            weights.load(kept)
+            if not weights.belong_to(found.config, kept):
+                wrong.append(f"{kept.name} belongs to another run")
     except CheckpointError as error:
         wrong.append(str(error))
     if found.record:

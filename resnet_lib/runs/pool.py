@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -44,17 +45,22 @@ def run_all(
             choose = partial(machine.choose, device=device, threads=threads or max(1, machine.THREADS // jobs))
             with _processes(jobs, is_cuda) if in_pool else nullcontext() as executor:
                 for config, outcome in experiment.run_many([*waiting.values()], profile, choose, executor):
-                    if asked:
-                        raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
+                    _refuse(asked)
                     if not isinstance(outcome, BrokenProcessPool):
                         del waiting[config.run_id]
                         yield config, outcome
+            _refuse(asked)
             if waiting:
                 jobs = min(jobs - 1, len(waiting))
                 said = "a process was killed, by the system for lack of memory unless by you"
                 if not jobs:
                     raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
                 say(f"{said}: going on, {jobs} at a time ({len(waiting)} left)")
+
+
+def _refuse(asked: list[str]) -> None:
+    if asked:
+        raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
 
 
 def _processes(jobs: int, is_cuda: bool) -> Executor:
@@ -68,15 +74,22 @@ def _processes(jobs: int, is_cuda: bool) -> Executor:
 def _handed_on() -> Iterator[list[str]]:
     """While entered, signals that ask to stop go to all child processes, each of which saves; their names so far."""
     asked: list[str] = []
+    over = threading.Event()
 
     def hand_on(number: int, frame: Any) -> None:
         asked.append(signal.Signals(number).name)
-        for process in active_children():
-            process.terminate()
+        threading.Thread(target=end_children, daemon=True).start()
+
+    def end_children() -> None:
+        while not over.is_set():  # again and again, for some may only come into being
+            for process in active_children():
+                process.terminate()
+            over.wait(1)
 
     before = {number: signal.signal(number, hand_on) for number in StopSignals.SIGNALS}
     try:
         yield asked
     finally:
+        over.set()
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: set by another than Python

@@ -64,7 +64,9 @@ def flops_per_image(config: Config) -> float:
 
 
 def expected(config: Config, bench: dict[str, Any]) -> float:
-    """Images/s of training in fp32, at the arithmetic rate of the most similar network of a whole benchmark.
+    """Images/s of training in fp32, at the arithmetic rate of the most similar network of a benchmark.
+
+    Which must be whole, not `--quick`, and say what fp32 costs (`measured.fp32_share`).
 
     A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it.
     """

@@ -134,7 +134,10 @@ class Keeper:
         self.position.start_clock()
 
     def after_end(self) -> None:
-        """The last state has to be on disk: the weights are part of a result. Raises OSError if that cannot be."""
+        """The last state has to be on disk, for the result to be written again from it if that fails.
+
+        Raises OSError if it cannot be.
+        """
         if self.saved_step < self.position.step:
             self.save()
 
