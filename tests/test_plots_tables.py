@@ -421,7 +421,7 @@ def test_without_a_seed_in_common_the_answer_has_no_picture():
     craft(config, 0.87, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, seed=1)
     assert summary.figure("full") is None
-    assert summary.short("full").endswith(summary.HOW_TO_READ)
+    assert summary.short("full").endswith(f"{summary.HOW_TO_READ}\n\n{summary.TERMS}")
     assert summary.caption("full") == f"{summary.CAPTION}."
 
 

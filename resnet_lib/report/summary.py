@@ -22,12 +22,15 @@ STEP = story.step("03_cifar_architecture")
 PAPER_ACCURACY = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER_ACCURACY: "paper, ResNet-20"}
 HOW_TO_READ = (
-    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. The stem is "
-    f"the first layers of a network. Here and below, `n` is the number of runs, each with a seed of its own, and [a, b] a "
-    f"95 % interval over seeds and test images. With fewer than {MIN_SEEDS} runs, how much seeds differ is taken from "
-    "comparable runs; where there are none, the table has no interval, and the text one over images alone (“seed "
-    "spread unknown”). `seed sd` is the standard deviation over seeds; of a difference, between two runs, one of each. Points "
-    "are percentage points; “undecided” is what an interval leaves open."
+    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. The stem is the "
+    "first layers of a network."
+)
+TERMS = (
+    "Here and below, `n` is the number of runs, each with a seed of its own, and [a, b] a 95 % interval over seeds and "
+    f"test images. With fewer than {MIN_SEEDS} runs, how much seeds differ is taken from comparable runs; where there "
+    "are none, the table has no interval, and the text one over images alone (“seed spread unknown”). `seed sd` is the "
+    "standard deviation over seeds; of a difference, between two runs, one of each. Points are percentage points; "
+    "“undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
@@ -60,7 +63,7 @@ def short(profile: str) -> str:
         parts.insert(0, said)
     if any(drawn(profile).values()):
         parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, TERMS])
 
 
 def table(profile: str) -> pd.DataFrame:
