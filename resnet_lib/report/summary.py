@@ -22,8 +22,8 @@ STEP = story.step("03_cifar_architecture")
 PAPER_ACCURACY = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER_ACCURACY: "paper, ResNet-20"}
 HOW_TO_READ = (
-    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. The stem is the "
-    "first layers of a network."
+    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with one thing changed. The stem is "
+    "the first layers of a network."
 )
 TERMS = (
     "Here and below, `n` is the number of runs, each with a seed of its own, and [a, b] a 95 % interval over seeds and "
