@@ -32,6 +32,7 @@ Row = dict[str, float]
 
 CHECKPOINT = "checkpoint.pt"  # in the folder of an unfinished run: what it goes on from
 DIVERGED = "diverged.json"
+CALIBRATION_BINS = 15  # of the calibration error in a result (Guo et al. 2017, section 4)
 HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
 
 
@@ -171,12 +172,6 @@ def read_diverged(path: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path / DIVERGED} cannot be read ({error}): delete the folder to try again") from error
-
-
-def finished(profile: str) -> list[Record]:
-    """Every finished run of a profile, whatever its settings; a copy under a name of its own is none."""
-    found = [read_record(path.parent) for path in sorted(runs_folder(profile).glob("*/result.json"))]
-    return [record for record in found if record.config.run_id == record.path.name]
 
 
 def find_runs(configs: dict[str, Config], profile: str) -> Runs:

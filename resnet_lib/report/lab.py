@@ -32,7 +32,7 @@ from resnet_lib.report.published import CHECKOUT, figures
 from resnet_lib.report.results import CURVES, results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
-STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "report")
+STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "explore", "report")
 PAGES = PackageLoader("resnet_lib.report", "")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 

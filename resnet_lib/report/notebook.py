@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from resnet_lib.config import Config, ConfigError, checked_profile
 from resnet_lib.data import cifar10, sources
+from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
-from resnet_lib.records.record import Diverged, Runs, find_diverged, find_runs
-from resnet_lib.report import gallery, tables
+from resnet_lib.records.record import Diverged, Record, Runs, find_diverged, find_runs
+from resnet_lib.report import closely, gallery, tables
 from resnet_lib.runs import experiment
 
 MAX_SEEDS = 100
@@ -44,15 +45,23 @@ class Page:
         self._say_profile()
 
     def images(self, config: Config, caption: str) -> None:
-        """Show images that `config` trains on at this page's profile.
+        """Show images that `config` trains on at this page's profile."""
+        if dataset := self._dataset(config.at(self.profile)):
+            self.figure(gallery.images(dataset, self.profile), caption)
 
-        A page that trains nothing does without them where CIFAR-10 is not on this machine.
-        """
-        config = config.at(self.profile)
-        if not self.train and config.dataset == "cifar10" and not sources.is_cached():
-            display(Markdown("*The images are not on this machine: `resnet-lab data` gets them.*"))
-        else:
-            self.figure(gallery.images(cifar10.load(config), self.profile), caption)
+    def mistakes(self, record: Record | None, caption: str) -> None:
+        """Show the images of which a run was most sure and wrong."""
+        if record is None:
+            self.figure(None, caption)
+        elif dataset := self._dataset(record.config):
+            self.figure(closely.mistakes(record, dataset, self.profile), caption)
+
+    def _dataset(self, config: Config) -> Dataset | None:
+        """The images of a config; says so where a page that trains nothing has to do without them."""
+        if self.train or config.dataset != "cifar10" or sources.is_cached():
+            return cifar10.load(config)
+        display(Markdown("*The images are not on this machine: `resnet-lab data` gets them.*"))
+        return None
 
     def run(self, configs: dict[str, Config]) -> Runs:
         """Train what this page's seeds lack, if it may; then every record of every config at its profile.

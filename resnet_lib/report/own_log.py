@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from resnet_lib.findings import own_log
+from resnet_lib.findings.selection import finished
 from resnet_lib.questions.wording import described
-from resnet_lib.records.record import Record, finished, runs_folder
+from resnet_lib.records.record import Record, runs_folder
 from resnet_lib.report.summary import in_range
 
 SEEN = {True: "yes", False: "no", None: "?"}

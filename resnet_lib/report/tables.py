@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
@@ -14,7 +15,7 @@ from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET, missing, stamp
-from resnet_lib.questions.wording import scientific
+from resnet_lib.questions.wording import described, scientific
 from resnet_lib.records.record import Record, Runs, find_runs
 
 
@@ -47,6 +48,26 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "n": story.count(records, config, profile),
         "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
+
+
+def settings(runs: Runs) -> pd.DataFrame:
+    """One row per setting, whatever it is: what was trained, and what came of it, the means over its seeds."""
+    rows = []
+    for label, records in runs.items():
+        last = [record.history[-1]["train_accuracy"] for record in records]
+        means = {name: np.mean([record.result[name] for record in records]) for name in ("accuracy", "loss", "ece")}
+        rows.append(
+            {
+                "setting": label,
+                "what was trained": described(records[0].config),
+                "n": str(len(records)),
+                f"{records[0].config.held_out} accuracy, %": f"{100 * means['accuracy']:.2f}",
+                "training accuracy, %": f"{100 * np.mean(last):.2f}",
+                "loss, nats": f"{means['loss']:.3f}",
+                "calibration error, %": f"{100 * means['ece']:.1f}",
+            }
+        )
+    return pd.DataFrame(rows).fillna("")
 
 
 def paper_results(profile: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CALIBRATION_BINS = 15  # Guo et al. 2017, section 4
+from resnet_lib.records.record import CALIBRATION_BINS
 
 
 class RunningTotals:

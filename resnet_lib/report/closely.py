@@ -1,0 +1,92 @@
+"""One run, looked at closely: which classes it confuses, whether its confidence is deserved, where it is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from resnet_lib.config import LabError
+from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.records.record import CALIBRATION_BINS, Record
+from resnet_lib.report.gallery import GAP
+from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
+
+ROWS, COLUMNS = 3, 8  # of mistakes
+TEXT = 22  # pixels below an image, for two lines
+
+
+@on_paper
+def confusion(record: Record | None, profile: str) -> Figure | None:
+    """What each class was taken for, in % of its images; None without a run.
+
+    Shades are of the mistakes alone: beside the diagonal they could not be seen.
+    """
+    if record is None:
+        return None
+    counts, classes = np.array(record.result["confusion"]), record.result["classes"]
+    shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    wrong = np.where(np.eye(len(counts), dtype=bool), 0, shares)
+    figure, axes = new_figure(5.2)
+    sns.heatmap(
+        wrong, annot=shares, fmt=".1f", annot_kws={"fontsize": "small"}, cmap="Oranges", cbar=False, square=True,
+        xticklabels=classes, yticklabels=classes, linewidths=0.5, ax=axes,
+    )  # fmt: skip
+    axes.set(xlabel="Predicted", ylabel=f"Class of the {record.config.held_out} image")
+    axes.tick_params(axis="x", rotation=45)
+    axes.tick_params(axis="y", rotation=0)
+    put_stamp(figure, profile)
+    return figure
+
+
+@on_paper
+def reliability(record: Record | None, profile: str) -> Figure | None:
+    """Accuracy against confidence, in the bins of the calibration error (Guo et al. 2017); None without a run."""
+    if record is None:
+        return None
+    confidence = record.predictions["confidence"].astype(float)
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    which = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, CALIBRATION_BINS - 1)
+    counts = np.bincount(which, minlength=CALIBRATION_BINS)
+    full = counts > 0
+    means = [
+        100 * np.bincount(which, values, CALIBRATION_BINS)[full] / counts[full]
+        for values in (confidence, record.correct)
+    ]
+    figure, axes = new_figure(3.6)
+    axes.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1, label="confidence that is deserved")
+    axes.plot(*means, color=colour(0), linewidth=1.3)
+    axes.scatter(*means, 12 + 300 * counts[full] / counts.sum(), color=colour(0), label="images (area: how many)")
+    axes.set(xlabel="Confidence (%)", ylabel="Accuracy (%)", xlim=(0, 102), ylim=(0, 104))
+    axes.legend(loc="upper left", frameon=False)
+    put_stamp(figure, profile)
+    return figure
+
+
+@on_paper
+def mistakes(record: Record | None, dataset: Dataset, profile: str) -> Figure | None:
+    """The images of which a run was most sure and wrong, with what they are and what they were taken for.
+
+    None without a run, or without a mistake. Raises LabError if it was evaluated on other images.
+    """
+    if record is None or record.correct.all():
+        return None
+    if not np.array_equal(record.predictions["label"], dataset.test_labels):
+        raise LabError(f"{record.path.name} was evaluated on other images than those that are here")
+    wrong = np.flatnonzero(~record.correct)
+    shown = wrong[np.argsort(-record.predictions["confidence"][wrong], kind="stable")[: ROWS * COLUMNS]]
+    side = dataset.test_images.shape[-1]
+    width, height = side + 4 * GAP, side + TEXT
+    canvas = np.full((ROWS * height, COLUMNS * width, 3), 255, np.uint8)
+    figure, axes = new_figure(0.3 + ROWS * 1.45)
+    for place, index in enumerate(shown):
+        top, left = place // COLUMNS * height, place % COLUMNS * width + 2 * GAP
+        canvas[top : top + side, left : left + side] = dataset.test_images[index].transpose(1, 2, 0)
+        is_, taken = (dataset.classes[record.predictions[name][index]] for name in ("label", "predicted"))
+        text = f"{is_}\n→ {taken}, {100 * record.predictions['confidence'][index]:.0f} %"
+        axes.text(left + side / 2, top + side + 1, text, ha="center", va="top", fontsize="x-small")
+    axes.imshow(canvas, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    sns.despine(ax=axes, left=True, bottom=True)
+    put_stamp(figure, profile)
+    return figure

@@ -1,0 +1,144 @@
+"""Runs that somebody asks for by name, and one of them looked at closely."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_plots_tables import craft, texts
+
+from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.data import cifar10
+from resnet_lib.findings.selection import MOST, chosen, one_of
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.questions import story
+from resnet_lib.records.record import CALIBRATION_BINS, Record
+from resnet_lib.report import closely, lab, tables
+from resnet_lib.report.notebook import Page
+from resnet_lib.runs import experiment
+
+SHORT = Config(model="resnet20", epochs=10)
+
+
+@pytest.fixture(autouse=True)
+def anywhere(reports):
+    """Records of a test's own."""
+
+
+def test_runs_are_found_by_parts_of_their_names_and_shown_by_setting():
+    one, two = craft(SHORT, 0.7), craft(SHORT, 0.72, seed=1)
+    other = craft(SHORT.replace(lr=0.01), 0.8)
+    found = chosen(["resnet20-10ep-*"], "full")
+    assert [[run.path for run in runs] for runs in found.values()] == [[other.path], [one.path, two.path]]
+    assert list(found)[1] == one.path.name.replace("-s0-", "-")
+    assert chosen(two.path.name, "full") == {list(found)[1]: [replace(two, config=two.config)]}
+    assert one_of(found).path == other.path
+    assert one_of(found, two.path.name).path == two.path
+    table = tables.settings(found)
+    assert table["test accuracy, %"].tolist() == ["80.00", "71.00"]
+    assert table["n"].tolist() == ["1", "2"]
+    assert "learning rate 0.01" in table["what was trained"][0]
+
+
+def test_without_names_the_most_accurate_on_the_test_images_are_shown():
+    for place in range(MOST + 2):
+        craft(SHORT.replace(lr=0.01 * (place + 1)), 0.5 + place / 100)
+    craft(SHORT.replace(split="train45k"), 0.99)
+    found = [record.accuracy for (record,) in chosen([], "full").values()]
+    assert found == pytest.approx([0.57, 0.56, 0.55, 0.54, 0.53, 0.52])
+
+
+def test_a_name_that_no_run_has_is_refused():
+    assert chosen([], "full") == {}
+    assert one_of({}) is None
+    craft(SHORT, 0.7)
+    with pytest.raises(ConfigError, match=r"no run at profile full is named 'resnet50\*'"):
+        chosen(["resnet20*", "resnet50*"], "full")
+    with pytest.raises(ConfigError, match="'resnet50' is none of the runs that are shown: resnet20-10ep-s0-"):
+        one_of(chosen([], "full"), "resnet50")
+
+
+def test_confusions_are_told_in_percent_and_shaded_without_the_diagonal():
+    record = craft(SHORT, 0.75)  # the last quarter of the images is taken for the class that comes next
+    figure = closely.confusion(record, "full")
+    (axes,) = figure.axes
+    shown = np.array([float(text.get_text()) for text in axes.texts]).reshape(10, 10)
+    counts = np.array(record.result["confusion"])
+    assert shown == pytest.approx(100 * counts / counts.sum(axis=1, keepdims=True), abs=0.05)
+    shades = axes.collections[0].get_array().reshape(10, 10)
+    assert shades.diagonal().tolist() == [0] * 10
+    assert shades.max() == shown[~np.eye(10, dtype=bool)].max() > 0
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(cifar10.CLASSES)
+
+
+def unsure(record: Record, confidence: np.ndarray) -> Record:
+    """The same, as confident as is said."""
+    other = replace(record)
+    other.__dict__["predictions"] = record.predictions | {"confidence": confidence.astype(np.float16)}
+    return other
+
+
+def test_reliability_is_the_accuracy_of_what_was_about_as_confident():
+    record = craft(SHORT, 0.5)
+    count = len(record.correct)
+    right = record.correct
+    record = unsure(record, np.where(right, 0.9, np.where(np.arange(count) % 2, 0.9, 0.3)))
+    (axes,) = closely.reliability(record, "full").axes
+    confidence, accuracy = axes.lines[1].get_data()
+    assert confidence == pytest.approx([30, 90], abs=0.1)
+    assert accuracy == pytest.approx([0, 100 * right.sum() / (right.sum() + (~right[1::2]).sum())])
+    weights = axes.collections[0].get_sizes() - 12
+    assert weights / weights.sum() == pytest.approx([0.25, 0.75])
+    bins = {round(value * CALIBRATION_BINS) for value in record.predictions["confidence"].astype(float)}
+    assert len(bins) == 2
+
+
+def test_the_surest_mistakes_are_shown_with_what_they_are_and_were_taken_for(tiny_dataset):
+    record = craft(SHORT, 0.5)
+    count = len(record.correct)
+    wrong = np.flatnonzero(~record.correct)
+    record = unsure(record, np.where(np.arange(count) == wrong[3], 0.99, 0.4))
+    images = np.zeros((count, 3, 32, 32), np.uint8)
+    images[wrong[3]] = 200
+    dataset = replace(tiny_dataset, test_images=images, test_labels=record.predictions["label"].astype(np.int64))
+    figure = closely.mistakes(record, dataset, "full")
+    told = [text.get_text() for text in figure.axes[0].texts]
+    names = dataset.classes
+    label = record.predictions["label"][wrong[3]]
+    assert told[0] == f"{names[label]}\n→ {names[(label + 1) % 10]}, 99 %"
+    assert len(told) == min(len(wrong), closely.ROWS * closely.COLUMNS)
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    assert canvas[16, 16].tolist() == [200, 200, 200]
+    assert closely.mistakes(craft(SHORT, 1.0), dataset, "full") is None
+    with pytest.raises(LabError, match="was evaluated on other images"):
+        closely.mistakes(record, tiny_dataset, "full")
+
+
+def test_of_no_run_there_is_no_figure_and_a_small_one_says_so(tiny_dataset):
+    assert closely.confusion(None, "full") is closely.reliability(None, "full") is None
+    assert closely.mistakes(None, tiny_dataset, "full") is None
+    record = craft(SHORT.at("quick"), 0.5, profile="quick")
+    for draw in (closely.confusion, closely.reliability):
+        assert story.stamp("quick") in texts(draw(record, "quick"))
+
+
+def test_a_page_without_the_images_says_so_and_shows_the_rest(monkeypatch, tmp_path):
+    record = craft(SHORT, 0.5)
+    monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "empty"))
+    shown = []
+    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda what, **_: shown.append(what.data))
+    Page("explore", "full", train=False).mistakes(record, "wrong")
+    Page("explore", "full", train=False).mistakes(None, "wrong")
+    assert "not on this machine" in shown[0]
+    assert shown[1] == "*No figure, for want of records: wrong*"
+
+
+def test_the_notebook_shows_what_there_is(reports):
+    small = Config(model="resnet8", width=4, epochs=2, dataset="synthetic", train_images=200, test_images=100)
+    record = experiment.run(small, "smoke", show=Quiet())
+    (outcome,) = lab.report("smoke", ("explore",))
+    assert outcome.error is None
+    page = (reports / "smoke" / "explore.html").read_text()
+    assert "ResNet-8, no augmentation" in page
+    assert f"<code>{record.path.name}</code>" in page
+    assert page.count("<img") == 6
+    assert "for want of records" not in page
