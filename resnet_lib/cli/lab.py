@@ -123,7 +123,7 @@ def bench(
         return
     for table in (bench_tables.ladder(result), bench_tables.networks(result)):
         out.print(as_table(table))
-    out.print(*bench_facts.facts(result), sep="\n")
+    out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
     if figure:
         plots.save(bars.ladder(result), figure)
 

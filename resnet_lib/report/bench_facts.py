@@ -23,6 +23,12 @@ from resnet_lib.speed.measured import (
     tried,
 )
 
+HOW_TO_READ = (
+    "Rates and gains are medians over the repeats, ranges from the slowest to the fastest. A gain is the median of the "
+    "ratios within each repeat, which need not be that of the medians; one that is small beside the ranges means "
+    "nothing. Start-up was measured once each, in this order, in one process: what the first pipeline loads, the "
+    "others find there."
+)
 PAPER_STEPS = recipe("paper", "resnet20")["iterations"]
 
 
@@ -37,10 +43,7 @@ def _machine(bench: dict[str, Any]) -> Iterator[str]:
     where, limits, last = bench["environment"], bench["ceiling"], bench["networks"]["resnet20"][-1]
     yield (
         f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
-        f"ResNet-20 in {len(last['images_per_second'])} repeats; rates and gains are medians over the repeats, ranges "
-        "from the slowest to the fastest. A gain is the median of the ratios within each repeat, which need not be "
-        "that of the medians; one that is small beside the ranges means nothing. Start-up was measured once each, in "
-        "this order, in one process: what the first pipeline loads, the others find there."
+        f"ResNet-20 in {len(last['images_per_second'])} repeats."
     )
     products = " and ".join(f"{_flops(limits[name])} in {name}" for name in ("bf16", "fp32") if name in limits)
     yield (
@@ -99,8 +102,8 @@ def _step(bench: dict[str, Any]) -> Iterator[str]:
         now, bound = (100 * flops / seconds / limit for seconds in (whole, parts["convolutions"]))
         yield (
             f"The time of a step of ResNet-20: {told}, all else {100 * max(0, 1 - sum(shares.values())):.0f} %. "
-            f"In this measurement it reached {now:.0f} % of the fastest {precision(bench)} matmul; if all but the "
-            f"convolutions took no time, it would reach {bound:.0f} %."
+            f"In the few steps measured for this it reached {now:.0f} % of the fastest {precision(bench)} matmul; if "
+            f"all but the convolutions took no time, it would reach {bound:.0f} %."
         )
 
 

@@ -139,6 +139,7 @@ def to_markdown(benches: dict[str, dict[str, Any]]) -> str:
         "Made by `resnet-lab figures` from the measurements beside this page, the last first; earlier ones may predate "
         "faster code. What the pipelines are, and how far the recipe `fast` came: “Speed” in the "
         "[README](../../README.md).",
+        bench_facts.HOW_TO_READ,
     ]
     for name, bench in benches.items():
         parts += [f"## {_heading(bench)}", f"![Images/s of each pipeline]({FIGURES.format(name)})", _one_machine(bench)]
