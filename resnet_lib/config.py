@@ -194,7 +194,7 @@ class Config(BaseModel):
         return tuple(m * unit for m in self.milestones)
 
     def at(self, profile: Profile) -> Config:
-        """This experiment at the size of a profile: fewer images and epochs, milestones scaled with them.
+        """This experiment at the size of a profile: fewer images and epochs, milestones scaled with them (but never 0).
 
         And in fp32, because bf16 is some ten times slower on CPUs without its instructions. `full` is as it is given.
         """

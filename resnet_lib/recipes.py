@@ -7,7 +7,8 @@ from typing import Any
 from resnet_lib.config import ConfigError
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # He et al. 2015, section 4.2, as in its final runs: all 50,000 images
+    # He et al. 2015, section 4.2, as in its final runs: all 50,000 images. The paper's batches of 128 were spread over
+    # two GPUs, so that its batch norm probably saw 64 images at a time; here it sees all of them.
     "paper": {"iterations": 64_000, "milestones": (32_000, 48_000), "crop": 4, "flip": True, "normalize": "pixel"},
     # One-cycle and Muon, a seventh of the paper's passes. On the validation split, one seed each, ResNet-20 came to
     # 91.14 and 91.26 % in 16 epochs with `muon_lr` 0.02 and 0.04; with SGD alone (lr 0.4), to 91.10 % in 30. Then, on

@@ -165,9 +165,9 @@ def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
     result |= {"batch_size": 100, "flops_per_image": {"resnet20": 3e8}, "ceiling": result["ceiling"] | {"bf16": 1e12}}
     result["seconds_of_a_step"] = {"whole": 0.1, "convolutions": 0.06, "batch normalisation": 0.03}
     assert (
-        "The time of a step of ResNet-20: convolutions 60 %, batch normalisation 30 %, all else 10 %. In the "
-        "few steps measured for this it reached 30 % of the fastest bf16 matmul; if all but the convolutions took no time, it would "
-        "reach 50 %."
+        "The time of a step of ResNet-20: convolutions 60 %, batch normalisation 30 %, all else 10 %. In the few "
+        "steps measured for this it reached 30 % of the fastest bf16 matmul; if all but the convolutions took no time, "
+        "it would reach 50 %."
     ) in bench_facts.facts(result)
 
 

@@ -1,5 +1,6 @@
 """Runs that somebody asks for by name, and one of them looked at closely."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from resnet_lib.data import cifar10
 from resnet_lib.findings.selection import MOST, chosen, one_of
 from resnet_lib.machine.progress import Quiet
 from resnet_lib.questions import story
-from resnet_lib.records.record import CALIBRATION_BINS, Record
+from resnet_lib.records.record import Record
 from resnet_lib.report import closely, lab, tables
 from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
@@ -29,32 +30,58 @@ def test_runs_are_found_by_parts_of_their_names_and_shown_by_setting():
     other = craft(SHORT.replace(lr=0.01), 0.8)
     found = chosen(["resnet20-10ep-*"], "full")
     assert [[run.path for run in runs] for runs in found.values()] == [[other.path], [one.path, two.path]]
-    assert list(found)[1] == one.path.name.replace("-s0-", "-")
-    assert chosen(two.path.name, "full") == {list(found)[1]: [replace(two, config=two.config)]}
-    assert one_of(found).path == other.path
-    assert one_of(found, two.path.name).path == two.path
+    setting = list(found)[1]
+    assert setting == one.path.name.replace("-s0-", "-")
+    assert chosen(two.path.name, "full") == {setting: [two]}
+    assert chosen([setting, two.path.name], "full") == {setting: [one, two]}
+    assert one_of(found, "", "full").path == other.path
+    assert one_of(found, setting, "full").path == two.path  # the most accurate of them, and not the first
+    assert one_of({}, one.path.name, "full").path == one.path
     table = tables.settings(found)
     assert table["test accuracy, %"].tolist() == ["80.00", "71.00"]
-    assert table["n"].tolist() == ["1", "2"]
+    assert table["seeds"].tolist() == ["0", "0, 1"]
     assert "learning rate 0.01" in table["what was trained"][0]
 
 
 def test_without_names_the_most_accurate_on_the_test_images_are_shown():
     for place in range(MOST + 2):
         craft(SHORT.replace(lr=0.01 * (place + 1)), 0.5 + place / 100)
-    craft(SHORT.replace(split="train45k"), 0.99)
+    trial = craft(SHORT.replace(split="train45k"), 0.99)
     found = [record.accuracy for (record,) in chosen([], "full").values()]
     assert found == pytest.approx([0.57, 0.56, 0.55, 0.54, 0.53, 0.52])
+    for folder in trial.path.parent.glob("*"):
+        if folder != trial.path:
+            shutil.rmtree(folder)
+    assert [record.accuracy for (record,) in chosen([], "full").values()] == [0.99]  # better than none
+
+
+def test_what_is_damaged_or_a_copy_stops_nobody():
+    one, damaged = craft(SHORT, 0.7), craft(SHORT, 0.9, seed=1)
+    (damaged.path / "history.csv").unlink()
+    shutil.copytree(one.path, one.path.with_name(f"{one.path.name}-before"))
+    assert chosen([], "full") == {one.path.name.replace("-s0-", "-"): [one]}
+    with pytest.raises(ConfigError, match="`resnet-lab runs --profile full` lists them all"):
+        chosen([damaged.path.name], "full")
+
+
+@pytest.mark.parametrize("names", ["", [], None])
+def test_no_names_are_none(names):
+    assert chosen(names, "full") == {}
+
+
+@pytest.mark.parametrize("names", [3, [3], {"a": 1}, True])
+def test_what_is_no_name_is_refused(names):
+    with pytest.raises(ConfigError, match="is not valid: give a run's name, or a list of names"):
+        chosen(names, "full")
 
 
 def test_a_name_that_no_run_has_is_refused():
-    assert chosen([], "full") == {}
-    assert one_of({}) is None
+    assert one_of({}, "", "full") is None
     craft(SHORT, 0.7)
-    with pytest.raises(ConfigError, match=r"no run at profile full is named 'resnet50\*'"):
+    with pytest.raises(ConfigError, match=r"no finished run is named 'resnet50\*'"):
         chosen(["resnet20*", "resnet50*"], "full")
-    with pytest.raises(ConfigError, match="'resnet50' is none of the runs that are shown: resnet20-10ep-s0-"):
-        one_of(chosen([], "full"), "resnet50")
+    with pytest.raises(ConfigError, match="no finished run is named 'resnet50'"):
+        one_of(chosen([], "full"), "resnet50", "full")
 
 
 def test_confusions_are_told_in_percent_and_shaded_without_the_diagonal():
@@ -88,8 +115,6 @@ def test_reliability_is_the_accuracy_of_what_was_about_as_confident():
     assert accuracy == pytest.approx([0, 100 * right.sum() / (right.sum() + (~right[1::2]).sum())])
     weights = axes.collections[0].get_sizes() - 12
     assert weights / weights.sum() == pytest.approx([0.25, 0.75])
-    bins = {round(value * CALIBRATION_BINS) for value in record.predictions["confidence"].astype(float)}
-    assert len(bins) == 2
 
 
 def test_the_surest_mistakes_are_shown_with_what_they_are_and_were_taken_for(tiny_dataset):
@@ -109,6 +134,10 @@ def test_the_surest_mistakes_are_shown_with_what_they_are_and_were_taken_for(tin
     canvas = np.asarray(figure.axes[0].images[0].get_array())
     assert canvas[16, 16].tolist() == [200, 200, 200]
     assert closely.mistakes(craft(SHORT, 1.0), dataset, "full") is None
+    title = figure.axes[0].get_title(loc="left")
+    assert title == f"{len(told)} of {len(wrong):,} at a confidence of 40.0 % or more; wrong in all: {len(wrong):,}"
+    drawn = closely.mistakes(craft(SHORT, 0.1), dataset, "full")  # all as sure: some from the first to the last
+    assert len(drawn.axes[0].texts) == closely.ROWS * closely.COLUMNS
     with pytest.raises(LabError, match="was evaluated on other images"):
         closely.mistakes(record, tiny_dataset, "full")
 
@@ -128,8 +157,9 @@ def test_a_page_without_the_images_says_so_and_shows_the_rest(monkeypatch, tmp_p
     monkeypatch.setattr("resnet_lib.report.notebook.display", lambda what, **_: shown.append(what.data))
     Page("explore", "full", train=False).mistakes(record, "wrong")
     Page("explore", "full", train=False).mistakes(None, "wrong")
+    Page("explore", "full", train=False).mistakes(craft(SHORT, 1.0), "wrong")
     assert "not on this machine" in shown[0]
-    assert shown[1] == "*No figure, for want of records: wrong*"
+    assert shown[1:] == ["*No figure, for want of records: wrong*", "It made no mistake."]
 
 
 def test_the_notebook_shows_what_there_is(reports):
@@ -139,6 +169,6 @@ def test_the_notebook_shows_what_there_is(reports):
     assert outcome.error is None
     page = (reports / "smoke" / "explore.html").read_text()
     assert "ResNet-8, no augmentation" in page
-    assert f"<code>{record.path.name}</code>" in page
+    assert f"<code>{record.path.name}</code>: ResNet-8, no augmentation" in page
     assert page.count("<img") == 6
     assert "for want of records" not in page

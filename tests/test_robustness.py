@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import Diverged, RecordError
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, ledger, weights
-from resnet_lib.training import keeper
+from resnet_lib.training import keeper, train
 
 pytestmark = [
     pytest.mark.fault,
@@ -311,6 +312,30 @@ def test_a_disk_that_fails_while_the_end_is_written_costs_an_evaluation(reports,
         assert not RunFolder.of(TINY, "full").finished
         resumed()
         assert faults.result(reports) == undisturbed
+
+
+def test_a_run_whose_result_is_written_elsewhere_agrees_with_itself_and_was_trained_where_it_was(reports, monkeypatch):
+    """After its last state, on another device: the evaluation is equal but for rounding."""
+
+    def failing(*_):
+        raise OSError(errno.ENOSPC, "disk full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(weights, "write", failing)
+        with pytest.raises(OSError, match="disk full"):
+            experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    evaluate = train.evaluate
+
+    def evaluate_elsewhere(*arguments):
+        found = evaluate(*arguments)
+        return replace(found, loss=found.loss + 1e-3)
+
+    monkeypatch.setattr(train, "evaluate", evaluate_elsewhere)
+    monkeypatch.setattr(keeper, "device_name", lambda choice: "abacus")
+    record = experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    assert record.history[-1]["test_loss"] == record.result["loss"]
+    assert ledger.problems(ledger.entry(record.path)) == []
+    assert "abacus" not in record.seconds_by_device
 
 
 @pytest.mark.parametrize("lost", [["result.json"], ["result.json", weights.NAME]], ids=", ".join)

@@ -34,7 +34,10 @@ def _parts(folder: Path, name: str) -> list[Path]:
 
 
 def are_in(folder: Path) -> bool:
-    return folder.is_dir() and any(re.fullmatch(r".+\.bin\.\d+of\d+", path.name) for path in folder.iterdir())
+    try:
+        return folder.is_dir() and any(re.fullmatch(r".+\.bin\.\d+of\d+", path.name) for path in folder.iterdir())
+    except OSError:  # a folder that may not be read has nothing to give
+        return False
 
 
 def read_parts(folder: Path, manifest: Manifest) -> Files:

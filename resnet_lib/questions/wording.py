@@ -20,7 +20,9 @@ def described(config: Config) -> str:
     stem = config.stem or arch.shape
     if "imagenet" in (stem, arch.shape):  # networks of the CIFAR shape have the other one
         parts.append({"cifar": "3×3 stem", "imagenet": "ImageNet's stem"}[stem])
-    parts.append(" and ".join(["crop"] * bool(config.crop) + ["flip"] * bool(config.flip)) or "no augmentation")
+    crop = {0: "", 4: "crop"}.get(config.crop, f"crop {config.crop}")  # 4 is the paper's
+    flip = {False: "", True: "flip"}.get(config.flip, f"{config.flip} flip")
+    parts.append(" and ".join(filter(None, (crop, flip))) or "no augmentation")
     drops = sum(step < config.total_steps() for step in config.milestone_steps())
     falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
     parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]

@@ -132,7 +132,8 @@ class Record:
         An epoch is counted where it ended.
         """
         only = self.result["environment"]["device_name"]  # of a session that names none
-        sessions = self.result.get("sessions", [{}])
+        end = self.history[-1]["step"]  # from which on a session has trained nothing
+        sessions = [one for one in self.result.get("sessions", [{}]) if one.get("from_step", 0) < end]
         found = dict.fromkeys((session.get("device_name", only) for session in sessions), 0.0)
         for row in self.history:
             *_, last = (sessions[0], *(one for one in sessions[1:] if one["from_step"] < row["step"]))

@@ -45,8 +45,7 @@ def reliability(record: Record | None, profile: str) -> Figure | None:
     if record is None:
         return None
     confidence = record.predictions["confidence"].astype(float)
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    which = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, CALIBRATION_BINS - 1)
+    which = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
     counts = np.bincount(which, minlength=CALIBRATION_BINS)
     full = counts > 0
     means = [
@@ -67,14 +66,19 @@ def reliability(record: Record | None, profile: str) -> Figure | None:
 def mistakes(record: Record | None, dataset: Dataset, profile: str) -> Figure | None:
     """The images of which a run was most sure and wrong, with what they are and what they were taken for.
 
-    None without a run, or without a mistake. Raises LabError if it was evaluated on other images.
+    None without a run, or without a mistake. Of those that it was as sure of as of the last that is shown (confidences
+    are kept in half precision), some at even ranks. Raises LabError if it was evaluated on other images.
     """
     if record is None or record.correct.all():
         return None
     if not np.array_equal(record.predictions["label"], dataset.test_labels):
         raise LabError(f"{record.path.name} was evaluated on other images than those that are here")
-    wrong = np.flatnonzero(~record.correct)
-    shown = wrong[np.argsort(-record.predictions["confidence"][wrong], kind="stable")[: ROWS * COLUMNS]]
+    wrong, confidence = np.flatnonzero(~record.correct), record.predictions["confidence"]
+    least = np.sort(confidence[wrong])[-ROWS * COLUMNS :][0]
+    surer, alike = (wrong[which] for which in (confidence[wrong] > least, confidence[wrong] == least))
+    room = min(len(alike), ROWS * COLUMNS - len(surer))
+    ranks = np.linspace(0, len(alike) - 1, room).round().astype(int)
+    shown = np.r_[surer[np.argsort(-confidence[surer], kind="stable")], alike[ranks]]
     side = dataset.test_images.shape[-1]
     width, height = side + 4 * GAP, side + TEXT
     canvas = np.full((ROWS * height, COLUMNS * width, 3), 255, np.uint8)
@@ -83,10 +87,15 @@ def mistakes(record: Record | None, dataset: Dataset, profile: str) -> Figure | 
         top, left = place // COLUMNS * height, place % COLUMNS * width + 2 * GAP
         canvas[top : top + side, left : left + side] = dataset.test_images[index].transpose(1, 2, 0)
         is_, taken = (dataset.classes[record.predictions[name][index]] for name in ("label", "predicted"))
-        text = f"{is_}\n→ {taken}, {100 * record.predictions['confidence'][index]:.0f} %"
+        text = f"{is_}\n→ {taken}, {100 * confidence[index]:.0f} %"
         axes.text(left + side / 2, top + side + 1, text, ha="center", va="top", fontsize="x-small")
     axes.imshow(canvas, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
+    count = len(surer) + len(alike)
+    axes.set_title(
+        f"{len(shown)} of {count:,} at a confidence of {100 * least:.1f} % or more; wrong in all: {len(wrong):,}",
+        loc="left",
+    )
     sns.despine(ax=axes, left=True, bottom=True)
     put_stamp(figure, profile)
     return figure

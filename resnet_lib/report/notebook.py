@@ -53,6 +53,8 @@ class Page:
         """Show the images of which a run was most sure and wrong."""
         if record is None:
             self.figure(None, caption)
+        elif record.correct.all():
+            self.text("It made no mistake.")
         elif dataset := self._dataset(record.config):
             self.figure(closely.mistakes(record, dataset, self.profile), caption)
 

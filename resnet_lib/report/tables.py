@@ -60,14 +60,22 @@ def settings(runs: Runs) -> pd.DataFrame:
             {
                 "setting": label,
                 "what was trained": described(records[0].config),
-                "n": str(len(records)),
+                "seeds": ", ".join(str(record.config.seed) for record in records),
                 f"{records[0].config.held_out} accuracy, %": f"{100 * means['accuracy']:.2f}",
-                "training accuracy, %": f"{100 * np.mean(last):.2f}",
-                "loss, nats": f"{means['loss']:.3f}",
+                "accuracy while training, %": f"{100 * np.mean(last):.2f}",
+                "held-out loss, nats": f"{means['loss']:.3f}",
                 "calibration error, %": f"{100 * means['ece']:.1f}",
             }
         )
     return pd.DataFrame(rows).fillna("")
+
+
+def heading(record: Record | None) -> str:
+    """Which run it is, and how many images it got wrong, as Markdown."""
+    if record is None:
+        return "None is recorded."
+    wrong, count = (~record.correct).sum(), len(record.correct)
+    return f"`{record.path.name}`: {described(record.config)}. It took {wrong:,} of {count:,} images for another class."
 
 
 def paper_results(profile: str) -> pd.DataFrame:

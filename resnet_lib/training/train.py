@@ -97,6 +97,7 @@ def fit(
         progress.end()
     if evaluation is None:  # the run ended in an earlier session, before its result was written
         evaluation = evaluate(model, held_out, config)
+        position.history[-1] |= held_out_columns(evaluation, config)  # elsewhere equal but for rounding
     return evaluation, position
 
 
@@ -110,8 +111,11 @@ def row_of(position: Position, update: Update, evaluation: Evaluation, config: C
         "drops": drops_before(position.step - 1, config),
         "train_loss": loss,
         "train_accuracy": accuracy,
-        f"{config.held_out}_loss": evaluation.loss,
-        f"{config.held_out}_accuracy": evaluation.accuracy,
+        **held_out_columns(evaluation, config),
         "seconds": round(position.seconds, 3),
         "images_per_second": round(rate, 1),
     }
+
+
+def held_out_columns(evaluation: Evaluation, config: Config) -> Row:
+    return {f"{config.held_out}_loss": evaluation.loss, f"{config.held_out}_accuracy": evaluation.accuracy}
