@@ -82,7 +82,7 @@ def mistakes(record: Record | None, dataset: Dataset, profile: str) -> Figure | 
     side = dataset.test_images.shape[-1]
     width, height = side + 4 * GAP, side + TEXT
     canvas = np.full((ROWS * height, COLUMNS * width, 3), 255, np.uint8)
-    figure, axes = new_figure(0.3 + ROWS * 1.45)
+    figure, axes = new_figure(0.5 + ROWS * 1.15)
     for place, index in enumerate(shown):
         top, left = place // COLUMNS * height, place % COLUMNS * width + 2 * GAP
         canvas[top : top + side, left : left + side] = dataset.test_images[index].transpose(1, 2, 0)
