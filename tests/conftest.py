@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
+from pathlib import Path
 
 import faults
 import numpy as np
@@ -12,6 +14,9 @@ import torch
 from hypothesis import settings
 
 from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.machine.progress import Quiet
+from resnet_lib.questions import story
+from resnet_lib.runs import experiment
 
 # Before any test, and inherited by every process that a test starts.
 CALLERS = (  # what they are called from must not change what is printed, which images are read, or what make does
@@ -105,3 +110,29 @@ def tiny_dataset() -> Dataset:
         return (40 + 18 * labels[:, None, None, None] + noise).clip(0, 255).astype(np.uint8), labels
 
     return Dataset(*images(120), *images(40), tuple("abcdefghij"), "0" * 64, "noise made by a test")
+
+
+@pytest.fixture
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> Path:
+    """A reports folder with two seeds of step 01 and of ResNet-20, really trained."""
+    folder = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNET_LAB_REPORTS", str(folder))
+        for config in (story.BASELINE, story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"]):
+            for seed in (0, 1):
+                experiment.run(config.at("smoke").replace(seed=seed), "smoke", show=Quiet())
+    return folder
+
+
+@pytest.fixture
+def story_runs(smoke, monkeypatch):
+    """The story's runs of `smoke`, by step."""
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(smoke))
+    return story.runs("smoke")

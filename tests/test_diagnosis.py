@@ -2,10 +2,10 @@
 
 import json
 
+import crafted
 import numpy as np
 import pytest
-import test_plots_tables
-from test_plots_tables import craft, thrice
+from crafted import craft, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
@@ -136,7 +136,7 @@ def test_an_account_assumes_the_same_of_all_runs_that_it_is_about():
 
 
 def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
-    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
+    monkeypatch.setattr(crafted, "IMAGES", 10_000)
     told = HYPOTHESES[0]
     for notebook, right in (("01_ten_epochs", 0.574), ("03_cifar_architecture", 0.80)):
         thrice(told.configs()[notebook], right)
@@ -162,7 +162,7 @@ def test_where_numbers_come_from_is_told_of_every_run_that_the_tables_show():
 
 
 def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
-    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
+    monkeypatch.setattr(crafted, "IMAGES", 10_000)
     configs = field_guide.configs()
     thrice(configs["kuangliu/pytorch-cifar #2"], 0.885)
     thrice(configs["PyTorch forum 135051"], 0.91)
@@ -183,7 +183,7 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
 
 
 def test_leaving_near_duplicates_out_changes_the_accuracy_by_what_they_gave(monkeypatch):
-    monkeypatch.setattr(test_plots_tables, "IMAGES", 10_000)
+    monkeypatch.setattr(crafted, "IMAGES", 10_000)
     runs = {"a run": [craft(Config(), 0.5)], "validation": [craft(Config(split="train45k"), 0.5)]}
     assert purged.sentence(runs).endswith(f"{NOT_YET}.")
     known = np.arange(1_000)  # the first half is right

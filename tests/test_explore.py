@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_plots_tables import craft, texts
+from crafted import craft, texts
 
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import cifar10
@@ -18,11 +18,6 @@ from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
 
 SHORT = Config(model="resnet20", epochs=10)
-
-
-@pytest.fixture(autouse=True)
-def anywhere(reports):
-    """Records of a test's own."""
 
 
 def test_runs_are_found_by_parts_of_their_names_and_shown_by_setting():

@@ -1,7 +1,7 @@
 """The paper's table and Figure 6, from records with a known answer."""
 
 import pytest
-from test_plots_tables import craft
+from crafted import craft
 
 from resnet_lib.findings import best_epoch, paper_table
 from resnet_lib.findings.judgement import UNDECIDED

@@ -1,0 +1,47 @@
+"""Records of runs that never were, for what is said of records."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+from test_records import RESULT
+
+from resnet_lib.data import cifar10
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.training.schedule import drops_before
+
+IMAGES = 2_000
+
+
+def thrice(config, right, spread=0.001):
+    """Three seeds that differ by little."""
+    return [craft(config, right + luck, seed=seed) for seed, luck in enumerate((0, spread, -spread))]
+
+
+def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, high=None):
+    """A record of a run that never was: the first `right` of the images are correct (`high`: until the first drop),
+    losses fall steadily, and `fitted` of the training images are correct in every epoch."""
+    config = config.replace(seed=seed)
+    folder = RunFolder.of(config, profile)
+    folder.start()
+    losses = np.linspace(2, 1, config.epochs) if test_loss is None else test_loss
+    rows = []
+    for epoch, loss in enumerate(losses, 1):
+        step = epoch * config.steps_per_epoch()
+        row = {"epoch": epoch, "step": step, "lr": 0.1, "drops": drops_before(step - 1, config)}
+        row |= {"train_loss": 3 / epoch, "train_accuracy": fitted, "seconds": 1.0, "images_per_second": 50_000.0}
+        seen = right if high is None or row["drops"] else np.resize(high, config.epochs)[epoch - 1].item()
+        rows.append(row | {f"{config.held_out}_loss": float(loss), f"{config.held_out}_accuracy": seen})
+    labels = (np.arange(IMAGES) % 10).astype(np.uint8)
+    predicted = np.where(np.arange(IMAGES) < right * IMAGES, labels, (labels + 1) % 10).astype(np.uint8)
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (labels, predicted), 1)
+    result = RESULT | {"images": IMAGES, "accuracy": right, "confusion": confusion.tolist()}
+    result["classes"] = list(cifar10.CLASSES)
+    result["per_class_accuracy"] = (confusion.diagonal() / confusion.sum(axis=1)).tolist()
+    predictions = {"predicted": predicted, "label": labels, "confidence": np.ones(IMAGES, np.float16)}
+    return folder.finish(rows, result, predictions)
+
+
+def texts(figure):
+    return " | ".join(text.get_text() for text in figure.findobj(plt.Text))

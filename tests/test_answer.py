@@ -1,0 +1,280 @@
+"""What the README says first: the table in short, the answer, the checklist, the commands."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from crafted import craft, texts, thrice
+from typer.testing import CliRunner
+
+from resnet_lib.__main__ import app
+from resnet_lib.findings import curves
+from resnet_lib.questions import causes, story
+from resnet_lib.report import answer, checklist, commands, published, summary, tables
+from resnet_lib.runs import experiment
+
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
+
+def paragraphs():
+    """Of the answer; a list of commands stands with a blank line before it."""
+    return answer.answer("full").split("\n\n")
+
+
+NEAR_80 = (
+    " Of the 2 other settings of ResNet-20 recorded in 100 epochs, these ended within 5 points of 80 %, in "
+    "the runs recorded, the nearest first: weight decay 1e-4 (84.0 %, n = 1)."
+)
+
+
+def test_the_answer_says_only_what_was_seen(tmp_path):
+    config = story.TUNED.replace(model="resnet20")
+    rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
+    drawn = lambda: {path.stem for path in published.figures("full", tmp_path)}  # noqa: E731
+    (coverage,) = paragraphs()
+    steps = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in story.STEPS]
+    assert coverage.startswith("0 of")
+    assert f"none yet of {', '.join(steps)}, the paper's table." in coverage
+    assert summary.short("full") == ""
+    assert summary.FIGURE not in drawn()
+    craft(story.step("02_hundred_epochs").configs["ResNet-26, two LR drops, more weight decay"], 0.8)
+    assert paragraphs()[-1].startswith("1 of")
+    assert f"none yet of {', '.join(steps)}, the paper's" in paragraphs()[-1]  # it stands for no ResNet-50
+    craft(config, 0.74, high=0.73)
+    stopped, _ = paragraphs()
+    assert stopped.startswith("**With its drops, ResNet-20 ended even lower**: at 74.0 % [")
+    craft(config, 0.84, rising, high=0.78)
+    first, stopped, coverage = paragraphs()
+    assert "stayed near 80 % (± 5 points) while its learning rate was 0.1: over the last 10 epochs before" in first
+    assert first.endswith("the first drop it averaged 78.0 %, over the 3 epochs after it 84.0 % (+6.0 points).")
+    assert stopped.startswith("**With its drops, ResNet-20 ended near 80 %, too**: at 84.0 % [")
+    craft(config, 0.87, high=0.78)
+    _, further, coverage = paragraphs()
+    assert "With its drops, ResNet-20 did not stop at 80 %** in the one run recorded, but at 87.0 % [" in further
+    assert further.endswith("or something else differed that was not told.")
+    craft(config.replace(lr=0.01), 0.70)
+    for lighter, told in ((0.86, ""), (0.84, NEAR_80)):
+        craft(config.replace(weight_decay=1e-4), lighter)
+        _, further, _ = paragraphs()
+        assert further.endswith(told or "not told.")
+    craft(config.replace(init="torch"), 0.80)  # a change that the factorial has not
+    _, further, _ = paragraphs()
+    assert "Of the 3 other settings" in further
+    assert "the nearest first: PyTorch's initialisation (80.0 %, n = 1); weight decay 1e-4 (84.0 %" in further
+    assert f"none yet of {steps[0]}, {steps[1]}, {steps[3]}, the paper's table" in coverage
+    craft(config, 0.87, rising, high=0.78, fitted=0.98)  # a loss that rises, and images that are not yet known
+    assert len(paragraphs()) == 3
+    craft(config, 0.87, rising, high=0.78, fitted=0.995)
+    overfitting = paragraphs()[2]
+    assert "ended with 99.5 % of its training images right, and its test loss ended at 1.200, 20.0 %" in overfitting
+    assert overfitting.endswith("random crops and flips prevent that is not yet run.")
+    assert summary.FIGURE in drawn()
+    assert "img/answer.png" in summary.short("full")
+
+
+def test_the_answer_tells_what_one_change_did():
+    config = story.TUNED.replace(model="resnet20")
+    craft(config, 0.87, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], high=0.78, fitted=1.0)
+    craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
+    craft(config.replace(milestones=()), 0.86)
+    first, *_ = paragraphs()
+    assert "Without any drop it ended at 86.0 %; its last 20 epochs ranged from 86.0 to 86.0 %." in first
+    assert "enough to stop" not in first  # for that is not where the story stops
+    craft(config.replace(milestones=()), 0.79)
+    first, _, overfitting, works, trained, _ = paragraphs()
+    assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in first
+    assert "averaged 78.0 %, over the 3 epochs after it 87.0 % (+9.0 points). Without any drop it ended at 79" in first
+    assert first.endswith("flips it averaged 79.0 % before its first drop, 91.0 % after it (n = 1).")
+    assert "the same training came to 91.0 % (+4.0 points [" in overfitting
+    assert works.startswith("**Commands meant to reach the paper's 91.25 %**")
+    assert "--crop 4 --flip`: 91.00 % (seed 0); 0.0 hours on " in trained
+    drawn = texts(summary.figure("full"))
+    assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
+    assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
+    assert summary.short("full").startswith("Why the story's own ResNet-20 stopped at 80 % is open. What the")
+    paper = commands.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
+    craft(paper, 0.92)
+    assert "--recipe paper`: 92.00 % (seed 0); " in "".join(paragraphs())
+    assert summary.fork("full") == ""
+    craft(config, 0.87, high=0.78)
+    craft(config.replace(milestones=()), 0.78)
+    told = "With and without drops, seed 0 is one and the same training up to epoch 50; one epoch later it has 87.0 %"
+    assert summary.caption("full").endswith(f"changed; seed 0 of each. {told} with the drop, 78.0 % without.")
+    craft(config, 0.85, seed=1, high=0.78)
+    assert {one.config.seed for records in summary.drawn("full").values() for one in records} == {0}
+    means = f"“{summary.AS_TOLD}” ends at 87.0 % here; the mean of its 2 runs is 86.0 %. With"
+    assert means in summary.caption("full")
+    craft(config, 0.87, seed=1, high=0.78)
+    assert means.partition(" ends ")[0] not in summary.caption("full")  # where it says nothing new
+
+
+def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_change_does():
+    def rows():
+        return {row.iloc[0]: row.iloc[1:].tolist() for _, row in summary.table("full").iterrows()}
+
+    networks = ["ResNet-50, 10 epochs", "ResNet-50, 100 epochs", "ResNet-20, 100 epochs"]
+    networks += ["ResNet-50 (torch.hub), 100 epochs", "ResNet-20, the paper's training"]
+    assert list(rows()) == networks
+    reported = ["50 (the story)", "82 (the story)", "80 (the story)", "83 (the story)", "91.25 (the paper)"]
+    assert [row for row in rows().values()] == [[told, story.NOT_YET, "0"] for told in reported]
+    config = story.TUNED.replace(model="resnet20")
+    craft(config, 0.87)
+    craft(config.replace(crop=4, flip=True), 0.91)
+    assert rows()["ResNet-20, 100 epochs"] == ["80 (the story)", "87.0", "1"]  # no interval: seeds are not known
+    assert list(rows())[2:4] == ["ResNet-20, 100 epochs", "↳ random crops and flips"]
+    thrice(config, 0.87)
+    assert rows()["ResNet-20, 100 epochs"][1].startswith("87.0 [")
+    assert rows()["↳ random crops and flips"][1].startswith("91.0 [")  # by the spread of those
+    square = causes.square()
+    craft(square["its own stem"], 0.8)
+    craft(square["its own stem, augmentation"], 0.85)
+    found = list(summary.table("full")["network and training"])
+    assert found[4:6] == ["ResNet-18 (torch.hub), 100 epochs", "↳ random crops and flips"]
+    assert summary.table("full")["measured, %"].tolist()[4:6] == ["80.0", "85.0"]
+
+
+def test_without_a_seed_in_common_the_answer_has_no_picture():
+    assert summary.caption("full") == f"{summary.CAPTION}."
+    config = story.TUNED.replace(model="resnet20")
+    craft(config, 0.87, high=0.78)
+    craft(config.replace(crop=4, flip=True), 0.91, seed=1)
+    assert summary.figure("full") is None
+    assert summary.short("full").endswith(f"{summary.HOW_TO_READ}\n\n{summary.TERMS}")
+    assert summary.caption("full") == f"{summary.CAPTION}."
+
+
+def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
+    hub = story.step("04_torch_hub_check").configs
+    craft(hub["hub ResNet-18"], 0.80)
+    said, _ = paragraphs()
+    assert said.startswith("**torch.hub's 83 %.** With the story's settings hub ResNet-18 reached 80.0 % [")
+    undecided = (
+        "Whether that is near the story's 83 % (± 5 points) is undecided: 1 run cannot show how much seeds differ"
+    )
+    assert f"{undecided}. Its training accuracy ended at 50.0 %, its test loss ended at 1.000, its mi" in said
+    assert said.endswith("nimum: it underfits.")
+    craft(causes.square()["its own stem, augmentation"], 0.85)
+    assert " With random crops and flips ResNet-18 came to 85.0 % [" in paragraphs()[0]
+    thrice(hub["hub ResNet-50"], 0.9)
+    (said, _) = paragraphs()
+    assert "hub ResNet-50 reached 90.0 % [" in said
+    assert ". That is not near the story's 83 % (± 5 points). Its training accuracy ended at 50.0 %, " in said
+    plain = story.TUNED.replace(model="resnet20")
+    craft(plain, 0.87)
+    craft(plain.replace(stem="imagenet"), 0.75)
+    told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
+    assert "On ResNet-20, with the story's settings, that alone turns 87.0 % into 75.0 % (-12.0 points [" in told[0]
+    craft(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
+    told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
+    assert told[0].endswith(" With random crops and flips, too, it came to 82.0 % (n = 1).")
+    assert "3×3 was worth +12.0 points [" in listed()
+
+
+def test_hours_are_told_of_every_machine(monkeypatch):
+    config = commands.COMMANDS["resnet-lab run --model resnet20 --recipe fast"]
+    one, other = craft(config, 0.9), craft(config, 0.9, seed=1)
+    for record in (one, other):
+        for row in record.history:
+            row["seconds"] = 3600 / len(record.history)
+    steps = [row["step"] for row in one.history]
+    gpu, cpu = one.result["environment"] | {"device": "cuda", "device_name": "gpu"}, one.result["environment"]
+    half = {"from_step": steps[len(steps) // 2 - 1], "device_name": cpu["device_name"]}  # an epoch's end is the GPU's
+    one.result["sessions"] = [{"from_step": 0, "device_name": "gpu"}, half]
+    assert one.seconds_by_device == pytest.approx({"gpu": 1800, cpu["device_name"]: 1800})
+    here = tables.machine(cpu)
+    told = f"0.5 hours on gpu, then 0.5 hours on {here} (1 run); 1.0 hours on {here} (1 run)"
+    assert commands._times([one, other]) == told
+    one.result["sessions"].append({"from_step": steps[-1], "device_name": "gpu"})
+    one.result["environment"] = gpu
+    assert tables.machines(one) == ["gpu", cpu["device_name"]]  # it came back
+
+
+def test_what_single_runs_show_is_told_as_theirs_and_what_several_decide_is_not():
+    config = story.TUNED.replace(model="resnet20")
+    thrice(config.replace(milestones=()), 0.79)
+    for seed, right in enumerate((0.870, 0.871, 0.869)):
+        craft(config, right, high=0.78, seed=seed)
+    first, further, *_ = paragraphs()
+    assert "So a learning rate that never came down was enough to stop ResNet-20 near 80 %" in first
+    assert "did not stop at 80 %**, but at 87.0 %" in further
+    for seed, right in enumerate((0.77, 0.79, 0.81)):  # far below the others, and not surely near 80 %
+        craft(config.replace(milestones=()), right, seed=seed)
+    first, *_ = paragraphs()
+    assert "So, in the 3 runs recorded, a learning rate" in first
+
+
+def test_the_first_number_of_the_story_is_answered_by_its_own_network():
+    thrice(story.BASELINE, 0.575)
+    ten, coverage = paragraphs()
+    assert ten.startswith("**The 50 % after ten epochs.** ResNet-50 reached 57.5 % [")
+    assert ten.endswith("minimum: it underfits.")
+    assert "none yet of the story's 82 % (step 02)" in coverage
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_a_command_that_is_recommended_trains_what_it_is_recommended_for(command, monkeypatch):
+    trained = []
+    monkeypatch.setattr(experiment, "run", lambda config, *_, **__: trained.append(config) or craft(config, 0.9))
+    assert CliRunner().invoke(app, command.split()[1:]).exit_code == 0
+    assert [config.fingerprint for config in trained] == [commands.COMMANDS[command].fingerprint]
+
+
+def listed():
+    return checklist.checklist("runs", "threads")
+
+
+def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_tables():
+    bare = listed()
+    assert re.findall(r"^\d\.", bare, re.MULTILINE) == ["1.", "2.", "3.", "4.", "5."]
+    assert "torchvision's networks with a 3×3 stem are not yet run here." in bare
+    assert "optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.0005)" in bare
+    assert "is not for them.\n" in bare
+    assert "single epochs jump about.\n3. " in bare
+    assert "may gain little from them.\n" in bare
+    assert "at the end of each learning rate: not yet run." in bare
+    assert "[13 public threads](threads)." in bare
+    assert f"Training accuracy {100 * curves.FITTED:g} % or more" in bare
+    config = story.TUNED.replace(model="resnet20")
+    craft(config, 0.87, high=0.78)
+    assert "points by weight decay, with the 3×3 stem 9.0 at 5e-4 (1 run; by chance 0.0). By chance:" in listed()
+    craft(config.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
+    assert "with the 3×3 stem 9.0 at 5e-4 (1 run; by chance 0.4). By chance:" in listed()
+    craft(config.replace(weight_decay=1e-4), 0.83, high=0.78)
+    craft(config.replace(crop=4, flip=True), 0.91, high=0.79)
+    craft(config, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
+    for levels, cell in causes.factorial(10).items():
+        craft(cell, 0.7 + 0.05 * levels[0])
+    told = listed()
+    assert " 9.0 to 13.0 at 5e-4 (3 runs; by chance 0.4), 5.0 at 1e-4 (1 run; by chance 0.0). By" in told
+    assert "before its first drop" not in told
+    craft(config.replace(crop=4, flip=True, weight_decay=1e-4), 0.91, high=0.86)
+    assert "a weight decay of 1e-4 it had 86 % before its first drop (1 run): a ResNet-20" in listed()
+    assert "With the wrong stem" not in told
+    craft(config.replace(stem="imagenet"), 0.75, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
+    assert "With the wrong stem it looks like this, too: see to that first." in listed()
+    assert "; with ImageNet's 0.0 at 5e-4 (1 run; by chance 0.0). By" in listed()
+    assert "is not for them: 3×3 was worth +10.0 points [" in told
+    assert "gain little from them (+3.5 points [" in told
+    assert "] (over images alone) in 100 epochs of the story's ResNet-20 and 0.0 points [" in told
+    assert f"[{summary.AS_TOLD}](runs/{config.run_id}/history.csv) (50, then 50, then 50 %)" in told
+    craft(causes.square()["CIFAR stem"], 0.9)
+    assert "not yet run here" not in listed()
+
+
+def test_the_code_of_the_checklist_runs_and_has_the_maps_that_it_tells_of():
+    code = re.search("```python\n(.*?)```", listed(), re.DOTALL)[1]
+    scope = {}
+    exec("import torchvision; from torch import nn; from torch.optim import SGD", scope)
+    exec("from torch.optim.lr_scheduler import MultiStepLR; from torchvision.transforms import *", scope)
+    exec(code, scope)
+    shapes = []
+    model = scope["model"]
+    model.avgpool.register_forward_hook(lambda module, maps, output: shapes.append(maps[0].shape[2:]))
+    images = torch.stack([scope["normalisation"][1](torch.rand(3, 32, 32)) for _ in range(2)])
+    loss = scope["criterion"](model(scope["augmentation"][0](images)), torch.tensor([0, 1]))
+    loss.backward()
+    scope["optimizer"].step()
+    assert shapes == [(checklist.HUB_SIDE, checklist.HUB_SIDE)]

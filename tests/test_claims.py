@@ -1,0 +1,178 @@
+"""The sentences of the story, judged by records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from crafted import craft, thrice
+
+from resnet_lib.findings import claims, diagnosis
+from resnet_lib.findings.judgement import Claim
+from resnet_lib.questions import paper, paper_runs, story
+from resnet_lib.report import answer, tables
+
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
+
+BETTER = {"no LR drop": 0.70, "more weight decay": 0.74, "one LR drop": 0.76, "two LR drops": 0.78}
+
+
+def test_story_is_told_with_its_numbers():
+    assert {step.notebook: step.claimed for step in story.STEPS} == {
+        "01_ten_epochs": 50, "02_hundred_epochs": 82, "03_cifar_architecture": 80, "04_torch_hub_check": 83,
+    }  # fmt: skip
+    assert story.BASELINE.milestone_steps()[0] > story.BASELINE.total_steps()
+    configs = [config for step in story.STEPS for config in step.configs.values()]
+    assert len(configs) == len({config.fingerprint for config in configs}) == 11
+    assert not any(config.crop or config.flip for config in configs)
+
+
+def test_paper_agrees_with_the_networks():
+    from resnet_lib.models import resnet
+
+    for label, model in (("ResNet-20", "resnet20"), ("ResNet-110", "resnet110")):
+        config = paper_runs.table_6()[label]
+        millions = resnet.count_parameters(resnet.build(config, 10)) / 1e6
+        assert millions == pytest.approx(paper.TABLE_6[model].parameters, abs=0.05)
+    assert paper.TABLE_6["resnet20"].accuracy == 91.25
+
+
+def judged(notebook, profile="full"):
+    return claims.claims(notebook, story.runs(profile)[notebook], profile)
+
+
+def test_small_runs_decide_no_accuracy_and_print_no_measured_number(story_runs):
+    drops, *others = [judged("01_ten_epochs", "smoke")[1], *judged("01_ten_epochs", "smoke")[2:]]
+    assert str(drops) == (
+        "The run ends before its learning rate drops: holds (drops after 10 and 15 epochs, the run has 2)."
+    )
+    assert {(claim.verdict, claim.evidence) for claim in others} == {("undecided", "")}
+    assert judged("01_ten_epochs", "smoke")[0].verdict == "undecided"
+
+
+@pytest.mark.parametrize("step", story.STEPS, ids=lambda step: step.notebook)
+def test_without_records_every_claim_is_not_yet_run(step):
+    assert {claim.verdict for claim in judged(step.notebook)} == {"not yet run"}
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(0.50, "holds"), (0.60, "does not hold"), (0.55, "undecided")])
+def test_near_is_judged_by_the_whole_interval_and_never_by_one_run(right, verdict):
+    craft(story.BASELINE, right)
+    assert judged("01_ten_epochs")[0].verdict == "undecided"
+    thrice(story.BASELINE, right)
+    claim = judged("01_ten_epochs")[0]
+    assert claim.verdict == verdict
+    assert f"{100 * right:.1f} % [" in str(claim)
+
+
+@pytest.mark.parametrize(
+    ("losses", "word", "trend"),
+    [
+        (np.linspace(2, 1, 10), "holds", "holds"),
+        ([2, 1.8, 1.9, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1], "does not hold", "holds"),  # a wobble is no trend
+        ([2, 1.5, 1.2, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "does not hold", "does not hold"),
+    ],
+)
+def test_a_wobble_of_the_test_loss_is_told_from_a_trend(losses, word, trend):
+    craft(story.BASELINE, 0.5, losses)
+    said = judged("01_ten_epochs")[2:4]
+    assert [claim.verdict for claim in said] == [word, trend]
+    if word != "holds" and trend == "holds":
+        assert said[0].evidence == "it rose in 1 of 1 run, by up to 0.100"
+
+
+def test_what_is_said_of_several_runs_is_not_said_of_their_mean_curve():
+    """Each run's minimum lies elsewhere, and each falls when another rises."""
+    config = story.TUNED.replace(model="resnet20")
+    for seed, place in enumerate((50, 60, 70)):
+        loss = np.full(100, 1.06)
+        loss[place] = 1.0
+        high = np.r_[np.full(40, 0.3), np.roll([0.70, 0.86, 0.78, 0.78, 0.78, 0.78, 0.78, 0.78, 0.78, 0.78], 2 * seed)]
+        craft(config, 0.87, loss, seed=seed, fitted=1.0, high=high)
+    _, until_drop, settled, _ = judged("03_cifar_architecture")
+    assert until_drop.evidence == "78.0 %, between 70.0 and 86.0; 87.0 % in the 3 epochs after the drop; in 3 runs"
+    assert settled.verdict == "does not hold"
+    assert settled.evidence == "ended at 1.060, 6.0 % above its minimum of epochs 51 to 71"
+    signs = diagnosis.symptoms(story.runs("full")["03_cifar_architecture"]["ResNet-20, 100 epochs"])
+    assert signs["test loss, final ÷ lowest"] == "1.06"
+    assert "overfitting" in signs["reading"]
+
+
+@pytest.mark.parametrize(("fitted", "verdict"), [(0.52, "holds"), (0.54, "does not hold")])
+def test_a_network_that_fits_its_own_images_no_better_underfits(fitted, verdict):
+    craft(story.BASELINE, 0.5, fitted=fitted)
+    claim = judged("01_ten_epochs")[4]
+    seen = 1 if verdict == "holds" else 0
+    assert (claim.verdict, claim.evidence) == (
+        verdict,
+        f"on average {100 * fitted:.1f} and 50.0 %; it is so in {seen} of 1 run, with gaps of {100 * fitted - 50:.1f}",
+    )
+
+
+def test_underfitting_is_seen_in_each_run_and_not_in_their_mean():
+    """Gaps of 1 and 5 points: 3 on average, and one network that does not underfit."""
+    runs = [craft(story.BASELINE, 0.5, seed=seed, fitted=fitted) for seed, fitted in enumerate((0.51, 0.55))]
+    claim = judged("01_ten_epochs")[4]
+    assert (claim.verdict, claim.evidence) == (
+        "does not hold",
+        "on average 53.0 and 50.0 %; it is so in 1 of 2 runs, with gaps of 1.0, 5.0",
+    )
+    assert "underfitting" not in diagnosis.symptoms(runs)["reading"]
+    ten, *_ = answer.answer("full").split("\n\n")
+    assert " Its training accuracy ended at 53.0 %, its test loss ended at " in ten
+    assert ten.endswith(": it underfits in 1 of 2 runs.")
+
+
+@pytest.mark.parametrize(("high", "verdict"), [(0.78, "holds"), (0.74, "does not hold")])
+def test_where_a_run_stays_until_its_rate_drops_is_judged_apart_from_where_it_ends(high, verdict):
+    last = np.r_[np.full(40, 0.3), np.full(10, high)]  # ten epochs before the drop, and none of the lower ones
+    craft(story.TUNED.replace(model="resnet20"), 0.87, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], high=last)
+    near, until_drop, settled, below_paper = judged("03_cifar_architecture")
+    assert (until_drop.verdict, settled.verdict) == (verdict, "does not hold")
+    level = f"{100 * high:.1f}"
+    after = "87.0 % in the 3 epochs after the drop"
+    assert until_drop.evidence == f"{level} %, between {level} and {level}; {after}; in 1 run"
+    assert {near.verdict, below_paper.verdict} == {"undecided"}  # of one run
+
+
+def test_comparisons_follow_the_data_in_both_directions():
+    step = story.step("02_hundred_epochs")
+    for label, config in step.configs.items():
+        thrice(config, BETTER.get(label, 0.74))  # with both, worse than two drops alone
+    _, *compared, near, until_drop = (claim.verdict for claim in judged(step.notebook))
+    assert compared == ["holds", "does not hold", "holds", "holds"]
+    assert (near, until_drop) == ("does not hold", "does not hold")
+
+
+def test_resnet_26_has_a_row_and_answers_nothing_that_is_said_of_resnet_50():
+    step = story.step("02_hundred_epochs")
+    (label,) = (label for label, config in step.configs.items() if config.model == "resnet26")
+    thrice(step.configs[label], 0.82)
+    assert {claim.verdict for claim in judged(step.notebook)} == {"not yet run"}
+    told = tables.story_markdown("full")
+    assert f"| 02 | {label} | ResNet-26 | 100 | 5e-4 | 50,000 |  | 82.0 |" in told
+    assert step.title not in told
+
+
+def test_a_difference_of_single_seeds_decides_nothing():
+    step = story.step("02_hundred_epochs")
+    for label in ("no LR drop", "more weight decay"):
+        craft(step.configs[label], 0.70 if label == "no LR drop" else 0.75)
+    claim = judged(step.notebook)[1]
+    assert claim.verdict == "undecided"
+    assert "+5.0 points" in claim.evidence
+    assert "seed spread unknown" in claim.evidence
+
+
+def test_hub_is_compared_with_our_network():
+    thrice(story.step("04_torch_hub_check").configs["hub ResNet-50"], 0.83)
+    assert judged("04_torch_hub_check")[-1].verdict == "not yet run"
+    thrice(story.TUNED, 0.78)
+    claim = judged("04_torch_hub_check")[-1]
+    assert claim.verdict == "does not hold"
+    assert "theirs less ours: +5.0 points" in claim.evidence
+
+
+def test_claim_reads_as_a_sentence():
+    assert str(Claim("A", "holds", "b")) == "A: holds (b)."
+    assert str(Claim("A", "not yet run")) == "A: not yet run."

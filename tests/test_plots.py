@@ -1,0 +1,123 @@
+"""Figures of records."""
+
+from __future__ import annotations
+
+import re
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from crafted import craft, texts
+
+from resnet_lib.questions import story
+from resnet_lib.records.record import find_runs
+from resnet_lib.report import gallery, plots, summary
+
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
+
+@pytest.mark.parametrize(("end", "side"), [(0.93, "left"), (0.90, "right"), (0.97, "right")])
+def test_a_published_accuracy_is_named_where_no_curve_ends(end, side):
+    figure = plots.curves({"one": [craft(story.BASELINE, end)]}, "test_acc", "full", {91.25: "paper"})
+    (text,) = figure.axes[0].texts
+    assert (text.get_text(), text.get_ha()) == ("paper: 91.25 %", side)
+
+
+@pytest.mark.parametrize("quantity", ["train_loss", "test_acc", "test_loss"])
+def test_curves_draw_the_history(story_runs, quantity):
+    runs = story_runs["01_ten_epochs"]
+    figure = plots.curves(runs, quantity, "smoke")
+    column = {"test_acc": "test_accuracy"}.get(quantity, quantity)
+    mean = np.mean([[row[column] for row in record.history] for record in runs["ResNet-50"]], axis=0)
+    line = figure.axes[0].lines[0]
+    assert line.get_xdata().tolist() == [1, 2]
+    assert line.get_ydata() == pytest.approx(mean * (100 if quantity == "test_acc" else 1))
+    assert line.get_marker() != "None"
+    assert "smoke profile: 200 synthetic images" in texts(figure)
+    assert "ResNet-50 (n = 2)" in texts(figure)
+    assert plt.get_fignums() == []
+
+
+def test_curves_mark_drops_references_and_missing_runs(tmp_path):
+    step = story.step("02_hundred_epochs")
+    craft(step.configs[step.headline], 0.78)
+    figure = plots.curves(find_runs(step.configs, "full"), "test_acc", "full")
+    drops = [line for line in figure.axes[0].lines if line.get_color() == plots.DROP["color"]]
+    assert [list(line.get_xdata()) for line in drops] == [[50, 50], [75, 75]]
+    assert "story: 82 %" in texts(figure)
+    assert "no record: 5 of 6 settings" in texts(figure)
+    assert "profile" not in texts(figure)
+    loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
+    assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
+    plots.save(loss, tmp_path / "loss.png")  # draws without a warning
+
+
+def test_validation_is_never_called_test():
+    record = craft(story.BASELINE.replace(split="train45k"), 0.5)
+    assert plots.curves({"x": [record]}, "test_acc", "full").axes[0].get_ylabel() == "Validation accuracy (%)"
+    assert plots.curves({"x": [record]}, "test_loss", "full").axes[0].get_ylabel() == "Validation loss (nats)"
+
+
+def test_one_epoch_can_be_drawn_and_of_nothing_there_is_no_figure(tmp_path):
+    single = craft(story.BASELINE.replace(epochs=1), 0.5)
+    figure = plots.curves({"one": [single], "none": []}, "test_acc", "quick")
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    plots.save(figure, tmp_path / "one.png")
+    assert plots.curves({"none": []}, "test_acc", "full") is None
+
+
+def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_figure_share_one():
+    step = story.step("03_cifar_architecture")
+    network = step.configs["ResNet-20, 100 epochs"]
+    for config in (story.BASELINE, *step.configs.values(), network.replace(milestones=())):
+        craft(config, 0.8)
+    drawn = {
+        "step": plots.curves(story.runs("full")[step.notebook], "test_acc", "full"),
+        "all": plots.curves(story.overlay(story.runs("full")), "test_acc", "full"),
+        "answer": summary.figure("full"),
+    }
+    colours = {}
+    for where, figure in drawn.items():
+        lines = [line for line in figure.axes[0].lines if "(n = " in line.get_label()]
+        assert len({line.get_color() for line in lines}) == len(lines) > 1
+        (colours[where],) = (line.get_color() for line in lines if re.search("100 epochs|assumes it", line.get_label()))
+    assert len(set(colours.values())) == 1
+
+
+def test_no_two_lines_of_the_whole_story_look_alike():
+    for step in story.STEPS:
+        for config in step.configs.values():
+            craft(config, 0.8)
+    whole = story.overlay(story.runs("full"))
+    assert len(set(plots._looks(whole, "full").values())) == len(whole) == 11
+    many = {str(n): [craft(story.BASELINE.replace(lr=0.1 + n / 100), 0.5)] for n in range(30)}
+    assert len(set(plots._looks(many, "full").values())) == plots.ALL_LOOKS
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_same_record_same_bytes(story_runs, tmp_path, kind):
+    for name in ("a", "b"):
+        plots.save(plots.curves(story.overlay(story_runs), "test_loss", "smoke"), tmp_path / f"{name}.{kind}")
+    content = (tmp_path / f"a.{kind}").read_bytes()
+    assert content == (tmp_path / f"b.{kind}").read_bytes()
+    assert b"Date" not in content
+    assert b"/Type3" not in content
+    assert matplotlib.__version__.encode() not in content  # nor do they change with it
+
+
+def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
+    figure = gallery.images(tiny_dataset, "full")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"{name}  12" for name in "abcdefghij"]
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    first_of_b = tiny_dataset.train_images[tiny_dataset.train_labels == 1][0]
+    assert np.array_equal(canvas[35:67, :32], first_of_b.transpose(1, 2, 0))
+    plots.save(figure, tmp_path / "images.png")
+
+
+def test_a_caption_explains_losses_before_batch_norm_has_settled(story_runs):
+    steps = story_runs["01_ten_epochs"]["ResNet-50"][0].config.steps_per_epoch()
+    assert f"first epoch's {steps} steps" in plots.settling(story_runs["01_ten_epochs"])
+    assert plots.settling({"x": [craft(story.BASELINE, 0.5)]}) == ""
+    assert plots.settling({"x": []}) == ""

@@ -1,0 +1,126 @@
+"""Tables of records, and the pages of notebooks that show them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from crafted import craft, texts
+
+from resnet_lib.findings import claims
+from resnet_lib.questions import paper_runs, story
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import plots, tables
+from resnet_lib.report.notebook import Page
+
+pytestmark = pytest.mark.usefixtures("no_warnings")
+
+
+def test_finds_every_seed_by_fingerprint(story_runs):
+    assert [record.config.seed for record in story_runs["01_ten_epochs"]["ResNet-50"]] == [0, 1]
+    assert story_runs["02_hundred_epochs"]["two LR drops"] == []
+    labels = [step.label(label) for step in story.STEPS for label in step.configs]
+    assert list(story.overlay(story_runs)) == labels
+
+
+def test_a_run_that_ends_before_any_drop_belongs_to_every_schedule_of_such(story_runs):
+    at_ten, at_hundred = story_runs["01_ten_epochs"]["ResNet-50"], story_runs["02_hundred_epochs"]["no LR drop"]
+    assert [record.path for record in at_ten] == [record.path for record in at_hundred]
+    assert (len(at_ten[0].config.milestones), at_hundred[0].config.milestones) == (2, ())
+
+
+def test_a_page_shows_a_run_as_it_asks_for_it_whoever_trained_it(story_runs):
+    hundred = story.step("02_hundred_epochs").configs["no LR drop"]
+    ((record, _),) = Page("02_hundred_epochs", "smoke", train=False).run({"no LR drop": hundred}).values()
+    assert record.config.milestones == ()
+    assert record.path == story_runs["01_ten_epochs"]["ResNet-50"][0].path
+
+
+def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(story_runs, monkeypatch):
+    shown = []
+    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda item, **_: shown.append(item))
+    page = Page("03_cifar_architecture", "smoke", train=False)
+    runs = page.run(story.step("03_cifar_architecture").configs)
+    assert [[record.config.seed for record in records] for records in runs.values()] == [[0, 1], []]
+    page.figure(None, "What would be here.")
+    said = [item.data for item in shown]
+    assert any(line.startswith("*1 of 2 configurations have no record yet") for line in said)
+    assert said[-1] == "*No figure, for want of records: What would be here.*"
+
+
+def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_come_from(story_runs, monkeypatch):
+    shown = []
+    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda item, **_: shown.append(item.data))
+    page = Page("03_cifar_architecture", "smoke", train=False)
+    shown.clear()
+    page.table(pd.DataFrame(), "What would be here.")
+    page.table(pd.DataFrame())
+    page.table(pd.DataFrame({"a": ["1"]}), "What is here.")
+    assert [line for line in shown if "profile" not in line][:3] == [
+        "*What would be here. Not yet run.*", "*Not yet run.*", "*What is here.*"
+    ]  # fmt: skip
+    assert "<td>1</td>" in shown[-2]
+    page.provenance(story_runs["01_ten_epochs"])
+    page.provenance({"nothing": []})
+    told, _, nothing, _ = shown[-4:]
+    assert "<summary>2 runs, 0.0 hours of training in all</summary><table" in told
+    assert all(record.path.name in told for record in story_runs["01_ten_epochs"]["ResNet-50"])
+    assert "<summary>0 runs, 0.0 hours of training in all</summary></details>" in nothing
+
+
+def test_results_show_the_record_or_say_not_yet_run(story_runs):
+    table = tables.results(story_runs, "smoke").set_index("run")
+    mean = np.mean([record.accuracy for record in story_runs["01_ten_epochs"]["ResNet-50"]])
+    row = table.loc["ResNet-50"]
+    assert row["measured %"] == f"{100 * mean:.1f}"
+    assert (row["claimed %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
+    assert row["LR drops made"] == "0 of 2"
+    assert table.loc["two LR drops", "measured %"] == "not yet run"
+    assert table.loc["hub ResNet-18", "network"] == "ResNet-18 (torch.hub)"
+
+
+def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
+    craft(story.BASELINE, 0.503)
+    craft(paper_runs.configs()["ResNet-20"], 0.912)
+    text = tables.story_markdown("full")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 2
+    assert len({row.count("|") for row in rows}) == 1
+    assert "| 50 | 50.3 | [4" in rows[2]
+    assert "| 91.25 | 91.2 | [" in rows[3]
+    assert "Not yet run: 02 (no LR drop; more weight decay; one LR drop; " in text
+    assert "04 (hub ResNet-50; hub ResNet-18), Table 6 (ResNet-32; ResNet-44; ResNet-56; ResNet-110)." in text
+    assert "profile" not in text
+    assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
+
+
+def test_other_parameters_are_not_the_story():
+    config = story.BASELINE.replace(milestones=(3, 6))
+    record = craft(config, 0.5)
+    near, drops, *_ = claims.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
+    assert near.verdict == "not yet run"
+    assert "other parameters" in near.evidence
+    assert drops.verdict == "does not hold"
+    assert drops.evidence == "drops after 3 and 6 epochs, the run has 10"
+    runs = {"ResNet-50": [record]}
+    for shown in (runs, {"ResNet-50": []}):  # recorded or not
+        table = tables.results({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
+        assert table[["claimed %", "epochs"]].to_numpy().tolist() == [["", "7"]]
+    assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1e-4, "1e-4"), (2.5e-4, "2.5e-4"), (0.0015, "1.5e-3"), (0.0, "0")])
+def test_weight_decay_is_shown_as_it_is(value, shown):
+    configs = {"ResNet-50": story.BASELINE.replace(weight_decay=value)}
+    assert tables.results({"01_ten_epochs": {"ResNet-50": []}}, "full", configs)["weight decay"].tolist() == [shown]
+
+
+def test_a_seed_that_diverged_is_counted_beside_those_that_did_not():
+    step = story.step("01_ten_epochs")
+    config = step.configs[step.headline]
+    craft(config, 0.5)
+    folder = RunFolder.of(config.replace(seed=1), "full")
+    folder.start()
+    folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "training"})
+    table = tables.results(story.runs("full"), "full")
+    assert table["n"].tolist()[:2] == ["1, 1 diverged", "0"]
