@@ -53,8 +53,8 @@ ABOUT_RECORDS = (
     "- Seed 0 of the recipe `fast` and three of its trials name commits that were rewritten before they were "
     "published.\n"
     "- `resnet20-10ep-s0-f12f2e92b789` was trained with uncommitted changes.\n"
-    "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 and "
-    "22 minutes in which they were paused."
+    "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 "
+    "and 22 minutes in which they were paused."
 )
 CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
 
