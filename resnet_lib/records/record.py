@@ -246,5 +246,11 @@ def read_history(path: Path) -> list[Row]:
     return rows
 
 
+def calibration_bins(confidence: np.ndarray) -> np.ndarray:
+    """The bin of each confidence [N], of CALIBRATION_BINS of equal width."""
+    bins = np.ceil(np.nan_to_num(confidence.astype(np.float64)) * CALIBRATION_BINS).astype(int) - 1
+    return np.clip(bins, 0, CALIBRATION_BINS - 1)
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib.config import LabError
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.records.record import CALIBRATION_BINS, Record
+from resnet_lib.records.record import CALIBRATION_BINS, Record, calibration_bins
 from resnet_lib.report.gallery import GAP
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 
@@ -45,7 +45,7 @@ def reliability(record: Record | None, profile: str) -> Figure | None:
     if record is None:
         return None
     confidence = record.predictions["confidence"].astype(float)
-    which = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    which = calibration_bins(confidence)
     counts = np.bincount(which, minlength=CALIBRATION_BINS)
     full = counts > 0
     means = [

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resnet_lib.records.record import CALIBRATION_BINS
+from resnet_lib.records.record import CALIBRATION_BINS, calibration_bins
 
 
 class RunningTotals:
@@ -105,6 +105,5 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Expected calibration error: |accuracy - confidence| averaged over equal-width bins of confidence [N],
     weighted by their size (Guo et al. 2017, eq. 3)."""
     confidence = confidence.astype(np.float64)
-    index = np.clip(np.ceil(np.nan_to_num(confidence) * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    gap = np.bincount(index, weights=correct - confidence, minlength=CALIBRATION_BINS)
+    gap = np.bincount(calibration_bins(confidence), weights=correct - confidence, minlength=CALIBRATION_BINS)
     return float(np.abs(gap).sum() / len(confidence))
