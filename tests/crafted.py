@@ -18,18 +18,19 @@ def thrice(config, right, spread=0.001):
     return [craft(config, right + luck, seed=seed) for seed, luck in enumerate((0, spread, -spread))]
 
 
-def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, high=None):
+def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, high=None, train_loss=None):
     """A record of a run that never was: the first `right` of the images are correct (`high`: until the first drop),
-    losses fall steadily, and `fitted` of the training images are correct in every epoch."""
+    losses fall steadily unless given, and `fitted` of the training images are correct in every epoch."""
     config = config.replace(seed=seed)
     folder = RunFolder.of(config, profile)
     folder.start()
     losses = np.linspace(2, 1, config.epochs) if test_loss is None else test_loss
+    train_losses = 3 / np.arange(1, config.epochs + 1) if train_loss is None else np.resize(train_loss, config.epochs)
     rows = []
-    for epoch, loss in enumerate(losses, 1):
+    for epoch, (loss, of_train) in enumerate(zip(losses, train_losses, strict=True), 1):
         step = epoch * config.steps_per_epoch()
         row = {"epoch": epoch, "step": step, "lr": 0.1, "drops": drops_before(step - 1, config)}
-        row |= {"train_loss": 3 / epoch, "train_accuracy": fitted, "seconds": 1.0, "images_per_second": 50_000.0}
+        row |= {"train_loss": float(of_train), "train_accuracy": fitted, "seconds": 1.0, "images_per_second": 50_000.0}
         seen = right if high is None or row["drops"] else np.resize(high, config.epochs)[epoch - 1].item()
         rows.append(row | {f"{config.held_out}_loss": float(loss), f"{config.held_out}_accuracy": seen})
     labels = (np.arange(IMAGES) % 10).astype(np.uint8)

@@ -92,7 +92,11 @@ def test_what_is_said_of_several_runs_is_not_said_of_their_mean_curve():
     _, until_drop, settled, _ = judged("03_cifar_architecture")
     assert until_drop.evidence == "78.0 %, between 70.0 and 86.0; 87.0 % in the 3 epochs after the drop; in 3 runs"
     assert settled.verdict == "does not hold"
-    assert settled.evidence == "ended at 1.060, 6.0 % above its minimum of epochs 51 to 71"
+    assert settled.evidence == "ended at 1.060, 6.0 % above its minimum of epochs 51 to 71; it is so in 0 of 3 runs"
+    craft(config, 0.87, loss, seed=3, fitted=1.0, high=0.74)  # their mean is still near
+    _, until_drop, *_ = judged("03_cifar_architecture")
+    assert until_drop.verdict == "does not hold"
+    assert until_drop.evidence.endswith("; it is so in 3 of 4 runs")
     signs = diagnosis.symptoms(story.runs("full")["03_cifar_architecture"]["ResNet-20, 100 epochs"])
     assert signs["test loss, final ÷ lowest"] == "1.06"
     assert "overfitting" in signs["reading"]
@@ -102,10 +106,9 @@ def test_what_is_said_of_several_runs_is_not_said_of_their_mean_curve():
 def test_a_network_that_fits_its_own_images_no_better_underfits(fitted, verdict):
     craft(story.BASELINE, 0.5, fitted=fitted)
     claim = judged("01_ten_epochs")[4]
-    seen = 1 if verdict == "holds" else 0
     assert (claim.verdict, claim.evidence) == (
         verdict,
-        f"on average {100 * fitted:.1f} and 50.0 %; it is so in {seen} of 1 run, with gaps of {100 * fitted - 50:.1f}",
+        f"on average {100 * fitted:.1f} and 50.0 %; in 1 run, with gaps of {100 * fitted - 50:.1f}",
     )
 
 
@@ -119,8 +122,8 @@ def test_underfitting_is_seen_in_each_run_and_not_in_their_mean():
     )
     assert "underfitting" not in diagnosis.symptoms(runs)["reading"]
     ten, *_ = answer.answer("full").split("\n\n")
-    assert " Its training accuracy ended at 53.0 %, its test loss ended at " in ten
-    assert ten.endswith(": it underfits in 1 of 2 runs.")
+    assert " Training accuracy ended at 53.0 %, test loss ended at " in ten
+    assert ten.endswith(": 1 of 2 runs underfit.")
 
 
 @pytest.mark.parametrize(("high", "verdict"), [(0.78, "holds"), (0.74, "does not hold")])
@@ -139,9 +142,14 @@ def test_comparisons_follow_the_data_in_both_directions():
     step = story.step("02_hundred_epochs")
     for label, config in step.configs.items():
         thrice(config, BETTER.get(label, 0.74))  # with both, worse than two drops alone
-    _, *compared, near, until_drop = (claim.verdict for claim in judged(step.notebook))
-    assert compared == ["holds", "does not hold", "holds", "holds"]
-    assert (near, until_drop) == ("does not hold", "does not hold")
+    falls, *compared, near, until_drop = judged(step.notebook)
+    assert (falls.verdict, falls.evidence) == ("holds", "in 15 runs")
+    assert [claim.verdict for claim in compared] == ["holds", "does not hold", "holds", "holds"]
+    assert all("needs at least" in claim.evidence for claim in compared)
+    assert (near.verdict, until_drop.verdict) == ("does not hold", "does not hold")
+    craft(step.configs["one LR drop"], BETTER["one LR drop"], train_loss=1.0)  # whose loss stands still
+    falls, *_ = judged(step.notebook)
+    assert (falls.verdict, falls.evidence) == ("does not hold", "it is so in 14 of 15 runs")
 
 
 def test_resnet_26_has_a_row_and_answers_nothing_that_is_said_of_resnet_50():
@@ -161,16 +169,19 @@ def test_a_difference_of_single_seeds_decides_nothing():
     claim = judged(step.notebook)[1]
     assert claim.verdict == "undecided"
     assert "+5.0 points" in claim.evidence
-    assert "seed spread unknown" in claim.evidence
+    assert claim.evidence.endswith("seed spread unknown")  # and no number of images would help
 
 
-def test_hub_is_compared_with_our_network():
-    thrice(story.step("04_torch_hub_check").configs["hub ResNet-50"], 0.83)
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(0.83, "does not hold"), (0.78, "holds"), (0.77, "holds"), (0.73, "does not hold")]
+)
+def test_hub_is_compared_with_our_network(right, verdict):
+    thrice(story.step("04_torch_hub_check").configs["ResNet-50 (torch.hub)"], right)
     assert judged("04_torch_hub_check")[-1].verdict == "not yet run"
     thrice(story.TUNED, 0.78)
     claim = judged("04_torch_hub_check")[-1]
-    assert claim.verdict == "does not hold"
-    assert "theirs less ours: +5.0 points" in claim.evidence
+    assert claim.verdict == verdict
+    assert f"theirs less ours: {100 * right - 78:+.1f}".replace("+0.0", "0.0") in claim.evidence
 
 
 def test_claim_reads_as_a_sentence():

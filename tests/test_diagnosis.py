@@ -168,9 +168,9 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     thrice(configs["PyTorch forum 135051"], 0.91)
     table = diagnosis.field_guide_table("full").set_index("thread")["our run"]
     same = table["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"]
-    assert same.endswith("100 epochs: 88.5 %, n = 3; whether it is the same plateau: holds")
+    assert same.endswith("100 epochs: 88.5 %, n = 3; the same accuracy: yes")
     other = table["[PyTorch forum 135051](https://discuss.pytorch.org/t/135051)"]
-    assert other.endswith(": 91.0 %, n = 3; whether it is the same plateau: does not hold")
+    assert other.endswith(": 91.0 %, n = 3; the same accuracy: no")
     assert sum(ours.endswith(NOT_YET) for ours in table) == len(configs) - 2
     small = configs["kuangliu/pytorch-cifar #2"].at("quick")
     craft(small, 0.885, profile="quick")

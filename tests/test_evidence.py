@@ -252,8 +252,7 @@ def test_a_cell_is_what_its_label_says():
         epochs=100,
     )  # fmt: skip
     assert causes.label((-1, 1, 1, -1, -1)) == (
-        "stem 7×7, stride 2, and max-pool, augmentation crop and flip, LR drops two, weight decay 5e-4, "
-        "learning rate 0.01"
+        "stem ImageNet's, augmentation crop and flip, LR drops two, weight decay 5e-4, learning rate 0.01"
     )
     assert len({config.run_id for config in causes.factorial(10).values()}) == 20
 

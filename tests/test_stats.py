@@ -15,8 +15,9 @@ from resnet_lib.findings.stats import (
     Spread,
     _student,
     accuracy_interval,
+    images_needed,
     paired_difference,
-    sample_size,
+    seeds_needed,
     spread,
     weighted_sum,
 )
@@ -63,8 +64,7 @@ def test_student_quantile_far_out():
 def test_a_sample_of_the_size_needed_finds_the_difference_four_times_out_of_five():
     rng = np.random.default_rng(0)
     a, b = rng.random(100_000) < 0.70, rng.random(100_000) < 0.60
-    images, seeds = sample_size([a], [b])
-    assert seeds is None
+    images = images_needed([a], [b])
     found = 0
     for _ in range(2_000):
         drawn = rng.integers(0, len(a), round(images))
@@ -76,9 +76,9 @@ def test_a_sample_of_the_size_needed_finds_the_difference_four_times_out_of_five
 def test_seeds_needed_follow_from_their_spread_and_nothing_tells_equals_apart():
     images = np.arange(1_000)
     runs = {share: images < share * 1_000 for share in (0.79, 0.80, 0.81, 0.69, 0.70, 0.71)}
-    _, seeds = sample_size([runs[s] for s in (0.79, 0.80, 0.81)], [runs[s] for s in (0.69, 0.70, 0.71)])
-    assert seeds == 3  # there is no spread to be had from fewer
-    assert sample_size([runs[0.8]], [runs[0.8]]) == (float("inf"), None)
+    better, worse = ([runs[share] for share in shares] for shares in ((0.79, 0.80, 0.81), (0.69, 0.70, 0.71)))
+    assert seeds_needed(better, worse) == 3  # there is no spread to be had from fewer
+    assert images_needed(better, better) == seeds_needed(better, better) == float("inf")
 
 
 @pytest.mark.parametrize("difference", [0.02, 0.006])
@@ -86,7 +86,7 @@ def test_as_many_seeds_as_needed_find_the_difference_four_times_out_of_five(diff
     """Welch's test of accuracies alone, with the spread that the three seeds at hand have."""
     images = np.arange(10_000)
     a, b = ([images < 10_000 * (mean + luck) for luck in (-0.01, 0, 0.01)] for mean in (0.7 + difference, 0.7))
-    _, seeds = sample_size(a, b)
+    seeds = seeds_needed(a, b)
     rng, trials = np.random.default_rng(0), 3_000
     first, second = (rng.normal(mean, 0.01, (trials, seeds)) for mean in (difference, 0))
     error = ((first.var(axis=1, ddof=1) + second.var(axis=1, ddof=1)) / seeds) ** 0.5
@@ -97,7 +97,7 @@ def test_as_many_seeds_as_needed_find_the_difference_four_times_out_of_five(diff
 def test_nearly_equal_networks_need_very_many_seeds():
     images = np.arange(10_000)
     a, b = ([images < 10_000 * (mean + luck) for luck in (-0.01, 0, 0.01)] for mean in (0.80005, 0.80015))
-    _, seeds = sample_size(a, b)
+    seeds = seeds_needed(a, b)
     assert seeds == pytest.approx((1.96 + 0.8416) ** 2 * (2 * 0.01**2) / 0.0001**2, rel=0.06)
 
 

@@ -73,10 +73,10 @@ def test_results_show_the_record_or_say_not_yet_run(story_runs):
     mean = np.mean([record.accuracy for record in story_runs["01_ten_epochs"]["ResNet-50"]])
     row = table.loc["ResNet-50"]
     assert row["measured %"] == f"{100 * mean:.1f}"
-    assert (row["claimed %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
+    assert (row["reported %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
     assert row["LR drops made"] == "0 of 2"
     assert table.loc["two LR drops", "measured %"] == "not yet run"
-    assert table.loc["hub ResNet-18", "network"] == "ResNet-18 (torch.hub)"
+    assert table.loc["ResNet-18 (torch.hub)", "network"] == "ResNet-18 (torch.hub)"
 
 
 def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
@@ -89,7 +89,7 @@ def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
     assert "| 50 | 50.3 | [4" in rows[2]
     assert "| 91.25 | 91.2 | [" in rows[3]
     assert "Not yet run: 02 (no LR drop; more weight decay; one LR drop; " in text
-    assert "04 (hub ResNet-50; hub ResNet-18), Table 6 (ResNet-32; ResNet-44; ResNet-56; ResNet-110)." in text
+    assert "04 (ResNet-50 (torch.hub); ResNet-18 (torch.hub)), Table 6 (ResNet-32; ResNet-44; ResNet-56;" in text
     assert "profile" not in text
     assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
 
@@ -105,7 +105,7 @@ def test_other_parameters_are_not_the_story():
     runs = {"ResNet-50": [record]}
     for shown in (runs, {"ResNet-50": []}):  # recorded or not
         table = tables.results({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
-        assert table[["claimed %", "epochs"]].to_numpy().tolist() == [["", "7"]]
+        assert table[["reported %", "epochs"]].to_numpy().tolist() == [["", "7"]]
     assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
 
 

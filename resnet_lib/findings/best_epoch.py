@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.findings.curves import came_down, mean_curve
+from resnet_lib.findings.curves import came_down, curve
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Runs
@@ -15,8 +15,8 @@ def sentence(runs: Runs, profile: str) -> str:
     text = "Reporting the best epoch on the test images, instead of the last, would add"
     gains: dict[bool, list[float]] = {True: [], False: []}
     for record in (record for records in runs.values() for record in records):
-        curve = mean_curve([record], "accuracy")
-        gains[came_down(record)].append(100 * (curve.max() - curve[-1]))
+        seen = curve(record, "accuracy")
+        gains[came_down(record)].append(100 * (seen.max() - seen[-1]))
     if not any(gains.values()):
         return f"{text}: {NOT_YET}."
     if profile != "full":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -14,31 +15,30 @@ from resnet_lib.findings.curves import (
     LOSS_TREND,
     LOW,
     SETTLED,
+    curve,
     first_drop,
     loss_end,
     loss_rise,
-    mean_curve,
     underfits,
 )
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import (
     Claim,
     Verdict,
-    accuracy,
     between,
     compare,
     decide,
     positive,
     runs_in_words,
 )
-from resnet_lib.findings.stats import sample_size
+from resnet_lib.findings.stats import MIN_SEEDS, images_needed, seeds_needed
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record, Runs, find_seeds
 
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
-SAME = 0.02  # largest difference (share of the images) of two networks that "agree"
+AGREE = 0.02  # largest difference (share of the images) of two networks that "agree"
 
 
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
@@ -129,8 +129,8 @@ def near_until_drop(step: story.Step, label: str, records: list[Record], profile
         drop = first_drop(records)
         mean, low, high = (100 * value for value in (drop.before.mean(), drop.before.min(), drop.before.max()))
         after = f"{100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
-        evidence = f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; in {runs_in_words(len(records))}"
-        return "holds" if abs(drop.before.mean() - step.claimed / 100) < NEAR else "does not hold", evidence
+        verdict, seen = _of_each(np.abs(drop.before.mean(axis=1) - step.claimed / 100) < NEAR)
+        return verdict, f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; {seen}"
 
     return decide(text, profile, judge, records)
 
@@ -153,7 +153,7 @@ def loss_never_rose(records: list[Record], profile: str) -> Claim:
     """Taken at its word: no epoch of any run above the one before."""
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        worst = [max(0.0, float(np.diff(mean_curve([record], "loss")).max())) for record in records]
+        worst = [max(0.0, float(np.diff(curve(record, "loss")).max())) for record in records]
         if not any(worst):
             return "holds", f"in {runs_in_words(len(records))}"
         rose = sum(rise > 0 for rise in worst)
@@ -166,7 +166,8 @@ def loss_settled(records: list[Record], profile: str) -> Claim:
     """The same as it was meant: no trend upwards."""
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        return "holds" if loss_rise(records) <= LOSS_TREND else "does not hold", loss_end(records)
+        verdict, seen = _of_each(loss_rise([record]) <= LOSS_TREND for record in records)
+        return verdict, f"{loss_end(records)}; {seen}"
 
     text = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
     return decide(text, profile, judge, records)
@@ -176,12 +177,11 @@ def underfitting(records: list[Record], profile: str) -> Claim:
     """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        ends = [[mean_curve([record], name)[-1] for name in ("train_accuracy", "accuracy")] for record in records]
+        ends = [[curve(record, name)[-1] for name in ("train_accuracy", "accuracy")] for record in records]
         train, test = 100 * np.mean(ends, axis=0)
         gaps = ", ".join(f"{100 * (of_train - of_test):.1f}" for of_train, of_test in ends)
-        seen = sum(map(underfits, records))
-        evidence = f"on average {train:.1f} and {test:.1f} %; it is so in {seen} of {runs_in_words(len(records))}"
-        return "holds" if seen == len(records) else "does not hold", f"{evidence}, with gaps of {gaps}"
+        verdict, seen = _of_each(map(underfits, records))
+        return verdict, f"on average {train:.1f} and {test:.1f} %; {seen}, with gaps of {gaps}"
 
     text = (
         f"Training accuracy ended below {100 * LOW:g} %, and no more than {100 * GAP:g} points above test accuracy "
@@ -195,13 +195,19 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
 
     def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
         each = [record for records in all_records for record in records]
-        tenths = [np.array_split(mean_curve([record], "train_loss"), 10)[-2:] for record in each]
-        falling = sum(bool(last.mean() < before.mean()) for before, last in tenths)
-        evidence = f"it fell in {falling} of {runs_in_words(len(tenths))}"
-        return "holds" if falling == len(tenths) else "does not hold", evidence
+        tenths = [np.array_split(curve(record, "train_loss"), 10)[-2:] for record in each]
+        return _of_each(last.mean() < before.mean() for before, last in tenths)
 
     text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
     return decide(text, profile, judge, *runs.values())
+
+
+def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
+    """What is said of runs holds if it is so in each of them."""
+    found = [bool(one) for one in is_so]
+    runs = runs_in_words(len(found))
+    seen = f"in {runs}" if all(found) or len(found) == 1 else f"it is so in {sum(found)} of {runs}"
+    return "holds" if all(found) else "does not hold", seen
 
 
 def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
@@ -209,25 +215,28 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
 
     def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
         difference = compare(first, second)
-        return positive(difference), f"{difference}; {needs(first, second)}"
+        known = min(len(first), len(second)) >= MIN_SEEDS
+        return positive(difference), f"{difference}; {needs(first, second)}" if known else str(difference)
 
     return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
 
 
 def needs(a: list[Record], b: list[Record]) -> str:
-    """How much it takes to find a difference as large as that of two networks, in words."""
-    images, seeds = sample_size([record.correct for record in a], [record.correct for record in b])
+    """How much it takes to find a difference as large as that of two networks, each of several runs, in words."""
+    both = [[record.correct for record in records] for records in (a, b)]
+    images, seeds = images_needed(*both), seeds_needed(*both)
     if math.isinf(images):
         return "no number of images would tell them apart"
-    runs = "" if seeds is None else f" and at least {seeds:,} seeds per network"
-    return f"to be found, a difference of this size needs at least {max(1, math.ceil(images)):,} images{runs}"
+    needed = f"{max(1, math.ceil(images)):,} images and at least {seeds:,} seeds per network"
+    return f"to be found, a difference of this size needs at least {needed}"
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:
     paper = TABLE_6["resnet20"].accuracy
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
-        return between(accuracy(records), 0, paper / 100), str(accuracy(records))
+        estimate = accuracy_of(records, profile)
+        return between(estimate, 0, paper / 100), str(estimate)
 
     return decide(f"ResNet-20 stays below the paper's {paper:g} %", profile, judge, records)
 
@@ -238,8 +247,8 @@ def hub_agrees(hub: list[Record], profile: str) -> Claim:
 
     def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
         difference = compare(hub, own)
-        return between(difference, -SAME, SAME), f"theirs less ours: {difference}"
+        return between(difference, -AGREE, AGREE), f"theirs less ours: {difference}"
 
-    text = f"torch.hub's ResNet-50 agrees with ours within {100 * SAME:g} points"
+    text = f"torch.hub's ResNet-50 agrees with ours within {100 * AGREE:g} points"
     needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
     return decide(text, profile, judge, *needed)

@@ -26,15 +26,20 @@ def came_down(record: Record) -> bool:
     return rates[-1] < max(rates) / 2
 
 
+def curve(record: Record, column: str) -> np.ndarray:
+    """A column [epochs] of the history; `loss` and `accuracy` are those of the held-out images."""
+    name = f"{record.config.held_out}_{column}" if column in ("loss", "accuracy") else column
+    return np.array([row[name] for row in record.history])
+
+
 def mean_curve(records: list[Record], column: str) -> np.ndarray:
-    """A column of the history, mean over seeds; `loss` and `accuracy` are those of the held-out images."""
-    name = f"{records[0].config.held_out}_{column}" if column in ("loss", "accuracy") else column
-    return np.mean([[row[name] for row in record.history] for record in records], axis=0)
+    """The mean over the runs of a config."""
+    return np.mean([curve(record, column) for record in records], axis=0)
 
 
 def last_epochs(records: list[Record]) -> np.ndarray:
     """Held-out accuracies [runs, LAST] of the last epochs of every run."""
-    return np.array([mean_curve([record], "accuracy")[-LAST:] for record in records])
+    return np.array([curve(record, "accuracy")[-LAST:] for record in records])
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class FirstDrop:
 
 def first_drop(records: list[Record]) -> FirstDrop:
     """Of runs that have come to it."""
-    curves = np.array([mean_curve([record], "accuracy") for record in records])
+    curves = np.array([curve(record, "accuracy") for record in records])
     epochs = sum(row["drops"] == 0 for row in records[0].history)
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
@@ -66,21 +71,21 @@ def rise_by_chance(record: Record) -> float:
 
     From a quarter of the run on, when the network no longer improves by much, to the first drop.
     """
-    curve = mean_curve([record], "accuracy")
+    seen = curve(record, "accuracy")
     flat = sum(row["drops"] == 0 for row in record.history)
-    places = range(max(HIGH, len(curve) // 4), flat - SETTLED + 1)
-    return float(max(curve[at : at + SETTLED].mean() - curve[at - HIGH : at].mean() for at in places))
+    places = range(max(HIGH, len(seen) // 4), flat - SETTLED + 1)
+    return float(max(seen[at : at + SETTLED].mean() - seen[at - HIGH : at].mean() for at in places))
 
 
 def loss_rise(records: list[Record]) -> float:
     """How far the held-out loss ended above its minimum, as a share of it, mean over the runs."""
-    curves = [mean_curve([record], "loss") for record in records]
+    curves = [curve(record, "loss") for record in records]
     return float(np.mean([loss[-1] / loss.min() - 1 for loss in curves]))
 
 
 def loss_end(records: list[Record]) -> str:
     """Where the held-out loss ended, in words."""
-    curves = [mean_curve([record], "loss") for record in records]
+    curves = [curve(record, "loss") for record in records]
     ended = f"ended at {np.mean([loss[-1] for loss in curves]):.3f}"
     if not loss_rise(records):
         return f"{ended}, its minimum"
@@ -91,7 +96,7 @@ def loss_end(records: list[Record]) -> str:
 
 def overfits(record: Record) -> bool:
     """A network that knows its images, and whose test loss ended well above its minimum."""
-    return bool(mean_curve([record], "train_accuracy")[-1] >= FITTED and loss_rise([record]) > LOSS_TREND)
+    return bool(curve(record, "train_accuracy")[-1] >= FITTED and loss_rise([record]) > LOSS_TREND)
 
 
 def underfits(record: Record) -> bool:
@@ -99,5 +104,5 @@ def underfits(record: Record) -> bool:
 
     Its training accuracy is that over the last epoch, on the images as they were trained on.
     """
-    train, test = (mean_curve([record], column)[-1] for column in ("train_accuracy", "accuracy"))
+    train, test = (curve(record, column)[-1] for column in ("train_accuracy", "accuracy"))
     return bool(train < LOW and train - test <= GAP)

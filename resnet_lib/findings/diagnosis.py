@@ -7,7 +7,7 @@ import pandas as pd
 
 from resnet_lib.config import Config
 from resnet_lib.findings.claims import loss_falls, loss_settled, near
-from resnet_lib.findings.curves import loss_rise, mean_curve, overfits, underfits
+from resnet_lib.findings.curves import curve, loss_rise, mean_curve, overfits, underfits
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, compare
 from resnet_lib.questions import causes, field_guide, suspects
@@ -20,12 +20,12 @@ from resnet_lib.records.record import Record, Runs, find_runs
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
 STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked for
 
+SAME_ACCURACY = {"holds": "yes", "does not hold": "no", UNDECIDED: UNDECIDED}
 SYMPTOMS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
 HOW_TO_READ = (
     "Training accuracy is that over the last epoch. Final ÷ lowest: how far the test loss ended above its minimum. "
-    "Mean fall: how much test accuracy was lost from one epoch to the next, gains counting as nothing, over the last "
-    f"fifth of the epochs, or the last {STEPS_SEEN} steps where that is more; of shorter runs there is none. Reading: "
-    "what these tell together, – where they tell nothing."
+    "Mean fall: the loss of test accuracy from one epoch to the next, a gain counting as 0, on average over the last "
+    f"fifth of the epochs, at least {STEPS_SEEN} steps. Reading: what these tell together, – where they tell nothing."
 )
 
 
@@ -48,7 +48,7 @@ def mean_fall(record: Record) -> float:
 
     NaN: too short a run to say.
     """
-    test = mean_curve([record], "accuracy")
+    test = curve(record, "accuracy")
     steps = np.diff(test)[-max(STEPS_SEEN, len(test) // 5) :]
     return float(np.maximum(0, -steps).mean()) if len(steps) >= STEPS_SEEN else np.nan
 
@@ -148,7 +148,7 @@ def field_guide_table(profile: str) -> pd.DataFrame:
         {
             "thread": f"[{case.thread}]({case.url})",
             "they saw": case.saw,
-            "cause, where shown": case.cause,
+            "cause, as told there": case.cause,
             "our run": _our_run(case, found.get(case.thread, []), profile),
         }
         for case in sorted(field_guide.CASES, key=lambda case: not case.cause)
@@ -163,11 +163,10 @@ def _our_run(case: Case, records: list[Record], profile: str) -> str:
     if not records:
         return f"{described(case.config)}: {missing(case.config, profile)}"
     reached = f"{100 * accuracy(records).mean:.1f} %, n = {len(records)}"
-    return (
-        f"{described(case.config)}: {reached}; whether it is the same plateau: {same_plateau(records, case, profile)}"
-    )
+    is_same = SAME_ACCURACY[same_plateau(records, case, profile)]
+    return f"{described(case.config)}: {reached}; the same accuracy: {is_same}"
 
 
 def same_plateau(records: list[Record], case: Case, profile: str) -> Verdict:
     low, high = case.plateau
-    return between(accuracy_of(records, profile), low / 100, high / 100) if profile == "full" else UNDECIDED
+    return between(accuracy_of(records, profile), low, high) if profile == "full" else UNDECIDED

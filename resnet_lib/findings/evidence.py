@@ -13,7 +13,7 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weigh
 from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.records.record import Record, find_seeds
+from resnet_lib.records.record import Record, find_runs, find_seeds
 
 BY_STEM, BY_DROPS, BY_RATE = ([one.name for one in FACTORS].index(name) for name in ("stem", DROPS, "learning rate"))
 
@@ -161,16 +161,24 @@ def gap(cells: Cells) -> Estimate:
 
 
 def accuracy_of(records: list[Record], profile: str) -> Estimate:
-    """That of the runs of a config; of a combination of factors in a hundred epochs, as `accuracy_in`."""
+    """That of the runs of a config, which may be one of those varied together, in a hundred epochs or on the hub's."""
     cells, config = find_cells(suspects.EPOCHS, profile), records[0].config.replace(seed=0)
-    settings = {causes.cell(levels, cells.budget): levels for levels in cells.recorded}
-    return accuracy_in(settings[config], cells) if config in settings else accuracy(records)
+    for levels in cells.recorded:
+        if causes.cell(levels, cells.budget) == config:
+            return accuracy_in(levels, cells)
+    square = [found for found in find_runs(causes.square(), profile).values() if found]
+    if config not in causes.square().values():
+        return accuracy(records)
+    return _accuracy(records, spread(*([one.correct for one in found] for found in square)))
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
     """The accuracy in a cell, with how much its seeds differ, or, where they are few, those of comparable cells."""
-    records = cells.recorded[levels]
-    if len(records) >= MIN_SEEDS or not cells.spreads[levels[BY_DROPS]]:
+    return _accuracy(cells.recorded[levels], cells.spreads[levels[BY_DROPS]])
+
+
+def _accuracy(records: list[Record], comparable: Spread | None) -> Estimate:
+    if len(records) >= MIN_SEEDS or not comparable:
         return accuracy(records)
-    found = weigh({levels: 1.0}, cells, unit="%")
+    found = weighted_sum([(1.0, [record.correct for record in records], comparable)], unit="%")
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))

@@ -174,7 +174,9 @@ def apart(log: Record, runs: Iterable[Record]) -> list[float]:
 
 
 def comparable(log: Record, runs: Iterable[Record]) -> list[Record]:
-    return [run for run in runs if 0.5 <= len(run.history) / len(log.history) <= 2 and run.config.held_out == "test"]
+    """Of neither too different a length, nor too short to have tenths."""
+    long = [run for run in runs if len(run.history) >= TENTHS and run.config.held_out == "test"]
+    return [run for run in long if 0.5 <= len(run.history) / len(log.history) <= 2]
 
 
 def distance(a: Record, b: Record, log: Record) -> float:

@@ -34,9 +34,10 @@ def sentence(runs: Runs) -> str:
     parts = [accuracies(record, found.test) for record in whole]
     changes = [100 * (without - with_them) for with_them, without, _ in parts]
     return (
-        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images are near-duplicates of a training image, "
-        f"found by comparing pixels; leaving them out changes the accuracy by {np.mean(changes):+.2f} points (mean "
-        f"of {runs_in_words(len(changes))}, {min(changes):+.2f} to {max(changes):+.2f})."
+        f"{len(found):,} of the {TEST_IMAGES['all']:,} test images look like near-duplicates of a training image "
+        "(found by comparing pixels: about one in ten is a false match, and some are missed); leaving them out changes "
+        f"the accuracy by {np.mean(changes):+.2f} points (mean of "
+        f"{runs_in_words(len(changes))}, {min(changes):+.2f} to {max(changes):+.2f})."
     )
 
 

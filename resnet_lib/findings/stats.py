@@ -83,26 +83,28 @@ def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estim
     return _bootstrap([(1.0, first), (-1.0, second)], "points")
 
 
-def sample_size(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[float, float | None]:
-    """Images, and seeds per network, that a difference as large as this one needs to be found with POWER.
+def images_needed(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
+    """So many that a difference as large as this one is found with POWER, if their spread alone mattered.
 
-    Each as if it alone mattered: from the spread over images of the mean scores, and over seeds of the accuracies
-    (None: fewer than MIN_SEEDS, unknown); from 20 seeds on to the next twentieth. Infinite where there is no
-    difference. Bool arrays [N], one per seed, as for `paired_difference`.
+    Infinite where there is no difference. Bool arrays [N], one per seed, as for `paired_difference`.
     """
-    first, second = _stack(a), _stack(b)
-    scores = first.mean(axis=0) - second.mean(axis=0)
-    known = min(len(first), len(second)) >= MIN_SEEDS
+    scores = _stack(a).mean(axis=0) - _stack(b).mean(axis=0)
     if abs(scores.mean()) < ROUNDING:
-        return float("inf"), float("inf") if known else None
-    images = ((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2 * scores.var()
-    if not known:
-        return float(images), None
-    variance = (first.mean(axis=1).var(ddof=1) + second.mean(axis=1).var(ddof=1)) / scores.mean() ** 2
+        return float("inf")
+    return float(((_normal(TAIL) + _normal(1 - POWER)) / scores.mean()) ** 2 * scores.var())
+
+
+def seeds_needed(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
+    """The same of seeds per network, of MIN_SEEDS arrays or more; from 20 seeds on to the next twentieth."""
+    first, second = (_stack(one).mean(axis=1) for one in (a, b))
+    difference = first.mean() - second.mean()
+    if abs(difference) < ROUNDING:
+        return float("inf")
+    variance = (first.var(ddof=1) + second.var(ddof=1)) / difference**2
     seeds = max(MIN_SEEDS, int((_normal(TAIL) + _normal(1 - POWER)) ** 2 * variance))
     while seeds < (_student(2 * seeds - 2, TAIL) + _student(2 * seeds - 2, 1 - POWER)) ** 2 * variance:
         seeds += max(1, seeds // 20)
-    return float(images), seeds
+    return seeds
 
 
 @dataclass(frozen=True, eq=False)

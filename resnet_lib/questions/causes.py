@@ -29,7 +29,7 @@ class Factor:
 
 DROPS = "LR drops"  # its milestones depend on the run's length: after a half and three quarters, as the paper's
 FACTORS = (
-    Factor("stem", ("7×7, stride 2, and max-pool", {"stem": "imagenet"}), ("3×3", {})),
+    Factor("stem", ("ImageNet's", {"stem": "imagenet"}), ("3×3", {})),
     Factor("augmentation", ("none", {}), ("crop and flip", AUGMENTED)),
     Factor(DROPS, ("none", {}), ("two", {})),
     Factor("weight decay", ("5e-4", {"weight_decay": 5e-4}), ("1e-4", {"weight_decay": 1e-4})),

@@ -79,11 +79,11 @@ STEPS = (
         "04_torch_hub_check",
         "The sanity check",
         {
-            "hub ResNet-50": TUNED.replace(model="hub-resnet50"),
-            "hub ResNet-18": TUNED.replace(model="hub-resnet18"),
+            "ResNet-50 (torch.hub)": TUNED.replace(model="hub-resnet50"),
+            "ResNet-18 (torch.hub)": TUNED.replace(model="hub-resnet18"),
         },
-        "hub ResNet-50",
-        also=("hub ResNet-18",),
+        "ResNet-50 (torch.hub)",
+        also=("ResNet-18 (torch.hub)",),
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from resnet_lib.architecture import Architecture
 from resnet_lib.findings import claims, evidence
 from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import (
@@ -27,81 +28,82 @@ from resnet_lib.report import commands
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEP, percent, runs
 
 WHY_DECAY = (
-    "A heavier decay keeps the weights small, and batch norm makes the network indifferent to their size: steps at a "
-    "high rate are then larger beside them ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350); not measured here)."
+    "A likely reason, not measured here: with batch norm, a heavier decay shrinks the weights, so that steps of the "
+    "same rate turn them further ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350))."
 )
 
 
 def answer(profile: str) -> str:
-    """What the records of a profile say to the question of the title, as Markdown, a paragraph for each finding."""
-    of_the_story = [_while_it_was_high, _with_its_drops, _overfitting, _stem, _torch_hub, _ten_epochs]
-    seen = [*of_the_story, commands.reached, _coverage]
-    return "\n\n".join(paragraph for say in seen for paragraph in say(profile))
+    """What the records of a profile say to the question of the title, as Markdown, a paragraph for each finding.
+
+    Small profiles answer nothing, and tell how much is recorded.
+    """
+    findings = (_while_it_was_high, _with_its_drops, _overfitting, _stem, _torch_hub, _resnet50, commands.reached)
+    said = [say() for say in findings] if profile == "full" else []
+    return "\n\n".join([*filter(None, said), _coverage(profile)])
 
 
-def _while_it_was_high(profile: str) -> list[str]:
+def _while_it_was_high() -> str:
     """Where the learning rate kept ResNet-20 until it dropped, if that is where the story says."""
-    found = runs(profile)
+    found = runs("full")
     plain, undropped, augmented = (found.get(label, []) for label in (AS_TOLD, NO_DROP, AUGMENTED))
-    if claims.near_until_drop(STEP, STEP.headline, plain, profile).verdict != "holds":
-        return []
-    drop = first_drop(plain)
-    said = (
-        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 stayed near {STEP.claimed:g} % "
-        f"(± {100 * NEAR:g} points) while its learning rate was {plain[0].config.lr:g}: over the last {HIGH} "
-        f"epochs before the first drop it averaged {100 * drop.before.mean():.1f} %, over the {SETTLED} epochs after "
-        f"it {100 * drop.after.mean():.1f} % ({100 * drop.gain:+.1f} points{_sure(drop.gains)}). "
-        f"{_without_drops(undropped, plain)}"
-    )
+    if claims.near_until_drop(STEP, STEP.headline, plain, "full").verdict != "holds":
+        return ""
+    drop, more = first_drop(plain), [_without_drops(undropped, plain)] if undropped else []
     if augmented:
-        drop = first_drop(augmented)
-        said += (
-            f"With random crops and flips it averaged {100 * drop.before.mean():.1f} % before its first drop, "
-            f"{100 * drop.after.mean():.1f} % after it (n = {len(augmented)}). "
-        )
-    if paper_like := evidence.find_cells(suspects.EPOCHS, profile).records[causes.PAPER]:
-        held = 100 * first_drop(paper_like).before.mean()
+        more.append(f"With random crops and flips it averaged {_before_and_after(augmented)}.")
+    if paper_like := evidence.find_cells(suspects.EPOCHS, "full").records[causes.PAPER]:
         decay = scientific(paper_like[0].config.weight_decay)
-        said += f"With crops, flips and a weight decay of {decay} it averaged {held:.1f} % before its first drop. "
-        if augmented and held > 100 * first_drop(augmented).before.mean():
-            said += WHY_DECAY
-    return [said.rstrip()]
+        said = f"With these and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
+        is_higher = augmented and first_drop(paper_like).before.mean() > first_drop(augmented).before.mean()
+        more.append(f"{said} {WHY_DECAY}" if is_higher else said)
+    said = (
+        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {STEP.claimed:g} % "
+        f"(± {100 * NEAR:g} points) until its learning rate first dropped from {plain[0].config.lr:g}: "
+        f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
+        f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
+    )
+    return "\n\n".join([said, *filter(None, ["\n".join(f"- {one}" for one in more)])])
+
+
+def _before_and_after(records: list[Record]) -> str:
+    drop = first_drop(records)
+    before, after = 100 * drop.before.mean(), 100 * drop.after.mean()
+    return f"{before:.1f} % before its first drop, {after:.1f} % after it (n = {len(records)})"
 
 
 def _without_drops(undropped: list[Record], plain: list[Record]) -> str:
-    """Where the same training ended whose rate never dropped, and what that shows, with a space after it."""
-    if not undropped:
-        return ""
+    """Where the same training ended whose rate never dropped, and what that shows."""
     last = 100 * last_epochs(undropped)
-    ranged = f"ranged from {last.min():.1f} to {last.max():.1f} %"
-    said = f"Without any drop it ended at {percent(undropped)}; its last {LAST} epochs {ranged}. "
-    if compare(undropped, plain).high < 0 and abs(last.mean() - STEP.claimed) < 100 * NEAR:
-        level = between(accuracy(undropped), STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
-        decided = positive(compare(plain, undropped)) == level == "holds"
-        said += (
-            f"So{'' if decided else f', in {_recorded(undropped)},'} a learning rate that never came down was enough "
-            f"to stop ResNet-20 near {STEP.claimed:g} %, without augmentation and at this weight decay. "
-        )
-    return said
+    ended = f"Without any drop it ended at {percent(undropped)} (n = {len(undropped)}); its last {LAST} epochs "
+    ended += f"ranged from {last.min():.1f} to {last.max():.1f} %."
+    if compare(undropped, plain).high >= 0 or abs(last.mean() - STEP.claimed) >= 100 * NEAR:
+        return ended
+    level = between(accuracy(undropped), STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
+    decided = positive(compare(plain, undropped)) == level == "holds"
+    return (
+        f"{ended} So{'' if decided else f', in {_recorded(undropped)},'} a learning rate that never came down was "
+        f"enough to stop ResNet-20 near {STEP.claimed:g} %, without augmentation and at this weight decay."
+    )
 
 
-def _with_its_drops(profile: str) -> list[str]:
-    plain = runs(profile).get(AS_TOLD)
-    if not plain or profile != "full":
-        return []
+def _with_its_drops() -> str:
+    plain = runs("full").get(AS_TOLD)
+    if not plain:
+        return ""
     near = STEP.claimed / 100 + NEAR
-    cells = evidence.find_cells(suspects.EPOCHS, profile)
+    cells = evidence.find_cells(suspects.EPOCHS, "full")
     reached = evidence.accuracy_in(cells.start, cells)
     if reached.mean < near:
         place = f"near {STEP.claimed:g} %, too" if reached.mean > near - 2 * NEAR else "even lower"
-        return [f"**With its drops, ResNet-20 ended {place}**: at {reached}."]
+        return f"**With its drops, ResNet-20 ended {place}**: at {reached}."
     seen = "" if between(reached, near, 1) == "holds" else f" in {_recorded(plain)}"
-    return [
+    return (
         f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}, but at {reached}. Why "
         "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
         "this one: either they never took effect, or something else differed that was not told."
         f"{_what_comes_near(cells)}"
-    ]
+    )
 
 
 def _what_comes_near(cells: Cells) -> str:
@@ -124,56 +126,77 @@ def _what_comes_near(cells: Cells) -> str:
     )
 
 
-def _overfitting(profile: str) -> list[str]:
-    found = runs(profile)
+def _overfitting() -> str:
+    found = runs("full")
     plain, augmented = found.get(AS_TOLD, []), found.get(AUGMENTED, [])
-    if not plain or profile != "full" or not all(map(overfits, plain)):
-        return []
+    if not plain or not all(map(overfits, plain)):
+        return ""
     cure = "Whether the paper's random crops and flips prevent that is not yet run."
     if augmented:
-        worth = evidence.worth("crop and flip", suspects.STORY, profile)
+        worth = evidence.worth("crop and flip", suspects.STORY, "full")
         cure = (
             f"With the paper's random crops and flips the same training came to {percent(augmented)} "
             f"({worth}), and its test loss {loss_end(augmented)}. "
             f"The paper's ResNet-20 has {PAPER_ACCURACY:g} %."
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
-    return [
+    return (
         f"**Overfitting.** With its drops, and without augmentation, ResNet-20 ended with {fitted:.1f} % of its "
         f"training images right, and its test loss {loss_end(plain)}. {cure}"
-    ]
+    )
 
 
-def _torch_hub(profile: str) -> list[str]:
-    """What became of the story's sanity check."""
-    step = story.step("04_torch_hub_check")
-    found = {label: find_seeds(step.configs[label], profile) for label in step.told}
-    recorded = {label: records for label, records in found.items() if records}
-    if not recorded or profile != "full":
-        return []
-    ended = [
-        f" With the story's settings {label} reached {accuracy(records)}. {_nearness(step, label, records)}."
-        f"{_over_or_under(records)}"
-        for label, records in recorded.items()
-    ]
-    augmented = find_seeds(causes.square()["its own stem, augmentation"], profile)
-    more = f" With random crops and flips ResNet-18 came to {accuracy(augmented)}." if augmented else ""
-    return [f"**torch.hub's {step.claimed:g} %.**{''.join(ended)}{more}"]
-
-
-def _stem(profile: str) -> list[str]:
+def _stem() -> str:
     """What the stem of the story's other networks does to ResNet-20."""
-    changes = suspects.one_at_a_time()
-    stem, plain = (find_seeds(changes[name], profile) for name in (suspects.STEM, suspects.STORY))
-    if not stem or not plain or profile != "full":
-        return []
-    both = find_seeds(suspects.stem_and_augmentation(), profile)
+    found = runs("full")
+    stem, plain = found.get(suspects.STEM), found.get(AS_TOLD)
+    if not stem or not plain:
+        return ""
+    both = find_seeds(suspects.stem_and_augmentation(), "full")
     augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
-    return [
+    return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
-        f"{percent(stem)} ({evidence.worth(suspects.STEM, suspects.STORY, profile)}).{augmented}"
+        f"{percent(stem)} ({evidence.worth(suspects.STEM, suspects.STORY, 'full')}).{augmented}"
+    )
+
+
+def _torch_hub() -> str:
+    """What became of the story's sanity check, and what another stem and augmentation make of it."""
+    step, square = story.step("04_torch_hub_check"), causes.square()
+    changes = {
+        "With random crops and flips": square["its own stem, augmentation"],
+        "With a 3×3 stem": square["CIFAR stem"],
+        "With both": square["CIFAR stem, augmentation"],
+    }
+    told = {label: find_seeds(step.configs[label], "full") for label in step.told}
+    changed = {words: find_seeds(config, "full") for words, config in changes.items()}
+    said = [f"With the story's settings {_of_the_story(step, label, found)}" for label, found in told.items() if found]
+    said += [
+        f"{words} {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
+        for words, found in changed.items()
+        if found
     ]
+    return " ".join([f"**torch.hub's {step.claimed:g} %.**", *said]) if said else ""
+
+
+def _resnet50() -> str:
+    """What became of the story's first network."""
+    paragraphs = []
+    for step in (story.step("01_ten_epochs"), story.step("02_hundred_epochs")):
+        if records := find_seeds(step.configs[step.headline], "full"):
+            title = f"**The {step.claimed:g} % after {step.title.lower()}.**"
+            name = Architecture(records[0].config.model).title
+            paragraphs.append(f"{title} {_of_the_story(step, step.headline, records, name)}")
+    return "\n\n".join(paragraphs)
+
+
+def _of_the_story(step: story.Step, label: str, records: list[Record], name: str = "") -> str:
+    """What runs that the story tells of reached, whether that is near what it tells, and how they fit."""
+    return (
+        f"{name or label} reached {evidence.accuracy_of(records, 'full')}. {_nearness(step, label, records)}. "
+        f"{_over_or_under(records)}"
+    )
 
 
 def _nearness(step: story.Step, label: str, records: list[Record]) -> str:
@@ -186,29 +209,16 @@ def _nearness(step: story.Step, label: str, records: list[Record]) -> str:
     return told.get(claims.near(step, label, records, "full").verdict, undecided)
 
 
-def _ten_epochs(profile: str) -> list[str]:
-    """What became of the story's first number."""
-    step = story.step("01_ten_epochs")
-    records = find_seeds(step.configs[step.headline], profile)
-    if not records or profile != "full":
-        return []
-    return [
-        f"**The {step.claimed:g} % after ten epochs.** ResNet-50 reached {accuracy(records)}. "
-        f"{_nearness(step, step.headline, records)}.{_over_or_under(records)}"
-    ]
-
-
 def _over_or_under(records: list[Record]) -> str:
-    """The training accuracy and test loss of runs, and what they show, as a sentence after a space."""
-    said = f" Its training accuracy ended at {100 * mean_curve(records, 'train_accuracy')[-1]:.1f} %, its test loss"
-    said += f" {loss_end(records)}"
-    for words, sign in (("it overfits", overfits), ("it underfits", underfits)):
-        if seen := sum(map(sign, records)):
-            said += f": {words}{'' if seen == len(records) else f' in {seen} of {runs_in_words(len(records))}'}"
-    return f"{said}."
+    """The training accuracy and test loss of runs, and what they show, in a sentence."""
+    fitted = f"Training accuracy ended at {100 * mean_curve(records, 'train_accuracy')[-1]:.1f} %"
+    seen = {word: sum(map(sign, records)) for word, sign in (("overfit", overfits), ("underfit", underfits))}
+    count = len(records)
+    shown = [f"{n} of {runs_in_words(count)} {word}" if count > 1 else f"it {word}s" for word, n in seen.items() if n]
+    return f"{fitted}, test loss {loss_end(records)}{': ' if shown else ''}{' and '.join(shown)}."
 
 
-def _coverage(profile: str) -> list[str]:
+def _coverage(profile: str) -> str:
     planned = {config.at(profile).run_id for part in agenda.parts() for config in part.configs}
     recorded = {record.path for records in agenda.recorded(profile).values() for record in records}
     shown = story.runs(profile)
@@ -217,7 +227,7 @@ def _coverage(profile: str) -> list[str]:
     if not any(find_runs(paper_runs.table_6(), profile).values()):
         lacking.append("the paper's table")
     none = f"; none yet of {', '.join(lacking)}" if lacking else ""
-    return [f"{len(recorded)} of {len(planned)} planned runs are recorded{none}."]
+    return f"{len(recorded)} of {len(planned)} planned runs are recorded{none}."
 
 
 def _sure(gains: np.ndarray) -> str:
@@ -225,7 +235,7 @@ def _sure(gains: np.ndarray) -> str:
     if len(gains) < MIN_SEEDS:
         return ""
     low, high = mean_interval(100 * gains)
-    return f" [{low:+.1f}, {high:+.1f}], n = {len(gains)}"
+    return f" [{low:+.1f}, {high:+.1f}] over seeds alone, n = {len(gains)}"
 
 
 def _recorded(records: list[Record]) -> str:

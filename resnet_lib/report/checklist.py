@@ -12,7 +12,7 @@ from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, Runs, find_seeds
 from resnet_lib.report import commands, summary
-from resnet_lib.report.summary import in_range
+from resnet_lib.report.summary import in_range, percent
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
 
@@ -30,7 +30,7 @@ def checklist(runs: str, threads: str) -> str:
 
 
 def _scope() -> str:
-    said = "What a change was worth was measured on ResNet-20."
+    said = "What a change was worth was measured on ResNet-20, unless another network is named."
     square = causes.square()
     if not any(find_seeds(square[name], "full") for name in ("CIFAR stem", "CIFAR stem, augmentation")):
         said += " torchvision's networks with a 3×3 stem are not yet run here."
@@ -50,6 +50,7 @@ def _code() -> str:
         "The network is in train mode while it trains, in eval mode while it is evaluated, on images without "
         "augmentation.",
         "The schedule steps once per epoch if its milestones are epochs.",
+        "One batch, trained on again and again, is soon fitted to 100 %.",
     )
 
 
@@ -65,34 +66,31 @@ def _learning_rate() -> str:
 def _drops_seen() -> list[str]:
     """What the first drop gave in the records, and what chance gave where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
-    stems = {"the 3×3 stem": evidence.by_decay(cells, 1), "ImageNet's": evidence.by_decay(cells, -1)}
-    told = {stem: _gains(by_decay) for stem, by_decay in stems.items()}
-    if not any(told.values()):
-        return []
-    gains = "; ".join(f"with {stem} {', '.join(parts)}" for stem, parts in told.items() if parts)
+    stems = {"3×3": evidence.by_decay(cells, 1), "ImageNet's": evidence.by_decay(cells, -1)}
+    gains = [_gain(stem, decay, records) for stem, found in stems.items() for decay, records in found.items()]
     seen = [
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave, in points by weight decay, {gains}. By chance: "
-        "what the same comparison gave at most where the rate did not change. A rise no larger than that says nothing.",
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave, by stem and weight decay (in brackets, what the "
+        "same comparison gave at most where the rate did not change: a rise no larger says nothing): "
+        f"{'; '.join(filter(None, gains))}."
     ]
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before.mean(), scientific(recipe[0].config.weight_decay)
         seen.append(
             f"With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop "
-            f"({runs_in_words(len(recipe))}): a ResNet-20 trained so that stays well below probably lacks something "
-            "else, too."
+            f"({runs_in_words(len(recipe))}): if yours, trained the same way, stays well below, something else is "
+            "probably wrong as well."
         )
-    return seen
+    return seen if any(gains) else []
 
 
-def _gains(by_decay: dict[float, list[Record]]) -> list[str]:
-    """What the first drop gave the runs of each weight decay that made one, and what chance gave them."""
-    parts = []
-    for decay, records in by_decay.items():
-        if gains := [100 * gain for gain in evidence.drop_gains(records)]:
-            chance = 100 * max(0.0, *map(rise_by_chance, records))
-            runs = runs_in_words(len(gains))
-            parts.append(f"{in_range(gains)} at {scientific(decay)} ({runs}; by chance {chance:.1f})")
-    return parts
+def _gain(stem: str, decay: float, records: list[Record]) -> str:
+    """What the first drop gave those of the runs that made one, and what chance gave them all; empty if none did."""
+    gains = [100 * gain for gain in evidence.drop_gains(records)]
+    if not gains:
+        return ""
+    chance = 100 * max(0.0, *map(rise_by_chance, records))
+    runs = runs_in_words(len(gains))
+    return f"{stem}, {scientific(decay)}: {in_range(gains)} points in {runs} ({chance:.1f})"
 
 
 def _overfitting() -> str:
@@ -102,8 +100,18 @@ def _overfitting() -> str:
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending more than "
         f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
         f"images harder to fit, so a short training may gain little from them{f' ({worth})' if worth else ''}."
-        f"{' With the wrong stem it looks like this, too: see to that first.' if looks_alike else ''}"
+        f"{_on_the_hub()}{' With the wrong stem it looks like this, too: see to that first.' if looks_alike else ''}"
     )
+
+
+def _on_the_hub() -> str:
+    """What crops and flips make of the hub's network as it is, in a sentence after a space."""
+    square = causes.square()
+    before, after = (find_seeds(square[name], "full") for name in ("its own stem", "its own stem, augmentation"))
+    if not before or not after:
+        return ""
+    n = f"n = {len(before)} and {len(after)}"
+    return f" They took torchvision's unchanged ResNet-18 from {percent(before)} to {percent(after)} ({n})."
 
 
 def _underfitting() -> str:
@@ -116,8 +124,9 @@ def _underfitting() -> str:
 def _else(runs: str, threads: str) -> str:
     return _with_parts(
         "**None of these is clear?**",
-        "`resnet-lab diagnose LOG.csv` looks for these signs in a log of yours, one row per epoch, and names the "
-        "recorded runs that are most like it.",
+        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and names "
+        "the recorded runs that are most like it. The log has a row for each epoch, ten or more, with `test_accuracy` "
+        "or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`.",
         f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
         f"Or read of others who were stuck, with the cause where one was shown: [{len(field_guide.CASES)} public "
         f"threads]({threads}).",
@@ -164,14 +173,16 @@ def _in_your_own_code() -> str:
     """What the first of `COMMANDS` does, in PyTorch and torchvision."""
     command, config = next(iter(commands.COMMANDS.items()))
     decay = f"{config.weight_decay:g}"
-    where = "on torchvision's ResNet-18, whose accuracy will not be the command's"
-    return f"""What `{command}` sets, in plain PyTorch, here {where}:
+    network = "torchvision's ResNet-18 with a 3×3 stem, whose accuracy will not be the command's"
+    padding = "`RandomCrop` pads with black, the lab with the mean colour"
+    return f"""The settings of `{command}` in plain PyTorch, here on {network} ({padding}):
 
 ```python
 model = torchvision.models.resnet18(num_classes=10)
 model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-augmentation = [RandomCrop(32, padding={config.crop}), RandomHorizontalFlip()]  # of training images alone
 normalisation = [ToTensor(), {NORMALIZE}]
+test_transform = Compose(normalisation)
+train_transform = Compose([RandomCrop(32, padding={config.crop}), RandomHorizontalFlip(), *normalisation])
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
 criterion = nn.CrossEntropyLoss()  # {config.epochs} epochs, batches of {config.batch_size}

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from resnet_lib.findings.curves import curve
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.questions.story import stamp
@@ -128,9 +129,8 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
 
 def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
     """Epochs [E] and values [seeds, E], accuracy in %."""
-    held_out = records[0].config.held_out
-    column = {"train_loss": "train_loss", "test_acc": f"{held_out}_accuracy", "test_loss": f"{held_out}_loss"}[quantity]
-    table = np.array([[row[column] for row in record.history] for record in records])
+    column = {"train_loss": "train_loss", "test_acc": "accuracy", "test_loss": "loss"}[quantity]
+    table = np.array([curve(record, column) for record in records])
     epochs = np.array([row["epoch"] for row in records[0].history])
     return epochs, 100 * table if quantity == "test_acc" else table
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
-from resnet_lib.questions.causes import BUDGETS, FACTORS, HALF
+from resnet_lib.questions.causes import BUDGETS, FACTORS, HALF, label
 from resnet_lib.records.record import find_runs, reports_folder
 from resnet_lib.report import bars, figure6, summary, tables
 from resnet_lib.speed.measured import benchmarks, fp32_share
 
 CURVES = {
-    "test_acc": "Test accuracy after each epoch: the mean over seeds, with their range. Dotted: what the story tells.",
-    "train_loss": "Training loss: mean cross-entropy of an epoch, measured while it trains; the mean over seeds.",
-    "test_loss": "Test loss after each epoch: mean cross-entropy on the test images; the mean over seeds.",
+    "test_acc": "Test accuracy after each epoch; of several seeds the mean, with their range. Dotted: the story's.",
+    "train_loss": "Training loss: mean cross-entropy of an epoch, measured while it trains.",
+    "test_loss": "Test loss after each epoch: mean cross-entropy on the test images.",
 }
 IMG = "../../img"  # seen from the page of all results
 WATERFALL = "05_waterfall_{}_epochs"
@@ -24,17 +24,11 @@ CAUSE = (
     f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
     "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
     "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
-    "them. Both normalise images per channel here; the paper did so per pixel."
-)
-HOW_TO_READ = (
-    "Each line is a claim, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. "
-    "Points are percentage points. `n` counts runs, each with a random seed of its own; of a difference, those of the "
-    "smaller group. `seed sd` is the standard deviation over seeds; of a difference, that between two runs, one of "
-    "each group."
+    "them. Both normalise images per channel here; the paper only subtracted the mean of each pixel."
 )
 SETTINGS = (
     "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story, as the "
-    "lab assumes it, is the one with a 3×3 stem, no augmentation, two drops and a weight decay of 5e-4."
+    "lab assumes it, is the one with {}."
 )
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
@@ -44,19 +38,22 @@ ONE_CHANGE = (
 )
 THREADS = "Others who were stuck"
 OTHERS = (
-    "What people reported in public, with what was found there; where a thread tells enough, with a run of the lab's "
-    f"that may stop at the same accuracy (± {field_guide.SAME:g} points). Those with a cause come first."
+    f"What people reported in public, as read in {field_guide.READ}, with what was found there; where a thread says "
+    "how a network was trained, with a run of the lab's that may stop at the same accuracy "
+    f"(± {100 * field_guide.SAME:g} points). Those with a cause come first."
 )
 ABOUT_RECORDS = (
     "- Of the story's ResNet-20 (`resnet20-100ep-*-3d3cdb6f9f73`) seed 0 was trained on a CPU with torch 2.15, the "
     "others on an NVIDIA H200 with torch 2.11.\n"
+    "- `resnet20-64000it-s0-6018d643fa6c`, the paper's training, began on an NVIDIA H200 with torch 2.11, and went on "
+    "from step 38,709 on a CPU with torch 2.15.\n"
     "- Seed 0 of the recipe `fast` and three of its trials name commits that were rewritten before they were "
     "published.\n"
     "- `resnet20-10ep-s0-f12f2e92b789` was trained with uncommitted changes.\n"
     "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 "
     "and 22 minutes in which they were paused."
 )
-CHECKED = "Over the recorded runs of the story, its root cause and the paper's table:"
+CHECKED = "Over all recorded runs of the plan:"
 
 
 def page() -> str:
@@ -75,10 +72,12 @@ def page() -> str:
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     if cells.recorded:
         table = tables.markdown(root_cause.settings_table(cells))
-        parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs), table]
+        parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
     parts += ["## Curves", *_curves(), "## What to know of single records", ABOUT_RECORDS]
-    return "\n\n".join([*parts, "## Not yet run", order, unfinished()]) + "\n"
+    if lacking := unfinished():
+        parts += ["## Not yet run", order, lacking]
+    return "\n\n".join(parts) + "\n"
 
 
 def _curves() -> list[str]:
@@ -99,7 +98,7 @@ def results(profile: str, img: str = "img") -> str:
     Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.
     """
     paper, measured = find_runs(paper_runs.configs(), profile), agenda.recorded(profile)
-    parts = ["### The story, step by step", tables.story_markdown(profile), HOW_TO_READ]
+    parts = ["### The story, step by step", tables.story_markdown(profile)]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
     if bars.single_changes(profile):
@@ -144,10 +143,12 @@ def _list(lines: Iterable[object]) -> str:
 
 
 def unfinished() -> str:
-    """What has no record yet, at what cost on the CPU that was measured last, all of it."""
+    """What has no record yet, at what cost on the CPU that was measured last, all of it; empty if all has one."""
     # Here, for it loads torch: seconds that the report's pages need not wait.
-    from resnet_lib.report.outstanding import outstanding_markdown
+    from resnet_lib.report.outstanding import missing, outstanding_markdown
 
+    if not missing():
+        return ""
     found = benchmarks(reports_folder() / "bench").values()
     cpus = [one for one in found if one["environment"]["device"] == "cpu"]
     whole = [one for one in cpus if "resnet50" in one["networks"] and fp32_share(one)]

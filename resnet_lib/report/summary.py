@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.curves import mean_curve
+from resnet_lib.findings.claims import NEAR
+from resnet_lib.findings.curves import curve, mean_curve
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
@@ -26,11 +27,12 @@ HOW_TO_READ = (
     "the first layers of a network."
 )
 TERMS = (
-    "Here and below, `n` is the number of runs, each with a seed of its own, and [a, b] a 95 % interval over seeds and "
-    f"test images. With fewer than {MIN_SEEDS} runs, how much seeds differ is taken from comparable runs; where there "
-    "are none, the table has no interval, and the text one over images alone (“seed spread unknown”). `seed sd` is the "
-    "standard deviation over seeds; of a difference, between two runs, one of each. Points are percentage points; "
-    "“undecided” is what an interval leaves open."
+    "Here and below, `n` counts runs, each with a seed of its own; of a difference, those of the smaller group. [a, b] "
+    "is a 95 % interval over seeds and test images. `seed sd` is the standard deviation over seeds; of a difference, "
+    "between two runs, one of each. “Of comparable runs”: it was pooled from the settings with "
+    f"{MIN_SEEDS} runs or more, as in the table for all with fewer. “Seed spread unknown”: there are no such settings, "
+    "and the interval is over images alone; the table leaves it out. Points are percentage points; “undecided” is what "
+    "an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
@@ -59,11 +61,22 @@ def short(profile: str) -> str:
         return ""
     parts = [tables.markdown(table(profile)), HOW_TO_READ]
     if AS_TOLD in found:
-        said = f"Why the story's own ResNet-20 stopped at {STEP.claimed:g} % is open. What the lab's runs reached:"
-        parts.insert(0, said)
+        parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
     if any(drawn(profile).values()):
         parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*")
     return "\n\n".join([*parts, TERMS])
+
+
+def _what_stops(found: Runs) -> str:
+    """Whether ResNet-20 ends near the story's accuracy as the lab assumes it trained, and with which one change."""
+    ends = {label: accuracy(records).mean for label, records in found.items()}
+    is_near = {label: abs(end - STEP.claimed / 100) < NEAR for label, end in ends.items()}
+    near = f"{'' if is_near[AS_TOLD] else 'not '}near {STEP.claimed:g} % (± {100 * NEAR:g} points)"
+    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {near}."
+    changes = {NO_DROP: "without learning-rate drops", suspects.STEM: "with ImageNet's stem"}
+    if stopping := [words for label, words in changes.items() if is_near.get(label)]:
+        said += f" It does end there {' or '.join(stopping)}; whether that stopped the story's own network is open."
+    return said
 
 
 def table(profile: str) -> pd.DataFrame:
@@ -117,7 +130,7 @@ def caption(profile: str) -> str:
     seeds = sorted({record.config.seed for records in found.values() for record in records})
     if not seeds:
         return f"{CAPTION}."
-    alone = [label for label, records in runs(profile).items() if len(records) > len(found[label]) == 1]
+    alone = [label for label, records in runs(profile).items() if len(records) > len(found[label])]
     means = [
         f" “{label}” ends at {percent(found[label])} here; the mean of its {len(runs(profile)[label])} runs is "
         f"{percent(runs(profile)[label])}."
@@ -133,11 +146,11 @@ def figure(profile: str) -> Figure | None:
     picture = plots.curves(found, "test_acc", profile, REPORTED if profile != "smoke" else {})
     if not picture:
         return None
-    (axes,), curves = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
-    axes.set_ylim(bottom=min(curve[len(curve) // 10 :].min() for curve in curves) - 5)
-    for line, curve in zip(axes.lines, curves, strict=False):  # the others are drops and references
+    (axes,), ends = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
+    axes.set_ylim(bottom=min(seen[len(seen) // 10 :].min() for seen in ends) - 5)
+    for line, seen in zip(axes.lines, ends, strict=False):  # the others are drops and references
         axes.annotate(
-            f"{curve[-1]:.1f}", (len(curve), curve[-1]), xytext=(6, 0), textcoords="offset points", va="center",
+            f"{seen[-1]:.1f}", (len(seen), seen[-1]), xytext=(6, 0), textcoords="offset points", va="center",
             color=line.get_color(), fontsize="small", annotation_clip=False,
         )  # fmt: skip
     return picture
@@ -149,7 +162,7 @@ def fork(profile: str) -> str:
         before = sum(row["drops"] == 0 for row in plain.history)
         pairs = zip(plain.history[:before], undropped.history[:before], strict=True)
         if all(one[column] == other[column] for one, other in pairs for column in one if column not in TIMES):
-            with_drop, without = (100 * mean_curve([record], "accuracy")[before] for record in (plain, undropped))
+            with_drop, without = (100 * curve(record, "accuracy")[before] for record in (plain, undropped))
             return (
                 f" With and without drops, {_seeds([plain.config.seed])} is one and the same training up to epoch "
                 f"{before}; one epoch later it has {with_drop:.1f} % with the drop, {without:.1f} % without."

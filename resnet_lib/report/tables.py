@@ -10,13 +10,18 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings.claims import claims, verdicts
-from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET, missing, stamp
 from resnet_lib.questions.wording import described, scientific
 from resnet_lib.records.record import Record, Runs, find_runs
+
+CLAIMS = (
+    "Each line is a claim, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. What "
+    "is said of curves is said of the recorded runs alone. Each interval stands for itself: they do not hold together."
+)
 
 
 def results(steps: dict[str, Runs], profile: str, configs: dict[str, Config] | None = None) -> pd.DataFrame:
@@ -35,14 +40,14 @@ def results(steps: dict[str, Runs], profile: str, configs: dict[str, Config] | N
 
 
 def _row(config: Config, records: list[Record], told: str, profile: str) -> dict[str, str]:
-    estimate = accuracy(records) if records else None
+    estimate = accuracy_of(records, profile) if records else None
     reached = max(record.history[-1]["drops"] for record in records) if records else 0
     return {
         "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "weight decay": scientific(config.weight_decay),
         "images": f"{config.train_size:,}",
-        "claimed %": told,
+        "reported %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
         "95 % interval": estimate.interval if estimate else "",
         "n": story.count(records, config, profile),
@@ -102,9 +107,10 @@ def story_markdown(profile: str) -> str:
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
         f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ: no verdict is then given on an "
-        "accuracy or a difference, unless comparable runs show it; what is said of a curve is said of the recorded "
-        "runs alone. `n` is the number of runs. Steps 01 to 04: SGD, learning rate 0.1, momentum 0.9, batch 128, no "
-        "augmentation."
+        "accuracy or a difference, unless comparable runs show it. `n` counts runs, each with a random seed of its "
+        "own; of a difference, those of the smaller group. `seed sd` is the standard deviation over seeds; of a "
+        "difference, that between two runs, one of each group. Points are percentage points. Steps 01 to 04: SGD, "
+        "learning rate 0.1, momentum 0.9, batch 128, no augmentation."
     )
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
@@ -112,7 +118,7 @@ def story_markdown(profile: str) -> str:
     recorded = {name: runs for name, runs in steps.items() if judged[name]}
     body = [markdown(rows[~is_missing]), note]
     if recorded:
-        body.append(folded("What was claimed, and what holds of it", verdicts(recorded, profile)))
+        body.append(folded("What was claimed, and what holds of it", f"{CLAIMS}\n\n{verdicts(recorded, profile)}"))
     body += lacking(rows[is_missing])
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
 
