@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import typer
 
@@ -31,7 +30,7 @@ def main() -> None:
     """Run the command line; what a user can mend ends in one message, never in a traceback."""
     for name in FOLDERS:  # the notebooks' kernels work in another folder
         if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     try:
         app()
     except ConfigError as error:
@@ -47,6 +46,13 @@ def main() -> None:
         if ending.code == INTERRUPTED:  # typer's, for Ctrl-C
             _stop("interrupted; call it again: nothing that was finished or saved is lost", INTERRUPTED)
         raise
+    except (MemoryError, RuntimeError) as error:
+        from resnet_lib.machine.device import out_of_memory  # here, for it loads torch
+
+        if not out_of_memory(error):
+            raise
+        said = str(error).partition("\n")[0] or type(error).__name__
+        _stop(f"too little memory ({said}): free some, and call it again", FAILED)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("resnet_lib"):
             raise

@@ -25,7 +25,7 @@ Profile = Literal["smoke", "quick", "full"]
 # What a profile makes of an experiment; `full` leaves it as it is.
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"train_images": 200, "test_images": 100, "epochs": 2, "width": 4},
-    "quick": {"train_images": 1_000, "test_images": 500, "epochs": 5, "width": None},
+    "quick": {"train_images": 1_000, "test_images": 500, "epochs": 5},
 }
 
 
@@ -70,7 +70,7 @@ class Config(BaseModel):
     stem: Literal["cifar", "imagenet"] | None = None  # None: the one that belongs to the body
     shortcut: Literal["A", "B"] | None = None  # None: A on the CIFAR shape, B on the ImageNet shape
     width: int | None = Field(None, ge=1, le=512)  # filters of the first stage; None: 16 (CIFAR) or 64 (ImageNet)
-    init: Literal["he", "torch"] | None = None  # torch: the layers' own; None: He-normal, or what the hub gives
+    init: Literal["torch"] | None = None  # torch: the layers' own; None: He-normal, or what the hub gives
 
     # optimisation
     epochs: int = Field(10, ge=1, le=10_000)
@@ -133,9 +133,9 @@ class Config(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ConfigError("; ".join(_explain(e) for e in error.errors())) from None
+            raise ConfigError("; ".join(_explain(error.errors()))) from None
 
-    def replace(self, **changes: Any) -> Config:
+    def replace(self, /, **changes: Any) -> Config:
         """A copy with some fields changed, validated again."""
         return Config(**{**self.model_dump(), **changes})
 
@@ -218,14 +218,21 @@ class Config(BaseModel):
             warmup=round(self.warmup * small.replace(**shorter).total_steps() / self.total_steps()),
             dataset="synthetic" if profile == "smoke" else self.dataset,
             precision="fp32",
-            width=size["width"] if is_ours and size["width"] else self.width,
+            width=size.get("width", self.width) if is_ours else self.width,
         )
 
 
-def _explain(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if error["type"] == "extra_forbidden":
-        return f"unknown field '{field}': the fields are {', '.join(Config.model_fields)}"
-    return f"{field} = {error['input']!r} is not valid: {error['msg'][0].lower()}{error['msg'][1:]}"
+def _explain(errors: list[Any]) -> list[str]:
+    """In words; what several types would have allowed is one error."""
+    told, allowed = [], {}
+    for error in errors:
+        # Of its place, what is Config's: the field, and where in a list; not the type that was tried.
+        field = ".".join(str(part) for n, part in enumerate(error["loc"]) if n == 0 or isinstance(part, int))
+        if error["type"] == "value_error":
+            told.append(str(error["ctx"]["error"]))
+        elif error["type"] == "extra_forbidden":
+            told.append(f"unknown field '{field}': the fields are {', '.join(Config.model_fields)}")
+        else:
+            message = f"{error['msg'][0].lower()}{error['msg'][1:]}"
+            allowed.setdefault(f"{field} = {error['input']!r}", []).append(message)
+    return told + [f"{value} is not valid: {' or '.join(messages)}" for value, messages in allowed.items()]

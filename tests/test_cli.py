@@ -1,5 +1,6 @@
 """The command line, run as a user runs it."""
 
+import json
 import multiprocessing
 import os
 import re
@@ -103,9 +104,10 @@ def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
 def test_eval_of_a_checkpoint(trained, tmp_path):
     folder, printed = trained
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
-    checkpoint.save(tmp_path / "checkpoint.pt", {"model": load_file(path)})
-    shutil.copy(path.with_name("config.json"), tmp_path)
-    same_accuracy(resnet_lab("eval", str(tmp_path / "checkpoint.pt")), printed)
+    config = json.loads(path.with_name("config.json").read_text())
+    checkpoint.save(tmp_path / "checkpoint.pt", {"model": load_file(path), "config": config})
+    (tmp_path / "config.json").write_text("{}")  # another's
+    same_accuracy(resnet_lab("eval", str(tmp_path / "checkpoint.pt"), "--set", "seed=1"), printed)
 
 
 def same_accuracy(result, printed):
@@ -139,6 +141,17 @@ def test_a_home_folder_is_found_where_no_shell_expands_it(monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", "")  # put back afterwards
     use_data(Path("~/images"))
     assert os.environ["RESNET_LAB_DATA"] == os.path.expanduser("~/images")
+    with pytest.raises(LabError, match="does not exist"):  # nobody's home
+        sources.fetch(Path("~nobody-at-all/images"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.\nOf much")])
+def test_a_lack_of_memory_is_a_message_wherever_it_comes(monkeypatch, capsys, error):
+    monkeypatch.setattr("resnet_lib.__main__.app", lambda: (_ for _ in ()).throw(error))
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == FAILED
+    assert "too little memory (" in capsys.readouterr().err
 
 
 def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path, monkeypatch):

@@ -132,6 +132,10 @@ def test_frozen_and_hashable():
         ({"split": "train45k", "test_images": 5_001}, ["test_images", "5001", "train45k", "5,000"]),
         ({"model": "plain20", "shortcut": "A"}, ["plain20", "shortcut"]),
         ({"model": "hub-resnet18", "width": 8}, ["hub-resnet18", "width"]),
+        ({"model": "hub-resnet18", "stem": "imagenet"}, ["hub-resnet18", "stem 'imagenet', which it already has"]),
+        ({"model": "hub-resnet18", "shortcut": "A"}, ["hub-resnet18", "shortcut"]),
+        ({"model": "hub-resnet18", "init": "torch"}, ["hub-resnet18", "init"]),
+        ({"iterations": 10_000_000, "train_images": 10, "batch_size": 50}, ["10,000,000 epochs", "at most 1,048,576"]),
         ({"epoch": 3}, ["'epoch'", "epochs", "label_smoothing"]),
     ],
     ids=str,
@@ -150,6 +154,14 @@ def test_replace_validates_again():
 def test_several_mistakes_are_told_at_once():
     with pytest.raises(ConfigError, match=r"epochs = 0.*lr = -1"):
         Config(epochs=0, lr=-1)
+
+
+def test_what_several_types_would_have_allowed_is_one_mistake():
+    with pytest.raises(ConfigError) as refused:
+        Config(flip="x")
+    told = str(refused.value)
+    assert told.startswith("flip = 'x' is not valid: input should be a valid boolean")
+    assert told.endswith(" or input should be 'alternating'")
 
 
 @pytest.mark.parametrize(

@@ -644,6 +644,11 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
     (tmp_path / "parts" / f"{NAMES[0]}.1of9").write_bytes(b"")
     with pytest.raises(DataError, match="from different packings"):
         fetch(tmp_path / "parts", TINY)
+    write(tmp_path / "parts", FILES)  # a whole copy beside them
+    fetch(tmp_path / "parts", TINY)
+    assert filled(cache)
+    for path in [*cache.glob("*.bin"), *((tmp_path / "parts" / name) for name in NAMES)]:
+        path.unlink()
     for path in (tmp_path / "parts").glob("*.1of*"):  # a packing that was killed, and nothing else
         path.rename(path.with_name(f"{path.name}.4242.tmp"))
     for path in (tmp_path / "parts").glob("*.bin.*of*[0-9]"):
@@ -651,6 +656,13 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
     with pytest.raises(DataError, match="holds no CIFAR-10"):
         fetch(tmp_path / "parts", TINY)
     assert not any((cache / name).exists() for name in NAMES)
+
+
+def test_parts_of_something_else_are_not_taken_for_these(cache, tmp_path):
+    write(tmp_path / "mine", FILES)
+    (tmp_path / "mine" / "firmware.bin.1of2").write_bytes(b"")
+    fetch(tmp_path / "mine", TINY)
+    assert filled(cache)
 
 
 # --- arrays, split, subset

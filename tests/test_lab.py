@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
-import subprocess
 
 import nbformat
 import papermill
 import pytest
+from checkout import copy_reports
 from papermill.exceptions import PapermillExecutionError
 from typer.testing import CliRunner
 
@@ -156,15 +155,10 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
 
 
 def committed(folder, monkeypatch):
-    """A reports folder with the committed records alone, whatever else this checkout has trained."""
-    names = subprocess.run(
-        ["git", "ls-files", "reports"], cwd=published.CHECKOUT, capture_output=True, text=True, check=True
-    )
-    for name in names.stdout.split():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(published.CHECKOUT / name, folder / name)
-    monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder / "reports"))
-    return folder / "reports"
+    """A reports folder with the committed records alone."""
+    reports = copy_reports(folder)
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(reports))
+    return reports
 
 
 def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path):

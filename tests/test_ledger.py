@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
 from resnet_lib.cli import options
-from resnet_lib.config import LabError
+from resnet_lib.cli.runs import _settings
+from resnet_lib.config import Config, LabError
 from resnet_lib.machine.progress import Quiet
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, ledger, weights
@@ -56,6 +57,11 @@ def test_the_list_tells_what_became_of_every_run(three):
     assert "weight_decay" in said
     for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"], ["verify", "--profile", "quick"]):
         assert runs(*arguments) == (0, "there are no runs at profile quick yet\n")
+
+
+def test_the_list_tells_settings_of_ones_own_at_every_profile():
+    assert _settings(Config(lr=0.2).at("quick"), "quick") == "lr 0.2"
+    assert _settings(Config(train_images=500, width=8).at("quick"), "quick") == "train_images 500, width 8"
 
 
 def test_show_prints_what_differs_from_the_defaults(three):
@@ -125,7 +131,8 @@ def test_other_files_that_were_changed_are_found(three):
     (three[1] / "checkpoint.pt").write_bytes(b"")
     assert any("not a whole checkpoint" in line for line in ledger.problems(ledger.entry(three[1])))
     renamed = three[2].rename(three[2].with_name("resnet8-1ep-s0-000000000000"))
-    assert any("its config belongs to" in line for line in ledger.problems(ledger.entry(renamed)))
+    assert ledger.entry(renamed).state == "damaged"  # and nothing that could be resumed
+    assert ledger.problems(ledger.entry(renamed)) == [f"its config belongs to {three[2].name}"]
 
 
 @pytest.mark.fault("truncated or bit-flipped checkpoint")

@@ -25,6 +25,11 @@ def batches(dataset, **fields):
     return TrainBatches(dataset.train_images, dataset.train_labels, config, CPU)
 
 
+def passed(train, epoch):
+    """The batches of one pass."""
+    return map(train.take, train.plans(epoch))
+
+
 @pytest.fixture(scope="module")
 def synthetic():
     return cifar10.load(Config(dataset="synthetic", train_images=300, test_images=100))
@@ -48,7 +53,7 @@ def test_an_epoch_is_every_image_once_normalised_cropped_and_mirrored(tiny_datas
     train = batches(tiny_dataset, crop=crop, flip=flip)
     order, top, left, mirrored = draw(120, 5, train.config)
     assert sorted(order.tolist()) == list(range(120))
-    got_images, got_labels = (torch.cat(parts) for parts in zip(*train.epoch(5), strict=True))
+    got_images, got_labels = (torch.cat(parts) for parts in zip(*passed(train, 5), strict=True))
     assert got_images.dtype == torch.float32
     plain = train.normalize(torch.from_numpy(tiny_dataset.train_images))
     for place, i in enumerate(order.tolist()):
@@ -62,7 +67,7 @@ def test_an_epoch_is_every_image_once_normalised_cropped_and_mirrored(tiny_datas
 @pytest.mark.parametrize(("batch_size", "sizes"), [(32, [32, 32, 32, 24]), (60, [60, 60]), (500, [120])])
 def test_batch_sizes(tiny_dataset, batch_size, sizes):
     train = batches(tiny_dataset, batch_size=batch_size)
-    assert [len(labels) for _, labels in train.epoch(0)] == sizes
+    assert [len(labels) for _, labels in passed(train, 0)] == sizes
     assert len(train) == len(sizes) == train.config.steps_per_epoch()
 
 
@@ -111,11 +116,11 @@ def test_offsets_are_uniform_and_half_the_images_are_mirrored():
 
 def test_any_pass_through_an_epoch_gives_the_same_batches(tiny_dataset):
     train = batches(tiny_dataset)
-    whole = list(train.epoch(2))
-    interrupted = train.epoch(2)
+    whole = list(passed(train, 2))
+    interrupted = passed(train, 2)
     next(interrupted)
-    list(train.epoch(1))
-    for (images, labels), (again, labels_again) in zip(whole, batches(tiny_dataset).epoch(2), strict=True):
+    list(passed(train, 1))
+    for (images, labels), (again, labels_again) in zip(whole, passed(batches(tiny_dataset), 2), strict=True):
         assert torch.equal(images, again)
         assert torch.equal(labels, labels_again)
     assert torch.equal(next(interrupted)[0], whole[1][0])
@@ -126,7 +131,7 @@ def test_the_memory_format_changes_nothing_else(tiny_dataset, memory_format):
     plain = batches(tiny_dataset)
     train = TrainBatches(tiny_dataset.train_images, tiny_dataset.train_labels, plain.config, CPU, memory_format)
     test = EvaluationBatches(tiny_dataset.test_images, tiny_dataset.test_labels, train.normalize, CPU, memory_format)
-    for (images, _), (expected, _) in zip(train.epoch(0), plain.epoch(0), strict=True):
+    for (images, _), (expected, _) in zip(passed(train, 0), passed(plain, 0), strict=True):
         assert images.is_contiguous(memory_format=memory_format)
         assert torch.equal(images, expected)
     for images in test:
@@ -185,7 +190,7 @@ def test_the_crop_border_is_the_mean_colour(tiny_dataset):
     """Zero after normalisation, not black before it."""
     train = batches(tiny_dataset, flip=False)
     order, top, _, _ = draw(120, 0, train.config)
-    images = torch.cat([images for images, _ in train.epoch(0)])
+    images = torch.cat([images for images, _ in passed(train, 0)])
     at_the_top = images[top[order] == 0]
     assert len(at_the_top) > 3
     assert at_the_top[:, :, :4].abs().max() == 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from checkout import ROOT, copy_reports
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
@@ -17,14 +18,20 @@ from resnet_lib.questions.wording import described
 from resnet_lib.records.record import read_record
 from resnet_lib.report import own_log
 
-ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "reports" / "full" / "runs"
 STORY, NO_DROP, STEM = (f"resnet20-100ep-s0-{name}" for name in ("3d3cdb6f9f73", "ff62a11adcf5", "acbc0ed62f3f"))
+SEEDS = [STORY.replace("-s0-", f"-s{seed}-") for seed in range(3)]
+OTHERS = [f"resnet20-100ep-s0-{name}" for name in ("f8609c83b6f1", "5ad066104ac6", "7bfdbb56b34a")]
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory):
+    return copy_reports(tmp_path_factory.mktemp("committed"))
 
 
 @pytest.fixture(autouse=True)
-def published(monkeypatch):
-    monkeypatch.setenv("RESNET_LAB_REPORTS", str(ROOT / "reports"))
+def published(committed, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(committed))
 
 
 def seen(log):
@@ -47,8 +54,8 @@ def test_a_log_shows_the_signs_of_its_trouble(run, high, overfits, underfits):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_run_is_most_like_those_that_differ_in_their_seed_alone(seed):
-    log = read_log(RUNS / STORY.replace("-s0-", f"-s{seed}-") / "history.csv")
-    others = [read_record(path) for path in sorted(RUNS.glob("*")) if path != log.path.parent]
+    log = read_log(RUNS / SEEDS[seed] / "history.csv")
+    others = [read_record(RUNS / name) for name in [*SEEDS, NO_DROP, STEM, *OTHERS] if name != SEEDS[seed]]
     found = nearest(log, others)
     assert found[0][1].config.fingerprint == STORY[-12:]
     assert len({run.config.fingerprint for _, run in found}) == len(found) == 5
@@ -60,7 +67,7 @@ def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     result = CliRunner().invoke(app, ["diagnose", str(RUNS / STORY / "history.csv")], env={"COLUMNS": "250"})
     assert result.exit_code == 0
     assert "then random crops and flips (checklist 3)" in " ".join(re.sub("[│ ]+", " ", result.output).split())
-    assert re.search(r"Seeds of one setting are 0\.\d to \d\.\d apart", result.output)
+    assert re.search(r"Seeds of one setting are \d+\.\d to \d+\.\d apart", result.output)
     table, _ = own_log.nearest(read_log(RUNS / STEM / "history.csv"))
     assert table.iloc[0].tolist() == [
         "0.0",
@@ -128,6 +135,21 @@ def test_a_rate_that_was_halved_is_a_sign_as_it_says(tmp_path):
     rate = own_log.signs(read_log(tmp_path / "log.csv")).iloc[0]
     assert rate["seen"] == "yes"
     assert "ended at 0.05, of 0.1 at most (half or more: a sign)" in rate["the log"]
+
+
+@pytest.mark.parametrize("rates", [None, [0.1] * 50 + [0.01] * 50], ids=["no rate in the log", "a rate that dropped"])
+def test_an_accuracy_that_keeps_falling_back_is_a_sign_whatever_the_rate(tmp_path, rates):
+    own = pd.read_csv(RUNS / NO_DROP / "history.csv")[["test_accuracy"]]
+    log = own if rates is None else own.assign(lr=rates)
+    log.to_csv(tmp_path / "log.csv", index=False, encoding="utf-8-sig")  # as Excel saves it
+    first, *_ = signs(read_log(tmp_path / "log.csv"))
+    assert first.is_seen
+
+
+def test_a_record_too_short_to_have_tenths_is_compared_with_nothing():
+    short = replace(read_record(RUNS / STORY), history=read_record(RUNS / STORY).history[:8])
+    log = replace(short, history=read_record(RUNS / STORY).history[:10])
+    assert nearest(log, [short]) == apart(log, [short, short]) == []
 
 
 def test_a_long_log_is_read_and_compared_with_every_record_of_its_length(tmp_path, monkeypatch):

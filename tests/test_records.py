@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import signal
+import stat
 import subprocess
 from functools import partial
 
@@ -240,6 +241,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch,
     assert not existing or path.read_bytes() == existing
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no folder to sync")
+def test_a_file_and_then_its_folder_reach_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    write_atomic(tmp_path / "file", b"")
+    assert synced == [False, True]
 
 
 @pytest.mark.fault("disk full, I/O error or short write")

@@ -1,7 +1,9 @@
 """The loop, run for real on tiny sets: right to the last digit, the same every time, interrupted or not."""
 
 import gc
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,12 +18,12 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_lib.cli.options import print_outcome
+from resnet_lib.cli.options import print_outcomes
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
 from resnet_lib.machine import progress
-from resnet_lib.machine.device import Choice, DeviceError, choose
+from resnet_lib.machine.device import THREADS, Choice, DeviceError, choose
 from resnet_lib.machine.progress import Bar, Lines, Quiet
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
@@ -441,7 +443,11 @@ def test_label_smoothing_acts_on_training_alone(tmp_path, tiny_dataset):
 
 
 @pytest.mark.fault("NaN or infinite loss")
-def test_divergence_is_told_with_where_and_what_to_try_and_its_state_not_saved(tmp_path, tiny_dataset):
+@pytest.mark.parametrize("seconds", [300, -1], ids=["saved after epochs", "saved after steps"])
+def test_divergence_is_told_with_where_and_what_to_try_and_its_state_not_saved(
+    tmp_path, tiny_dataset, monkeypatch, seconds
+):
+    monkeypatch.setattr(keeper, "SAVE_SECONDS", seconds)
     config = TINY.replace(lr=20.0, weight_decay=1.0, epochs=20, milestones=())  # each step: weights times -19
     with pytest.raises(Diverged, match=r"the training loss .* at step \d+ \(.*, lr 20\); try a smaller lr") as caught:
         fit(tmp_path, tiny_dataset, config)
@@ -449,7 +455,10 @@ def test_divergence_is_told_with_where_and_what_to_try_and_its_state_not_saved(t
     assert found["epoch"] > 1
     assert found["step"] == 4 * (found["epoch"] - 1) + found["batch"]
     state = checkpoint.load(tmp_path / "checkpoint.pt")
-    assert state["epoch"] == found["epoch"] - 1
+    if seconds < 0:
+        assert state["step"] == found["step"] - 1
+        return
+    assert state["step"] == 4 * (found["epoch"] - 1)
     weights = [value for name, value in state["model"].items() if "running" not in name]
     assert all(torch.isfinite(weight).all() for weight in weights)
 
@@ -561,6 +570,28 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     np.testing.assert_array_equal(resumed.predictions["confidence"], trained.predictions["confidence"])
 
 
+def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypatch):
+    told, show = [], Quiet()
+    monkeypatch.setattr(show, "note", told.append)
+    many = {"choice": replace(CPU, threads=1 + (os.cpu_count() or 1)).as_dict()}
+    assert experiment._going_on(SYNTHETIC, many, CPU, show) == CPU
+    assert told[0].endswith(" threads, more than are here: it goes on with 1")
+    assert experiment._going_on(SYNTHETIC, many, None, show).threads == THREADS
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_loaded(trained, reports, monkeypatch, tmp_path):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "meanwhile"))
+    folder, load = RunFolder.of(SYNTHETIC, "full").path, cifar10.load
+
+    def load_slowly(config):
+        shutil.copytree(trained.path, folder)
+        return load(config)
+
+    monkeypatch.setattr(cifar10, "load", load_slowly)
+    monkeypatch.setattr(train, "fit", None)
+    assert experiment.run(SYNTHETIC, choice=CPU, show=Quiet()).result == trained.result
+
+
 def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
     configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in (2, 1)]
     broken = configs[0].replace(seed=5)
@@ -631,7 +662,8 @@ def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
     monkeypatch.setattr(show, "note", told.append)
     monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "there is no C++ compiler")
     state = {"choice": replace(CPU, compile=True).as_dict()}
-    assert experiment._going_on(SYNTHETIC, state, None, show) == CPU
+    uncompiled = experiment._going_on(SYNTHETIC, state, None, show)
+    assert (uncompiled, uncompiled.why) == (CPU, "cpu; not compiled: there is no C++ compiler")
     without = f"{SYNTHETIC.run_id} began compiled, and goes on without: there is no C++ compiler"
     assert told == [without]
     assert experiment._going_on(SYNTHETIC, state, replace(CPU, threads=CPU.threads + 1), show) == CPU
@@ -704,7 +736,7 @@ def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, mo
     monkeypatch.setattr(train, "fit", broken)
     ((config, error),) = experiment.run_many([SYNTHETIC], "quick", on_cpu)
     assert error.__traceback__ is None
-    print_outcome(config, error)
+    assert print_outcomes([(config, error)]) == (1, 1)
     assert "in broken" in capsys.readouterr().err
 
 

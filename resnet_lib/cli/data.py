@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def pack(
         raise ConfigError(f"max_mib = {max_mib} is not valid: give a number of MiB, as 30")
     for path in parts.pack(sources.fetch(), target, int(size), formats.CIFAR10):
         out.print(str(path))
-    out.print(f"there: resnet-lab data unpack {target}")
+    out.print(f"there: resnet-lab data unpack {shlex.quote(str(target))}")
 
 
 @app.command()

@@ -109,7 +109,7 @@ def bench(
         json_.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     warn_if_busy("the rates will be too low")
-    kept = _measured_before(json_, sweep, environment(choice))
+    kept = _measured_before(json_, quick, sweep, environment(choice))
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
         say = teller(status)
@@ -128,10 +128,11 @@ def bench(
         plots.save(bars.ladder(result), figure)
 
 
-def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
+def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
     """What a benchmark's file keeps: beside a sweep the benchmark, and beside that the sweep, both of this machine.
 
-    Raises LabError for a file that is none, or has no benchmark to put a sweep beside.
+    And what was noted by hand. Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has
+    a whole one where a quick one would come.
     """
     from resnet_lib.report import bench_tables
 
@@ -148,7 +149,9 @@ def _measured_before(file: Path | None, sweep: bool, here: dict[str, Any]) -> di
     if sweep and not is_ours:
         wrong = "was measured on another machine" if found else "is not there yet"
         raise LabError(f"a sweep goes into this machine's benchmark, and {file} {wrong}: run it without --sweep first")
-    return found if sweep else {"sweep": found["sweep"]} if is_ours and "sweep" in found else {}
+    if quick and "peak_bytes" in found:
+        raise LabError(f"{file} is a whole benchmark, more than --quick measures: name another file")
+    return found if sweep else {name: found[name] for name in ("sweep", "noted") if is_ours and name in found}
 
 
 @app.command()

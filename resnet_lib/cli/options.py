@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,13 +121,21 @@ def teller(status: Status) -> Callable[[str], None]:
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
 
 
-def print_outcome(config: Config, outcome: Record | Exception) -> None:
-    """What became of one run of many: its accuracy, or what went wrong; of what no user can mend, where."""
-    if isinstance(outcome, Exception):
-        where = "".join(f"\n{note}" for note in getattr(outcome, "__notes__", []))
-        err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}{where}", style="red")
-    else:
-        out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+def print_outcomes(outcomes: Iterable[tuple[Config, Record | Exception]]) -> tuple[int, int]:
+    """What becomes of each run: its accuracy, or what went wrong, and of what no user can mend, where.
+
+    Returns how many there were, and how many failed.
+    """
+    total = failed = 0
+    for config, outcome in outcomes:
+        total += 1
+        if isinstance(outcome, Exception):
+            failed += 1
+            where = "".join(f"\n{note}" for note in getattr(outcome, "__notes__", []))
+            err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}{where}", style="red")
+        else:
+            out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
+    return total, failed
 
 
 def warn_if_busy(consequence: str) -> None:
@@ -151,5 +159,5 @@ def as_table(frame: Any) -> Table:
 
 
 def use_data(folder: Path | None) -> None:
-    if folder is not None:
-        os.environ["RESNET_LAB_DATA"] = str(folder.expanduser().absolute())  # the notebooks' kernels are to see it too
+    if folder is not None:  # the notebooks' kernels, which work in another folder, are to see it too
+        os.environ["RESNET_LAB_DATA"] = os.path.abspath(os.path.expanduser(folder))

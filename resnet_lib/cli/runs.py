@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcome, use_data
-from resnet_lib.config import SIZES, Config, LabError, Profile, checked_profile
+from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcomes, use_data
+from resnet_lib.config import Config, LabError, Profile, checked_profile
 
 
 def _own_or_groups(context: typer.Context, profile: str | None) -> Profile:
@@ -42,11 +42,10 @@ def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smok
 
 
 def _settings(config: Config, profile: Profile) -> str:
-    """What tells a config from the default, but for what its run's name or its profile tells."""
-    of_profile = {"dataset", *SIZES[profile]} if profile != "full" else set()
-    told = {"model", "epochs", "iterations", "seed", *of_profile}
-    fields = config.model_dump(mode="json", exclude_defaults=True, exclude=told)
-    return ", ".join(f"{name} {json.dumps(value)}" for name, value in fields.items())
+    """What tells a config from the default of its profile, but for what its run's name tells."""
+    usual = Config(model=config.model).at(profile).model_dump(mode="json")
+    fields = config.model_dump(mode="json", exclude={"model", "epochs", "iterations", "seed"})
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in fields.items() if value != usual[name])
 
 
 @app.command()
@@ -97,10 +96,7 @@ def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
 
     use_data(data)
     waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished"]
-    failed = 0
-    for config, outcome in experiment.run_many(waiting, profile):
-        failed += isinstance(outcome, Exception)
-        print_outcome(config, outcome)
-    out.print(f"{len(waiting) - failed} of {len(waiting)} unfinished runs are finished now")
+    total, failed = print_outcomes(experiment.run_many(waiting, profile))
+    out.print(f"{total - failed} of {total} unfinished runs are finished now")
     if failed:
         raise typer.Exit(FAILED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from resnet_lib.cli.options import (
     field,
     integers,
     out,
-    print_outcome,
+    print_outcomes,
     read_configs,
     teller,
     use_data,
@@ -94,7 +95,7 @@ def run(
         out.print(f"known    recorded on {when}, on {where}: nothing was trained now")
     out.print(f"record   {record.path}")
     if (path := record.path / weights.NAME).exists():
-        out.print(f"weights  {path}\nnext     resnet-lab eval {path}")
+        out.print(f"weights  {path}\nnext     resnet-lab eval {shlex.quote(str(path))}")
     else:
         out.print("weights  not kept beside this record; to have some, train with another --seed")
 
@@ -142,11 +143,8 @@ def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None,
     """Run configs, several at a time, and print what came out; exits with FAILED if any failed."""
     from resnet_lib.runs import pool
 
-    total = failed = 0
-    for config, outcome in pool.run_all(configs, profile, jobs, device, threads, partial(err.print, style="red")):
-        total += 1
-        failed += isinstance(outcome, Exception)
-        print_outcome(config, outcome)
+    outcomes = pool.run_all(configs, profile, jobs, device, threads, partial(err.print, style="red"))
+    total, failed = print_outcomes(outcomes)
     out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
     if failed:
         raise typer.Exit(FAILED)
@@ -178,7 +176,8 @@ def evaluate(
         config = None
     if not config and not model:
         raise LabError(f"{path} does not tell which network it belongs to: add --model")
-    config = (config or Config()).replace(**({"model": model} if model else {}), **assignments(set_ or []))
+    named = {"model": model} if model else {}
+    config = (config or Config()).replace(**(named | assignments(set_ or [])))
     use_data(data)
     _print_metrics(weights.evaluate(config, path, choose(config, device, compile=False)), config)
 

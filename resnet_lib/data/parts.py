@@ -33,9 +33,9 @@ def _parts(folder: Path, name: str) -> list[Path]:
     return [path for path in folder.iterdir() if re.fullmatch(rf"{re.escape(name)}\.\d+of\d+", path.name)]
 
 
-def are_in(folder: Path) -> bool:
+def are_in(folder: Path, manifest: Manifest) -> bool:
     try:
-        return folder.is_dir() and any(re.fullmatch(r".+\.bin\.\d+of\d+", path.name) for path in folder.iterdir())
+        return folder.is_dir() and any(_parts(folder, name) for name in manifest.files)
     except OSError:  # a folder that may not be read has nothing to give
         return False
 

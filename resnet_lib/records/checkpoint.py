@@ -80,23 +80,16 @@ def load(path: Path) -> dict[str, Any]:
     of memory, which tells nothing of the file.
     """
     try:
-        return _read(path)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise DeviceError(f"too little memory to read {path}, which is as it was: free some, then go on") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
-    if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
-        raise CheckpointError(f"{path} is not a whole checkpoint of this lab")
-    try:
+        content = path.read_bytes()
+        digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
+        if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
+            raise CheckpointError(f"{path} is not a whole checkpoint of this lab")
         return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (CheckpointError, OSError):
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} holds more than tensors and plain values: do not trust it") from error
     except Exception as error:  # whole, but written by something else: torch can raise almost anything
         if out_of_memory(error):
-            raise
+            raise DeviceError(f"too little memory to read {path}, which is as it was: free some, then go on") from error
         raise CheckpointError(f"{path} is not a checkpoint of this lab ({error})") from error

@@ -51,7 +51,7 @@ class Diverged(LabError):
 def reports_folder() -> Path:
     """Where records and reports live: `RESNET_LAB_REPORTS`, else `reports/` of the checkout, else of this folder."""
     if chosen := os.environ.get("RESNET_LAB_REPORTS"):
-        return Path(chosen).expanduser().resolve()
+        return Path(os.path.expanduser(chosen)).resolve()
     checkout = Path(__file__).resolve().parents[2]
     return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "reports"
 

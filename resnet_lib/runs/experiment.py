@@ -36,13 +36,12 @@ def run(
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
     runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another. If it began
-    on a device that is not here, it goes on with `choice`; if it began compiled where this machine has no compiler, it
-    goes on without: equal but for rounding, and the record tells of it.
+    on a device that is not here, it goes on with `choice`; if it began compiled where this machine has no compiler, or
+    with more threads than it has, it goes on without: equal but for rounding, and the record tells of it.
     Raises RecordError if another process trains the same run or its folder holds another or has lost its result,
-    CheckpointError if there is
-    nothing whole to go on from, DataError if the images cannot be had, DeviceError if the device is not there or too
-    small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a signal asked for it, OSError
-    if the last state or the record cannot be written.
+    CheckpointError if there is nothing whole to go on from, DataError if the images cannot be had, DeviceError if the
+    device is not there or too small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a
+    signal asked for it, OSError if the last state or the record cannot be written.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
@@ -88,7 +87,11 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
         return choice
     if began.compile and (missing := device.missing_to_compile(began.device)):
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
-        began = replace(began, compile=False)
+        began = replace(began, compile=False, why=f"{began.device}; not compiled: {missing}")
+    if began.threads > (os.cpu_count() or 1):
+        threads = choice.threads if choice else device.THREADS
+        show.note(f"{config.run_id} began with {began.threads} threads, more than are here: it goes on with {threads}")
+        began = replace(began, threads=threads)
     if choice and choice != began:
         show.note(f"{config.run_id} goes on as it began: {began.unlike(choice)}")
     return began
@@ -103,13 +106,13 @@ def _train(
     state: dict[str, Any] | None,
 ) -> Record:
     """Train to the end, and leave the record and the weights."""
-    model, source = build_model(config, len(dataset.classes))
     try:
+        model, source = build_model(config, len(dataset.classes))
         evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
     except Diverged as error:
         folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
         raise
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
         if not device.out_of_memory(error):
             raise
         reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"

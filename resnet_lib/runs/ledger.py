@@ -44,6 +44,8 @@ def _is_begun(path: Path) -> bool:
 def entry(path: Path) -> Entry:
     try:
         config = read_config(path / "config.json")
+        if path.name != config.run_id:
+            return Entry(path, "damaged", f"its config belongs to {config.run_id}")
         if (path / "result.json").exists():
             record = read_record(path)
             return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config, record)
@@ -62,8 +64,6 @@ def problems(found: Entry) -> list[str]:
     path, wrong = found.path, []
     if found.config is None:
         return [found.detail]
-    if path.name != found.config.run_id:
-        wrong.append(f"its config belongs to {found.config.run_id}")
     for file in checkpoint.in_folder(path):
         try:
             checkpoint.load(file)

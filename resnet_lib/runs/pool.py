@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -78,6 +79,8 @@ def _handed_on() -> Iterator[list[str]]:
 
     def hand_on(number: int, frame: Any) -> None:
         asked.append(signal.Signals(number).name)
+        if os.name == "nt" and number == signal.SIGINT:  # which the console gives to all; `terminate` lets none save
+            return
         threading.Thread(target=end_children, daemon=True).start()
 
     def end_children() -> None:

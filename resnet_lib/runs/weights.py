@@ -19,7 +19,6 @@ from resnet_lib.machine.files import write_atomic
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
-from resnet_lib.records.record import read_config
 from resnet_lib.training import train
 from resnet_lib.training.loader import EvaluationBatches, Normalizer
 
@@ -47,7 +46,7 @@ def _digest(state: dict[str, Tensor]) -> str:
 
 
 def config_of(path: Path) -> Config | None:
-    """The config that weights were trained with: inside a safetensors file, or in `config.json` beside a checkpoint.
+    """The config that the weights in a safetensors file or a checkpoint were trained with, if it tells.
 
     Raises CheckpointError for a file that is neither.
     """
@@ -57,9 +56,8 @@ def config_of(path: Path) -> Config | None:
             return Config(**json.loads(stored)) if stored else None
         except (TypeError, ValueError, RecursionError, ConfigError) as error:
             raise CheckpointError(f"{path} holds a config that is none ({error}): add --model") from None
-    checkpoint.load(path)  # anything else has no network to tell
-    beside = path.with_name("config.json")
-    return read_config(beside) if beside.exists() else None
+    stored = checkpoint.load(path).get("config")
+    return Config(**stored) if stored else None
 
 
 def load(path: Path) -> dict[str, Tensor]:

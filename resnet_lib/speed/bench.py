@@ -204,7 +204,7 @@ def concurrent(rung: Rung, counts: list[int], say: Say) -> dict[int, float]:
         say(f"{runs} concurrent runs")
         try:
             found[runs] = side_by_side(rung, runs)
-        except (RuntimeError, BrokenProcessPool) as error:  # the system ends a process that takes too much memory, too
+        except RuntimeError as error:  # of which a broken pool is one: the system ends what takes too much memory
             if not isinstance(error, BrokenProcessPool) and not out_of_memory(error):
                 raise
             say(f"{runs} concurrent runs are too many for the memory of {rung.choice.device}")

@@ -34,10 +34,10 @@ class Rung:
 
     name: str
     choice: Choice
-    in_memory: bool = True  # batches from tensors; else PIL transforms image by image, in workers
-    read_once: bool = True  # metrics once per epoch; else at every step
-    fused: bool = True
-    precision: str = "bf16"
+    in_memory: bool  # batches from tensors; else PIL transforms image by image, in workers
+    read_once: bool  # metrics once per epoch; else at every step
+    fused: bool
+    precision: str
 
 
 def ladder(choice: Choice) -> list[Rung]:

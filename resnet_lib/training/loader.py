@@ -77,14 +77,11 @@ class TrainBatches:
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.config.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch, every image once; the last batch may be smaller."""
-        return map(self.take, self.plans(epoch))
-
     def plans(self, epoch: int) -> Iterator[Tensor]:
         """What `take` needs for each batch of an epoch, on the device: int64 [4, B], image, top, left and mirrored.
 
-        In one tensor: an epoch's draws move to the device in one copy, and a CUDA graph has one input.
+        Every image comes once; the last batch may be smaller. In one tensor: an epoch's draws move to the device in one
+        copy, and a CUDA graph has one input.
         """
         order, *drawn = draw(len(self.images), epoch, self.config)
         plan = torch.stack([order, *(values[order] for values in drawn)]).to(self.images.device)
