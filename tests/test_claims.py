@@ -9,6 +9,7 @@ from crafted import craft, thrice
 from resnet_lib.findings import claims, diagnosis
 from resnet_lib.findings.judgement import Claim
 from resnet_lib.questions import paper, paper_runs, story
+from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import answer, tables
 
 pytestmark = pytest.mark.usefixtures("no_warnings")
@@ -182,6 +183,15 @@ def test_hub_is_compared_with_our_network(right, verdict):
     claim = judged("04_torch_hub_check")[-1]
     assert claim.verdict == verdict
     assert f"theirs less ours: {100 * right - 78:+.1f}".replace("+0.0", "0.0") in claim.evidence
+
+
+def test_a_run_that_diverged_is_told_where_it_is_missed():
+    folder = RunFolder.of(story.step("04_torch_hub_check").configs["ResNet-50 (torch.hub)"], "full")
+    folder.start()
+    folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "training"})
+    near, *_ = judged("04_torch_hub_check")
+    assert (near.verdict, near.evidence) == ("not yet run", "“ResNet-50 (torch.hub)” diverged at step 900 (lr 0.1)")
+    assert "planned runs are recorded, 1 diverged; none yet" in answer.answer("full")
 
 
 def test_claim_reads_as_a_sentence():

@@ -23,7 +23,7 @@ from resnet_lib.findings.judgement import accuracy, between, compare, positive, 
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.wording import scientific
-from resnet_lib.records.record import Record, find_runs, find_seeds
+from resnet_lib.records.record import Record, find_runs, find_seeds, read_diverged, runs_folder
 from resnet_lib.report import commands
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEP, percent, runs
 
@@ -221,13 +221,15 @@ def _over_or_under(records: list[Record]) -> str:
 def _coverage(profile: str) -> str:
     planned = {config.at(profile).run_id for part in agenda.parts() for config in part.configs}
     recorded = {record.path for records in agenda.recorded(profile).values() for record in records}
+    diverged = sum(read_diverged(runs_folder(profile) / name) is not None for name in planned)
     shown = story.runs(profile)
     steps = [step for step in story.STEPS if not any(shown[step.notebook].get(label) for label in step.told)]
     lacking = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in steps]
     if not any(find_runs(paper_runs.table_6(), profile).values()):
         lacking.append("the paper's table")
     none = f"; none yet of {', '.join(lacking)}" if lacking else ""
-    return f"{len(recorded)} of {len(planned)} planned runs are recorded{none}."
+    more = f", {diverged} diverged" if diverged else ""
+    return f"{len(recorded)} of {len(planned)} planned runs are recorded{more}{none}."
 
 
 def _sure(gains: np.ndarray) -> str:
