@@ -81,15 +81,15 @@ def page() -> str:
 
 
 def _curves() -> list[str]:
-    """The pictures of the whole story, then, folded, those of its steps, as far as they are recorded."""
-    steps = {name: runs for name, runs in story.runs("full").items() if any(runs.values())}
-    shown = {f"{name[:2]}_": story.step(name).title for name in steps}
-    parts = [_pictures("")] if steps else []
-    return parts + [tables.folded(f"{prefix[:2]}: {title}", _pictures(prefix)) for prefix, title in shown.items()]
+    """The pictures of the whole story, then, folded, the same of its steps, as far as they are recorded."""
+    steps = [story.step(name) for name, runs in story.runs("full").items() if any(runs.values())]
+    whole = [f"![{said}]({IMG}/{name}.png)\n\n*{said}*" for name, said in CURVES.items()]
+    return whole * bool(steps) + [tables.folded(f"{one.notebook[:2]}: {one.title}", _curves_of(one)) for one in steps]
 
 
-def _pictures(prefix: str) -> str:
-    return "\n\n".join(f"![{said}]({IMG}/{prefix}{name}.png)\n\n*{said}*" for name, said in CURVES.items())
+def _curves_of(step: story.Step) -> str:
+    prefix = step.notebook[:2]
+    return "\n\n".join(f"![{prefix}: {said}]({IMG}/{prefix}_{name}.png)" for name, said in CURVES.items())
 
 
 def results(profile: str, img: str = "img") -> str:
@@ -103,15 +103,16 @@ def results(profile: str, img: str = "img") -> str:
     factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
     if bars.single_changes(profile):
         parts += [f"![{bars.CHANGES}]({img}/{bars.CHANGES_FIGURE}.png)", f"*{bars.CHANGES}*"]
+    shares = []
     for cells in factorials:
         if cells.have(cells.way):
             caption = bars.caption(cells)
-            parts += [f"![{caption}]({img}/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
-    if any(cells.have(cells.way) for cells in factorials):
-        parts.append(f"*{bars.HOW_TO_READ}*")
-    claimed = ["\n".join(root_cause.conclusion(cells) for cells in factorials)]
-    claimed += [root_cause.known(cells) for cells in factorials if cells.recorded]
-    parts.append(tables.folded("Which choice contributes most: each claim, and its verdict", "\n\n".join(claimed)))
+            shares += [f"![{caption}]({img}/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
+    if shares:
+        shares.append(f"*{bars.HOW_TO_READ}*")
+    shares.append("\n".join(root_cause.conclusion(cells) for cells in factorials))
+    shares += [root_cause.known(cells) for cells in factorials if cells.recorded]
+    parts.append(tables.folded("How the gap divides among the choices: figures and claims", "\n\n".join(shares)))
     for cells in factorials:
         if cells.have(HALF):
             title = f"What each choice is worth on ResNet-20 in {cells.epochs} epochs"
