@@ -56,6 +56,14 @@ def test_a_failing_notebook_keeps_its_error_and_does_not_stop_the_others(reports
     assert 'href="works.html"' in index
 
 
+def test_a_kernel_that_dies_does_not_stop_the_others(reports, notebooks):
+    notebooks("dies", "import os\nos._exit(1)")
+    notebooks("works", "pass")
+    outcomes = lab.report("smoke", ("dies", "works"))
+    assert [outcome.error is None for outcome in outcomes] == [False, True]
+    assert outcomes[0].error.startswith("the kernel died: out of memory, or killed")
+
+
 def test_kernels_in_parallel_have_sockets_of_their_own_and_leave_none(reports, notebooks):
     notebooks("where", "import ipykernel.connect\nprint(ipykernel.connect.get_connection_info())")
     heard, before = [], set(lab.NOTEBOOKS.iterdir())

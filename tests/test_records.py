@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from checkout import ROOT
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
@@ -241,6 +242,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch,
     assert not existing or path.read_bytes() == existing
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_records_are_those_of_the_checkout_wherever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.delenv("RESNET_LAB_REPORTS")
+    monkeypatch.chdir(tmp_path)
+    assert record.reports_folder() == ROOT / "reports"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no folder to sync")

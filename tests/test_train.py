@@ -247,6 +247,25 @@ class Clock(Interrupting):
     def perf_counter(self):
         return self.now
 
+    def taking(self, seconds, call):
+        def slow(*arguments):
+            self.now += seconds
+            return call(*arguments)
+
+        return slow
+
+
+def test_the_seconds_of_an_epoch_are_of_training_and_evaluation_and_its_rate_of_training(
+    tmp_path, tiny_dataset, monkeypatch
+):
+    clock = Clock(0)
+    monkeypatch.setattr(keeper, "time", clock)
+    monkeypatch.setattr(train, "evaluate", clock.taking(5, train.evaluate))
+    monkeypatch.setattr(checkpoint, "save", clock.taking(7, checkpoint.save))
+    rows = fit(tmp_path, tiny_dataset, progress=clock).history
+    assert [row["seconds"] for row in rows] == [45, 45, 45, 45]
+    assert [row["images_per_second"] for row in rows] == [3, 3, 3, 3]
+
 
 def test_seconds_before_an_interrupt_count_and_those_until_the_next_session_do_not(tmp_path, tiny_dataset, monkeypatch):
     """The four steps of an epoch take forty seconds, however many sessions they are spread over."""
