@@ -29,13 +29,6 @@ def test_each_suspect_changes_what_it_names_and_no_two_are_the_same_run():
             assert changed == set(fields), name
 
 
-def test_the_storys_settings_are_those_of_its_third_step():
-    base = suspects.one_at_a_time()[STORY]
-    assert (base.epochs, base.lr, base.weight_decay, base.milestones, base.crop, base.flip) == (
-        100, 0.1, 5e-4, (50, 75), 0, False,
-    )  # fmt: skip
-
-
 def test_a_suspect_is_set_against_the_first_row():
     configs = suspects.leave_one_out()
     assert diagnosis.suspects_table(configs, "full").empty

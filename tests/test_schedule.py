@@ -164,10 +164,3 @@ def test_after_the_warmup_it_only_falls_but_for_one_cycles_rise(config):
         first += math.ceil(config.onecycle_peak * max(1, config.total_steps() - config.warmup))
     rates = [lr_at(step, config) for step in range(first, min(config.total_steps(), first + 300))]
     assert rates == sorted(rates, reverse=True)
-
-
-@given(configs())
-def test_drops_count_the_milestones_reached(config):
-    steps = range(0, config.total_steps(), max(1, config.total_steps() // 50))
-    drops = [drops_before(step, config) for step in steps]
-    assert drops == [len([m for m in config.milestone_steps() if m <= step]) for step in steps]
