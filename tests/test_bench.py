@@ -5,10 +5,12 @@ import json
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -41,13 +43,21 @@ def bf16(monkeypatch):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(pipelines, "BATCH", 8)
-    monkeypatch.setattr(pipelines, "IMAGES", 64)
+    for place in (pipelines, bench):
+        monkeypatch.setattr(place, "IMAGES", 64)
     monkeypatch.setattr(pipelines, "BASE", pipelines.BASE.replace(batch_size=8, train_images=64))
     monkeypatch.setattr(bench, "MATRICES", (32, 64))
     monkeypatch.setattr(bench, "COPIED", 1 << 16)
     monkeypatch.setattr(pipelines.Pipeline.rate, "__defaults__", (0.01,))
     monkeypatch.setattr(bench.rates, "__defaults__", (8,))
     monkeypatch.setattr(pipelines.Pipeline.__init__, "__defaults__", (8,))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """From one look at the clock to the next a second passes, whatever is done in it."""
+    for place in (pipelines, bench, cost):
+        monkeypatch.setattr(place, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
 
 
 def test_the_ladder_adds_one_improvement_at_a_time():
@@ -230,11 +240,25 @@ def test_from_how_many_steps_on_compilation_is_taken_to_pay_is_what_was_measured
     assert round(measured.steps_to_earn_back(json.loads(path.read_text())), -3) == device.COMPILE_STEPS
 
 
-def test_a_committed_sweep_is_what_a_sweep_writes():
-    paths = (published.CHECKOUT / "reports" / "bench").glob("*.json")
-    sweeps = [found["sweep"] for path in paths if "sweep" in (found := json.loads(path.read_text()))]
-    assert sweeps
-    assert all({"depth", "batch size", "concurrent runs"} <= sweep.keys() for sweep in sweeps)
+@pytest.mark.parametrize("rung", [0, -1], ids=["conventional", "ours"])
+def test_a_rate_is_of_images_and_leaves_the_first_step_out(small, clock, rung):
+    pipeline, trained = pipelines.Pipeline("resnet8", bench.ladder(CPU)[rung], 8), []
+    pipeline.network.register_forward_hook(lambda module, inputs, logits: trained.append(len(logits)))
+    assert pipeline.rate(5.0) == 5 * 8
+    assert sum(trained) == 8 + 5 * 8
+
+
+def test_a_cost_and_an_evaluation_are_told_in_images_a_second(small, clock):
+    assert cost.images_per_second(Config(model="resnet8", batch_size=8), CPU) == cost.STEPS * 8
+    assert bench.evaluation(bench.ladder(CPU)[-1], lambda line: None) == {"images_per_second": [64] * 5}
+
+
+def test_the_ceiling_is_the_best_of_the_products_and_a_copy_reads_and_writes(small, monkeypatch):
+    """A multiply-add counts as two; each call takes half a second."""
+    monkeypatch.setattr(bench, "MATRICES", (32, 64, 48))
+    monkeypatch.setattr(bench, "best_of", lambda call, device: 0.5)
+    flops = 2 * 64**3 / 0.5
+    assert bench.ceiling(CPU, lambda line: None) == {"fp32": flops, "bf16": flops, "copy": 2 * (1 << 16) / 0.5}
 
 
 def test_every_rung_trains(small):
@@ -326,7 +350,24 @@ def test_the_sweep_measures_what_it_names(small, monkeypatch):
     assert bench_tables.sweep(found)["varied"].tolist() == ["depth", "batch size", "concurrent runs", "threads"]
 
 
-def test_runs_side_by_side_add_up():
+def test_runs_side_by_side_add_up_and_share_the_threads_out(monkeypatch):
+    """Threads in place of processes, each of which waits for all the others and says 100 images/s."""
+    threads = []
+
+    def one_of_many(rung, barrier, seconds):
+        threads.append(rung.choice.threads)
+        barrier.wait()
+        return 100.0
+
+    monkeypatch.setattr(bench, "_one_of_many", one_of_many)
+    monkeypatch.setattr(bench, "ProcessPoolExecutor", lambda runs, context: ThreadPoolExecutor(runs))
+    for of_all, of_each in ((9, 3), (1, 1)):
+        assert bench.side_by_side(bench.ladder(Choice("cpu", of_all, True))[0], 3) == 300
+        assert threads == [of_each] * 3
+        threads.clear()
+
+
+def test_processes_train_side_by_side():
     rung = next(rung for rung in bench.ladder(Choice("cpu", 2, True)) if rung.name == "channels_last")  # fp32
     assert bench.side_by_side(rung, 2, seconds=0.01) > 0
 
@@ -411,7 +452,7 @@ def test_what_a_benchmark_cannot_do_is_refused_before_it_begins(options, words, 
         CliRunner().invoke(app, ["bench", *options], catch_exceptions=False)
 
 
-def test_a_benchmark_measured_anew_keeps_the_sweep_of_its_machine(tmp_path, monkeypatch):
+def test_a_benchmark_measured_anew_keeps_the_sweep_and_the_notes_of_its_machine(tmp_path, monkeypatch):
     here = environment(CPU) | {"threads": THREADS}
     measured = {"environment": here, "networks": {}, "date": "today"}
     monkeypatch.setattr(bench, "measure", lambda choice, quick, say: measured)
@@ -419,11 +460,26 @@ def test_a_benchmark_measured_anew_keeps_the_sweep_of_its_machine(tmp_path, monk
         monkeypatch.setattr(bench_tables, table, lambda result: pd.DataFrame())
     monkeypatch.setattr(bench_facts, "facts", lambda result: [])
     file = tmp_path / "bench.json"
-    for before, kept in ((here, {"sweep": {"depth": {}}}), (here | {"device_name": "abacus"}, {})):
-        file.write_text(json.dumps({"environment": before, "networks": {}, "sweep": {"depth": {}}, "date": "before"}))
-        command = ["bench", "--device", "cpu", "--json", str(file)]
+    kept, of_a_whole_one = {"sweep": {"depth": {}}, "noted": ["by hand."]}, {"peak_bytes": {}}
+    for options, before, of_before, stays in (
+        ([], here, of_a_whole_one, kept),
+        ([], here | {"device_name": "abacus"}, of_a_whole_one, {}),
+        (["--quick"], here, {}, kept),
+    ):
+        file.write_text(json.dumps(measured | {"environment": before, "date": "before"} | kept | of_before))
+        command = ["bench", *options, "--device", "cpu", "--json", str(file)]
         assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
-        assert json.loads(file.read_text()) == measured | kept
+        assert json.loads(file.read_text()) == measured | stays
+
+
+def test_a_quick_benchmark_takes_the_place_of_no_whole_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "measure", None)
+    file = tmp_path / "bench.json"
+    whole = json.dumps({"environment": environment(CPU), "networks": {}, "peak_bytes": {}})
+    file.write_text(whole)
+    with pytest.raises(LabError, match=r"bench\.json is a whole benchmark, more than --quick measures"):
+        CliRunner().invoke(app, ["bench", "--quick", "--device", "cpu", "--json", str(file)], catch_exceptions=False)
+    assert file.read_text() == whole
 
 
 def test_where_a_processor_has_no_instructions_for_bf16_nothing_is_measured_in_it(small, monkeypatch):

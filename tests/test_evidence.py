@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_records import RESULT, ROWS
+from crafted import RESULT, ROWS
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.findings import evidence, root_cause

@@ -10,10 +10,10 @@ from typing import Annotated, get_args
 import nbformat
 import numpy as np
 import pytest
+from crafted import RESULT, ROWS
 from faults import survived
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_records import RESULT, ROWS
 
 from resnet_lib.cli.options import assignments, read_configs
 from resnet_lib.config import Config, ConfigError, LabError

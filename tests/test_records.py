@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from checkout import ROOT
+from crafted import RESULT, ROWS
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
@@ -25,19 +26,6 @@ from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import RecordError, find_seeds, read_history, read_record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import weights
-
-ROWS = [
-    {
-        "epoch": n, "step": 4 * n, "lr": 0.1 / 3, "drops": 0, "train_loss": 2.0 / n, "train_accuracy": 1 - 0.6 / n,
-        "test_loss": 2.5 / n, "test_accuracy": 1 - 0.7 / n, "seconds": 1.5, "images_per_second": 80.0,
-    }
-    for n in (1, 2, 3)
-]  # fmt: skip
-RESULT = {
-    "fingerprint": Config().fingerprint, "images": 50, "accuracy": 0.5, "loss": 1.2, "ece": 0.1, "classes": ["a", "b"],
-    "per_class_accuracy": [0.5, 0.5], "confusion": [[1, 1], [1, 1]], "model_source": "a test", "data_sha256": "0",
-    "training_seconds": 4.5, "commit": "none", "environment": {"device_name": "abacus", "threads": 1, "torch": "2"},
-}  # fmt: skip
 
 
 @pytest.fixture

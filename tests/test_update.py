@@ -10,7 +10,17 @@ import torch.nn.functional as F
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import COMPILE_STEPS, Choice, DeviceError, choose, gpus, missing_to_compile, take_gpu
+from resnet_lib.machine.device import (
+    COMPILE_STEPS,
+    Choice,
+    DeviceError,
+    available,
+    choose,
+    gpus,
+    missing_to_compile,
+    out_of_memory,
+    take_gpu,
+)
 from resnet_lib.models.build import build_model
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
@@ -204,7 +214,13 @@ def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_as
 
 @pytest.mark.parametrize(
     ("told", "system", "asked"),
-    [("", "linux", "g++"), ("", "darwin", "clang++"), ("ccache c++ -O1", "linux", "ccache")],
+    [
+        ("", "linux", "g++"),
+        ("", "darwin", "clang++"),
+        ("", "win32", "cl"),
+        ("ccache c++ -O1", "linux", "ccache"),
+        ("clang++", "win32", "clang++"),
+    ],
 )
 def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch, told, system, asked):
     monkeypatch.setenv("CXX", told)
@@ -233,7 +249,7 @@ def test_a_machine_without_bf16_says_so(monkeypatch):
 def gpu_settings(monkeypatch):
     """What torch is told about the arithmetic of NVIDIA's GPUs, which it can be without one; put back afterwards."""
     settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul
-    before = [one.fp32_precision for one in settings]
+    before, deterministic = [one.fp32_precision for one in settings], torch.are_deterministic_algorithms_enabled()
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "cpu"])
@@ -241,6 +257,7 @@ def gpu_settings(monkeypatch):
     yield settings
     for one, precision in zip(settings, before, strict=True):
         one.fp32_precision = precision
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def test_a_gpu_computes_in_the_precision_that_is_said(gpu_settings):
@@ -249,6 +266,55 @@ def test_a_gpu_computes_in_the_precision_that_is_said(gpu_settings):
         expected = "tf32" if precision == "tf32" else "ieee"
         Choice("cuda", 1, True).activate(precision)
         assert [one.fp32_precision for one in gpu_settings] == [expected, expected]
+
+
+def test_a_gpu_computes_the_same_bits_every_time_if_chosen_and_only_then(gpu_settings, monkeypatch):
+    """And not as an earlier run of the process chose; only cuBLAS is told always, for it asks once."""
+    for deterministic in (False, True, False):
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+        Choice("cuda", 1, True, deterministic=deterministic).activate()
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert torch.backends.cudnn.benchmark != deterministic
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.parametrize(
+    ("device", "graph", "channels_last"), [("cuda", True, True), ("mps", False, False), ("cpu", False, True)]
+)
+def test_a_graph_is_for_nvidia_and_channels_last_for_all_but_apple(monkeypatch, device, graph, channels_last):
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: [device, "cpu"])
+    choice = choose()
+    assert (choice.device, choice.graph, choice.channels_last) == (device, graph, channels_last)
+
+
+def test_the_same_bits_every_time_are_refused_where_they_are_not_to_be_had(monkeypatch):
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
+    assert all(choose(device=device, deterministic=True).deterministic for device in ("cuda", "cpu"))
+    with pytest.raises(DeviceError, match="Apple's GPUs have no deterministic max-pool"):
+        choose(device="mps", deterministic=True)
+
+
+def test_the_fastest_device_comes_first_and_a_cpu_is_always_there(monkeypatch):
+    here = set()
+    for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
+        monkeypatch.setattr(module, "is_available", lambda name=name: name in here)
+    assert available() == ["cpu"]
+    for name, expected in (("mps", ["mps", "cpu"]), ("cuda", ["cuda", "mps", "cpu"])):
+        here.add(name)
+        assert available() == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lack"),
+    [
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_a_lack_of_memory_is_known_by_the_words_of_a_library(error, is_lack):
+    assert out_of_memory(error) == is_lack
 
 
 def test_tf32_is_refused_where_there_is_none():
