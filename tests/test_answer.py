@@ -65,6 +65,9 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
         craft(config.replace(weight_decay=1e-4), lighter)
         _, further, _ = paragraphs()
         assert further.endswith(told or "not told.")
+    thrice(config.replace(weight_decay=1e-4), 0.84)
+    assert "first: weight decay 1e-4 (84.0 % [8" in paragraphs()[1]
+    assert "], n = 3)." in paragraphs()[1]
     craft(config.replace(init="torch"), 0.80)  # a change that the factorial has not
     _, further, _ = paragraphs()
     assert "Of the 3 other settings" in further

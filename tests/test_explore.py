@@ -128,7 +128,6 @@ def test_the_surest_mistakes_are_shown_with_what_they_are_and_were_taken_for(tin
     assert len(told) == min(len(wrong), closely.ROWS * closely.COLUMNS)
     canvas = np.asarray(figure.axes[0].images[0].get_array())
     assert canvas[16, 16].tolist() == [200, 200, 200]
-    assert closely.mistakes(craft(SHORT, 1.0), dataset, "full") is None
     title = figure.axes[0].get_title(loc="left")
     assert title == f"{len(told)} of {len(wrong):,} at a confidence of 40.0 % or more; wrong in all: {len(wrong):,}"
     drawn = closely.mistakes(craft(SHORT, 0.1), dataset, "full")  # all as sure: some from the first to the last
@@ -137,9 +136,8 @@ def test_the_surest_mistakes_are_shown_with_what_they_are_and_were_taken_for(tin
         closely.mistakes(record, tiny_dataset, "full")
 
 
-def test_of_no_run_there_is_no_figure_and_a_small_one_says_so(tiny_dataset):
+def test_of_no_run_there_is_no_figure_and_a_small_one_says_so():
     assert closely.confusion(None, "full") is closely.reliability(None, "full") is None
-    assert closely.mistakes(None, tiny_dataset, "full") is None
     record = craft(SHORT.at("quick"), 0.5, profile="quick")
     for draw in (closely.confusion, closely.reliability):
         assert story.stamp("quick") in texts(draw(record, "quick"))

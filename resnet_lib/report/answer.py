@@ -117,7 +117,8 @@ def _what_comes_near(cells: Cells) -> str:
     ends |= {name: accuracy(records) for name, records in found.items() if records}
     for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - claimed)):
         if abs(end.mean - claimed) < NEAR:
-            near.append(f"{name} ({100 * end.mean:.1f} %, n = {end.seeds})")
+            sure = "" if end.seed_sd is None else f" {end.interval}"
+            near.append(f"{name} ({100 * end.mean:.1f} %{sure}, n = {end.seeds})")
     if not near:
         return ""
     return (

@@ -63,14 +63,12 @@ def reliability(record: Record | None, profile: str) -> Figure | None:
 
 
 @on_paper
-def mistakes(record: Record | None, dataset: Dataset, profile: str) -> Figure | None:
+def mistakes(record: Record, dataset: Dataset, profile: str) -> Figure:
     """The images of which a run was most sure and wrong, with what they are and what they were taken for.
 
-    None without a run, or without a mistake. Of those that it was as sure of as of the last that is shown (confidences
-    are kept in half precision), some at even ranks. Raises LabError if it was evaluated on other images.
+    It must have made some. Of those that it was as sure of as of the last that is shown (confidences are kept in half
+    precision), some at even ranks. Raises LabError if it was evaluated on other images.
     """
-    if record is None or record.correct.all():
-        return None
     if not np.array_equal(record.predictions["label"], dataset.test_labels):
         raise LabError(f"{record.path.name} was evaluated on other images than those that are here")
     wrong, confidence = np.flatnonzero(~record.correct), record.predictions["confidence"]

@@ -146,11 +146,13 @@ def refuse_unknown_parameters() -> None:
 
 def declared_names(cell: str) -> list[str]:
     """Names that a cell declares with a type: `epochs: int = 10`."""
-    return [node.target.id for node in _statements(cell) if isinstance(node, ast.AnnAssign)]
+    targets = [node.target for node in _statements(cell) if isinstance(node, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def assigned_names(cell: str) -> list[str]:
-    return [node.targets[0].id for node in _statements(cell) if isinstance(node, ast.Assign)]
+    targets = [target for node in _statements(cell) if isinstance(node, ast.Assign) for target in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _statements(cell: str) -> list[Any]:
