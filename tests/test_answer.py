@@ -102,9 +102,7 @@ def test_the_answer_tells_what_one_change_did():
     drawn = texts(summary.figure("full"))
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
-    ends = (
-        "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points). It does end there"
-    )
+    ends = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points). It does"
     told = f"{ends} without learning-rate drops; whether that stopped the story's own network is open. What the"
     assert summary.short("full").startswith(told)
     paper_like = config.replace(crop=4, flip=True, weight_decay=1e-4)

@@ -75,7 +75,8 @@ def _what_stops(found: Runs) -> str:
     said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {near}."
     changes = {NO_DROP: "without learning-rate drops", suspects.STEM: "with ImageNet's stem"}
     if stopping := [words for label, words in changes.items() if is_near.get(label)]:
-        said += f" It does end there {' or '.join(stopping)}; whether that stopped the story's own network is open."
+        alone = f"{'either ' if len(stopping) > 1 else ''}{' or '.join(stopping)}"
+        said += f" It does {alone}; whether that stopped the story's own network is open."
     return said
 
 
