@@ -56,6 +56,9 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     )
     assert first.endswith("the last 10 epochs before, 84.0 % over the 3 epochs after (+6.0 points).")
     assert stopped.startswith("**With its drops, ResNet-20 ended near 80 %, too**: at 84.0 % [")
+    assert summary.short("full").startswith(
+        "Trained as the lab assumes the story, ResNet-20 ends at 84.0 %, near 80 % (± 5 points). What the lab's"
+    )
     craft(config, 0.87, high=0.78)
     _, further, coverage = paragraphs()
     assert "With its drops, ResNet-20 did not stop at 80 %** in the one run recorded, but at 87.0 % [" in further
@@ -102,9 +105,13 @@ def test_the_answer_tells_what_one_change_did():
     drawn = texts(summary.figure("full"))
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
-    ends = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points). It does"
-    told = f"{ends} without learning-rate drops; whether that stopped the story's own network is open. What the"
-    assert summary.short("full").startswith(told)
+    ends = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points). Of the"
+    assert summary.short("full").startswith(
+        f"{ends} changes below, these took it there: no learning-rate drop. Whether"
+    )
+    craft(config.replace(stem="imagenet"), 0.76)
+    assert ": no learning-rate drop; ImageNet's stem. Whether" in summary.short("full")
+    shutil.rmtree(RunFolder.of(config.replace(stem="imagenet"), "full").path)
     paper_like = config.replace(crop=4, flip=True, weight_decay=1e-4)
     for held in (0.78, 0.85):
         craft(paper_like, 0.91, high=held)

@@ -19,7 +19,9 @@ from resnet_lib.records.record import read_record
 from resnet_lib.report import own_log
 
 RUNS = ROOT / "reports" / "full" / "runs"
-STORY, NO_DROP, STEM = (f"resnet20-100ep-s0-{name}" for name in ("3d3cdb6f9f73", "ff62a11adcf5", "acbc0ed62f3f"))
+STORY, NO_DROP, STEM_AUGMENTED = (
+    f"resnet20-100ep-s0-{name}" for name in ("3d3cdb6f9f73", "ff62a11adcf5", "acbc0ed62f3f")
+)
 SEEDS = [STORY.replace("-s0-", f"-s{seed}-") for seed in range(3)]
 OTHERS = [f"resnet20-100ep-s0-{name}" for name in ("f8609c83b6f1", "5ad066104ac6", "7bfdbb56b34a")]
 
@@ -43,7 +45,7 @@ def seen(log):
     [
         (STORY, False, True, False),
         (NO_DROP, True, False, False),
-        (STEM, False, False, False),
+        (STEM_AUGMENTED, False, False, False),
         ("resnet50-10ep-s1-3f44a9d8a4b7", True, False, True),  # ten epochs at the first rate
         ("resnet20-100ep-s1-5ad066104ac6", False, True, False),
     ],
@@ -55,7 +57,7 @@ def test_a_log_shows_the_signs_of_its_trouble(run, high, overfits, underfits):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_run_is_most_like_those_that_differ_in_their_seed_alone(seed):
     log = read_log(RUNS / SEEDS[seed] / "history.csv")
-    others = [read_record(RUNS / name) for name in [*SEEDS, NO_DROP, STEM, *OTHERS] if name != SEEDS[seed]]
+    others = [read_record(RUNS / name) for name in [*SEEDS, NO_DROP, STEM_AUGMENTED, *OTHERS] if name != SEEDS[seed]]
     found = nearest(log, others)
     assert found[0][1].config.fingerprint == STORY[-12:]
     assert len({run.config.fingerprint for _, run in found}) == len(found) == 5
@@ -68,12 +70,12 @@ def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     assert result.exit_code == 0
     assert "then random crops and flips (checklist 3)" in " ".join(re.sub("[│ ]+", " ", result.output).split())
     assert re.search(r"Seeds of one setting are \d+\.\d to \d+\.\d apart", result.output)
-    table, _ = own_log.nearest(read_log(RUNS / STEM / "history.csv"))
+    table, _ = own_log.nearest(read_log(RUNS / STEM_AUGMENTED / "history.csv"))
     assert table.iloc[0].tolist() == [
         "0.0",
         "ResNet-20, ImageNet's stem, crop and flip, weight decay 5e-4, learning rate 0.1, 2 drops, 100 epochs",
         "82.1 %",
-        STEM,
+        STEM_AUGMENTED,
     ]
 
 

@@ -592,10 +592,13 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
 def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypatch):
     told, show = [], Quiet()
     monkeypatch.setattr(show, "note", told.append)
-    many = {"choice": replace(CPU, threads=1 + (os.cpu_count() or 1)).as_dict()}
-    assert experiment._going_on(SYNTHETIC, many, CPU, show) == CPU
-    assert told[0].endswith(" threads, more than are here: it goes on with 1")
-    assert experiment._going_on(SYNTHETIC, many, None, show).threads == THREADS
+    cores = os.cpu_count() or 1
+    began = replace(CPU, threads=cores + 1, why="not compiled")
+    elsewhere, here = ({"choice": began.as_dict(), "sessions": [{"cores": n}]} for n in (cores + 1, cores))
+    assert str(experiment._going_on(SYNTHETIC, elsewhere, CPU, show)) == "cpu, 1 thread; not compiled"
+    assert told[0].endswith(f"began with {cores + 1} threads, more than are here: it goes on with 1")
+    assert experiment._going_on(SYNTHETIC, elsewhere, None, show).threads == THREADS
+    assert experiment._going_on(SYNTHETIC, here, None, show) == began  # as it was asked to
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_loaded(trained, reports, monkeypatch, tmp_path):
@@ -680,9 +683,9 @@ def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
     told, show = [], Quiet()
     monkeypatch.setattr(show, "note", told.append)
     monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "there is no C++ compiler")
-    state = {"choice": replace(CPU, compile=True).as_dict()}
+    state = {"choice": replace(CPU, compile=True).as_dict(), "sessions": [{}]}
     uncompiled = experiment._going_on(SYNTHETIC, state, None, show)
-    assert (uncompiled, uncompiled.why) == (CPU, "cpu; not compiled: there is no C++ compiler")
+    assert (uncompiled, uncompiled.why) == (CPU, "not compiled: there is no C++ compiler")
     without = f"{SYNTHETIC.run_id} began compiled, and goes on without: there is no C++ compiler"
     assert told == [without]
     assert experiment._going_on(SYNTHETIC, state, replace(CPU, threads=CPU.threads + 1), show) == CPU

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from resnet_lib.cli.options import DataFolder, drawable, err, out, teller, use_data
+from resnet_lib.cli.options import DataFolder, drawable, err, out, quoted, teller, use_data
 from resnet_lib.config import Config, ConfigError
 
 app = typer.Typer()
@@ -36,7 +35,7 @@ def pack(
         raise ConfigError(f"max_mib = {max_mib} is not valid: give a number of MiB, as 30")
     for path in parts.pack(sources.fetch(), target, int(size), formats.CIFAR10):
         out.print(str(path))
-    out.print(f"there: resnet-lab data unpack {shlex.quote(str(target))}")
+    out.print(f"there: resnet-lab data unpack {quoted(target)}")
 
 
 @app.command()

@@ -129,10 +129,10 @@ def bench(
 
 
 def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
-    """What a benchmark's file keeps: beside a sweep the benchmark, and beside that the sweep, both of this machine.
+    """What a benchmark's file keeps of this machine: all of it beside a new sweep; else the sweep and what was noted.
 
-    And what was noted by hand. Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has
-    a whole one where a quick one would come.
+    Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has a whole one where a quick
+    one would come.
     """
     from resnet_lib.report import bench_tables
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,7 +124,7 @@ def teller(status: Status) -> Callable[[str], None]:
 
 
 def print_outcomes(outcomes: Iterable[tuple[Config, Record | Exception]]) -> tuple[int, int]:
-    """What becomes of each run: its accuracy, or what went wrong, and of what no user can mend, where.
+    """Print what becomes of each run: its accuracy, or what went wrong, and of what no user can mend, where.
 
     Returns how many there were, and how many failed.
     """
@@ -136,6 +138,11 @@ def print_outcomes(outcomes: Iterable[tuple[Config, Record | Exception]]) -> tup
         else:
             out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
     return total, failed
+
+
+def quoted(path: Path) -> str:
+    """As it can be pasted into the shell of this system."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def warn_if_busy(consequence: str) -> None:

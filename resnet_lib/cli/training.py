@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from resnet_lib.cli.options import (
     integers,
     out,
     print_outcomes,
+    quoted,
     read_configs,
     teller,
     use_data,
@@ -95,7 +95,7 @@ def run(
         out.print(f"known    recorded on {when}, on {where}: nothing was trained now")
     out.print(f"record   {record.path}")
     if (path := record.path / weights.NAME).exists():
-        out.print(f"weights  {path}\nnext     resnet-lab eval {shlex.quote(str(path))}")
+        out.print(f"weights  {path}\nnext     resnet-lab eval {quoted(path)}")
     else:
         out.print("weights  not kept beside this record; to have some, train with another --seed")
 

@@ -57,17 +57,16 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
     judged = JUDGES[notebook](step, told, profile)
     if notebook == "01_ten_epochs":  # of whatever runs are shown
         judged.insert(1, no_drop_reached(next((records for records in runs.values() if records), [])))
-    why = "; ".join(_why_missing(step, told, runs, profile))
-    return [replace(claim, evidence=why) if claim.verdict == NOT_YET else claim for claim in judged]
-
-
-def _why_missing(step: story.Step, told: Runs, runs: Runs, profile: str) -> list[str]:
-    """Why claims on a step may have nothing to rest on, although somebody ran something."""
     gone = {label: story.missing(step.configs[label], profile) for label, records in told.items() if not records}
-    reasons = [f"“{label}” {what}" for label, what in gone.items() if what != NOT_YET]
+    why = {f"“{label}”": what for label, what in gone.items() if what != NOT_YET}
     if any(len(records) != len(runs.get(label, [])) for label, records in told.items()):
-        reasons.append("the runs shown have other parameters than the story's")
-    return reasons
+        why[""] = "the runs shown have other parameters than the story's"  # which any of them may be about
+    return [_with_reasons(claim, why) if claim.verdict == NOT_YET else claim for claim in judged]
+
+
+def _with_reasons(claim: Claim, why: dict[str, str]) -> Claim:
+    """Why a claim has nothing to rest on, although somebody ran something, by what it names."""
+    return replace(claim, evidence="; ".join(reason for name, reason in why.items() if name in claim.text))
 
 
 def _of(config: Config, records: list[Record]) -> list[Record]:

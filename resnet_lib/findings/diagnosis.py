@@ -141,7 +141,7 @@ def shown(profile: str) -> Runs:
 def field_guide_table(profile: str) -> pd.DataFrame:
     """One row per public case: what was seen, what the thread found, and whether a run of ours stops there, too.
 
-    Those whose cause was found come first. Threads are links in Markdown.
+    Those with a cause come first. Threads are links in Markdown.
     """
     found = find_runs(field_guide.configs(), profile)
     rows = [
@@ -159,7 +159,7 @@ def field_guide_table(profile: str) -> pd.DataFrame:
 def _our_run(case: Case, records: list[Record], profile: str) -> str:
     """What was run for a case, and what came of it."""
     if not case.config:
-        return "none tried"
+        return "–"
     if not records:
         return f"{described(case.config)}: {missing(case.config, profile)}"
     reached = f"{100 * accuracy(records).mean:.1f} %, n = {len(records)}"

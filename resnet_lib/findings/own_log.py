@@ -174,7 +174,7 @@ def apart(log: Record, runs: Iterable[Record]) -> list[float]:
 
 
 def comparable(log: Record, runs: Iterable[Record]) -> list[Record]:
-    """Of neither too different a length, nor too short to have tenths."""
+    """Runs evaluated on the test images, at least half and at most twice as long, and not too short to have tenths."""
     long = [run for run in runs if len(run.history) >= TENTHS and run.config.held_out == "test"]
     return [run for run in long if 0.5 <= len(run.history) / len(log.history) <= 2]
 

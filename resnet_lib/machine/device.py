@@ -44,7 +44,7 @@ class Choice:
     compile: bool = False  # forward and backward pass by torch.compile
     graph: bool = False  # the whole step replayed as a CUDA graph
     deterministic: bool = False  # on a GPU: only kernels that give the same bits every time; CPUs have no others
-    why: str = field(default="", compare=False)  # the choice in words
+    why: str = field(default="", compare=False)  # it was compiled or not, in words
 
     def activate(self, precision: str = "fp32") -> torch.device:
         """Apply to this process and return the device. Raises DeviceError if it, or the precision, is not there."""
@@ -71,6 +71,12 @@ class Choice:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def __str__(self) -> str:
+        where = (
+            f"{self.device}, {self.threads} thread{'s' * (self.threads > 1)}" if self.device == "cpu" else self.device
+        )
+        return f"{where}; {self.why}" if self.why else where
 
     def unlike(self, other: Choice) -> str:
         """What is chosen otherwise there, in words."""
@@ -108,10 +114,9 @@ def choose(
         raise DeviceError("Apple's GPUs have no deterministic max-pool: leave --deterministic out, or use --device cpu")
     threads = threads or THREADS
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
-    words = [f"{device}, {threads} thread{'s' * (threads > 1)}" if device == "cpu" else device, because]
     if config and config.precision == "bf16" and not has_bf16(device):
-        words.append("no bf16 instructions here: fp32 would be several times as fast")
-    return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, "; ".join(words))
+        because += "; no bf16 instructions here: fp32 would be several times as fast"
+    return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, because)
 
 
 def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:

@@ -13,7 +13,7 @@ READ = "November 2026"  # when the threads were
 
 @dataclass(frozen=True)
 class Case:
-    """What a thread tells: a cause where it names one, and a run of ours where it tells how theirs was trained."""
+    """What a thread tells: a cause where it names one; and for some, a run of ours that resembles theirs."""
 
     thread: str
     saw: str
@@ -48,8 +48,8 @@ CASES = (
         88.5, Config(model="hub-resnet18", stem="cifar", epochs=100, weight_decay=5e-4, **story.AUGMENTED),
     ),
     Case(
-        "kuangliu/pytorch-cifar #107", "near-original ResNet-50 at 83 %, 10 points below the repository's",
-        "another network, as far as the asker remembered",
+        "kuangliu/pytorch-cifar #107", "distributed, a near-original ResNet-50 at 83 %, the repository's at 93",
+        "another network, as far as the asker remembers",
         83, Config(model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED),
     ),
     Case("akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error"),
@@ -60,7 +60,7 @@ CASES = (
     Case("akamaster/pytorch_resnet_cifar10 #31", "10 % for 100 epochs at learning rate 0.1"),
     Case(
         "weiaicunzai/pytorch-cifar100 #29", "torchvision's ResNet-18 at 55 % on CIFAR-100, the repository's own at 70",
-        "ImageNet's stem (found by comparing the two networks)",
+        "ImageNet's stem (guessed, by comparing the two networks)",
     ),
     Case(
         "hpcaitech/ColossalAI-Examples #131", "torchvision's ResNet below 90 %, a CIFAR one at 95",

@@ -54,7 +54,8 @@ def _while_it_was_high() -> str:
         more.append(f"With random crops and flips it averaged {_before_and_after(augmented)}.")
     if paper_like := evidence.find_cells(suspects.EPOCHS, "full").records[causes.PAPER]:
         decay = scientific(paper_like[0].config.weight_decay)
-        said = f"With these and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
+        with_what = "these" if augmented else "random crops and flips"
+        said = f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
         is_higher = augmented and first_drop(paper_like).before.mean() > first_drop(augmented).before.mean()
         more.append(f"{said} {WHY_DECAY}" if is_higher else said)
     said = (
@@ -205,7 +206,7 @@ def _nearness(step: story.Step, label: str, records: list[Record]) -> str:
     relation = f"near the story's {step.claimed:g} % (± {100 * NEAR:g} points)"
     told = {"holds": f"That is {relation}", "does not hold": f"That is not {relation}"}
     undecided = f"Whether that is {relation} is undecided"
-    if len(records) < MIN_SEEDS:
+    if evidence.accuracy_of(records, "full").seed_sd is None:
         undecided += f": {runs_in_words(len(records))} cannot show how much seeds differ"
     return told.get(claims.near(step, label, records, "full").verdict, undecided)
 

@@ -128,7 +128,7 @@ def _else(runs: str, threads: str) -> str:
         "the recorded runs that are most like it. The log has a row for each epoch, ten or more, with `test_accuracy` "
         "or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`.",
         f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
-        f"Or read of others who were stuck, with the cause where one was shown: [{len(field_guide.CASES)} public "
+        f"Or read of others who were stuck, and of the causes that they tell: [{len(field_guide.CASES)} public "
         f"threads]({threads}).",
     )
 

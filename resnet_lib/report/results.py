@@ -28,7 +28,7 @@ CAUSE = (
 )
 SETTINGS = (
     "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story, as the "
-    "lab assumes it, is the one with {}."
+    "lab assumes it, is the one with {}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
 )
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
@@ -38,8 +38,8 @@ ONE_CHANGE = (
 )
 THREADS = "Others who were stuck"
 OTHERS = (
-    f"What people reported in public, as read in {field_guide.READ}, with what was found there; where a thread says "
-    "how a network was trained, with a run of the lab's that may stop at the same accuracy "
+    f"What people reported in public, as read in {field_guide.READ}, with what was found there; beside some, a "
+    "run of the lab's that resembles theirs, and may stop at the same accuracy "
     f"(± {100 * field_guide.SAME:g} points). Those with a cause come first."
 )
 ABOUT_RECORDS = (
@@ -50,6 +50,8 @@ ABOUT_RECORDS = (
     "- Seed 0 of the recipe `fast` and three of its trials name commits that were rewritten before they were "
     "published.\n"
     "- `resnet20-10ep-s0-f12f2e92b789` was trained with uncommitted changes.\n"
+    "- `hub-resnet18-18ep-s0-9fdfe08e0071` stands in no table: it was to resemble a thread's, whose network turned out "
+    "to be another.\n"
     "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 "
     "and 22 minutes in which they were paused."
 )

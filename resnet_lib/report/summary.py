@@ -29,10 +29,10 @@ HOW_TO_READ = (
 TERMS = (
     "Here and below, `n` counts runs, each with a seed of its own; of a difference, those of the smaller group. [a, b] "
     "is a 95 % interval over seeds and test images. `seed sd` is the standard deviation over seeds; of a difference, "
-    "between two runs, one of each. “Of comparable runs”: it was pooled from the settings with "
-    f"{MIN_SEEDS} runs or more, as in the table for all with fewer. “Seed spread unknown”: there are no such settings, "
-    "and the interval is over images alone; the table leaves it out. Points are percentage points; “undecided” is what "
-    "an interval leaves open."
+    "between two runs, one of each. “Of comparable runs”: it was pooled from like settings with "
+    f"{MIN_SEEDS} runs or more. “Seed spread unknown”: there are none such, and the interval is over images alone. The "
+    "table does the same of fewer runs, and has no interval where it is unknown. Points are percentage points; "
+    "“undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
@@ -68,15 +68,14 @@ def short(profile: str) -> str:
 
 
 def _what_stops(found: Runs) -> str:
-    """Whether ResNet-20 ends near the story's accuracy as the lab assumes it trained, and with which one change."""
+    """Whether ResNet-20, trained as the lab assumes, ends near the story's accuracy, and if not, what took it there."""
     ends = {label: accuracy(records).mean for label, records in found.items()}
-    is_near = {label: abs(end - STEP.claimed / 100) < NEAR for label, end in ends.items()}
-    near = f"{'' if is_near[AS_TOLD] else 'not '}near {STEP.claimed:g} % (± {100 * NEAR:g} points)"
-    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {near}."
-    changes = {NO_DROP: "without learning-rate drops", suspects.STEM: "with ImageNet's stem"}
-    if stopping := [words for label, words in changes.items() if is_near.get(label)]:
-        alone = f"{'either ' if len(stopping) > 1 else ''}{' or '.join(stopping)}"
-        said += f" It does {alone}; whether that stopped the story's own network is open."
+    near = [label for label, end in ends.items() if abs(end - STEP.claimed / 100) < NEAR]
+    place = f"{'' if AS_TOLD in near else 'not '}near {STEP.claimed:g} % (± {100 * NEAR:g} points)"
+    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
+    if near and AS_TOLD not in near:
+        took = "; ".join(near)
+        said += f" Of the changes below, these took it there: {took}. Whether that stopped the story's own is open."
     return said
 
 

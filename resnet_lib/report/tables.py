@@ -19,8 +19,8 @@ from resnet_lib.questions.wording import described, scientific
 from resnet_lib.records.record import Record, Runs, find_runs
 
 CLAIMS = (
-    "Each line is a claim, its verdict (holds, does not hold, undecided, not yet run) and the numbers behind it. What "
-    "is said of curves is said of the recorded runs alone. Each interval stands for itself: they do not hold together."
+    "Each line is a claim, its verdict and the numbers behind it. What is said of curves is said of the recorded runs "
+    "alone. Each interval stands for itself: they do not hold together."
 )
 
 
@@ -109,7 +109,8 @@ def story_markdown(profile: str) -> str:
         f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ: no verdict is then given on an "
         "accuracy or a difference, unless comparable runs show it. `n` counts runs, each with a random seed of its "
         "own; of a difference, those of the smaller group. `seed sd` is the standard deviation over seeds; of a "
-        "difference, that between two runs, one of each group. Points are percentage points. Steps 01 to 04: SGD, "
+        "difference, that between two runs, one of each group. Points are percentage points. A claim that "
+        "an interval leaves open is undecided. Steps 01 to 04: SGD, "
         "learning rate 0.1, momentum 0.9, batch 128, no augmentation."
     )
     if any(rows["step"][~is_missing] == "Table 6"):

@@ -36,8 +36,9 @@ def run(
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
     runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another. If it began
-    on a device that is not here, it goes on with `choice`; if it began compiled where this machine has no compiler, or
-    with more threads than it has, it goes on without: equal but for rounding, and the record tells of it.
+    on a device that is not here, it goes on with `choice`; if it began compiled and this machine has no compiler, it
+    goes on without; if it began elsewhere with more threads than there are cores here, with fewer: equal but for
+    rounding, and the record tells of it.
     Raises RecordError if another process trains the same run or its folder holds another or has lost its result,
     CheckpointError if there is nothing whole to go on from, DataError if the images cannot be had, DeviceError if the
     device is not there or too small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a
@@ -87,8 +88,9 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
         return choice
     if began.compile and (missing := device.missing_to_compile(began.device)):
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
-        began = replace(began, compile=False, why=f"{began.device}; not compiled: {missing}")
-    if began.threads > (os.cpu_count() or 1):
+        began = replace(began, compile=False, why=f"not compiled: {missing}")
+    cores = os.cpu_count() or 1
+    if began.threads > cores != state["sessions"][-1].get("cores", cores):  # as many as asked, on the same machine
         threads = choice.threads if choice else device.THREADS
         show.note(f"{config.run_id} began with {began.threads} threads, more than are here: it goes on with {threads}")
         began = replace(began, threads=threads)

@@ -50,14 +50,12 @@ def config_of(path: Path) -> Config | None:
 
     Raises CheckpointError for a file that is neither.
     """
-    if path.suffix == ".safetensors":
-        stored = _metadata(path).get("config")
-        try:
-            return Config(**json.loads(stored)) if stored else None
-        except (TypeError, ValueError, RecursionError, ConfigError) as error:
-            raise CheckpointError(f"{path} holds a config that is none ({error}): add --model") from None
-    stored = checkpoint.load(path).get("config")
-    return Config(**stored) if stored else None
+    is_final = path.suffix == ".safetensors"
+    stored = (_metadata(path) if is_final else checkpoint.load(path)).get("config")
+    try:
+        return Config(**(json.loads(stored) if is_final else stored)) if stored else None
+    except (TypeError, ValueError, RecursionError, ConfigError) as error:
+        raise CheckpointError(f"{path} holds a config that is none ({error}): add --model") from None
 
 
 def load(path: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,8 @@ class Keeper:
                 "torch": str(torch.__version__),
                 "device_name": device_name(choice),
                 "compile": choice.compile,
+                "threads": choice.threads,
+                "cores": os.cpu_count(),
             }
         )
         self.saved_step = self.position.step
