@@ -111,7 +111,11 @@ def test_the_answer_tells_what_one_change_did():
     )
     craft(config.replace(stem="imagenet"), 0.76)
     assert ": no learning-rate drop; ImageNet's stem. Whether" in summary.short("full")
-    shutil.rmtree(RunFolder.of(config.replace(stem="imagenet"), "full").path)
+    craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
+    assert "; ImageNet's stem; ImageNet's stem, with crop and flip. Whether" in summary.short("full")
+    assert "| ↳ the same, and random crops and flips |  | 82.0 | 1 |" in summary.short("full")
+    for fields in ({}, {"crop": 4, "flip": True}):
+        shutil.rmtree(RunFolder.of(config.replace(stem="imagenet", **fields), "full").path)
     paper_like = config.replace(crop=4, flip=True, weight_decay=1e-4)
     for held in (0.78, 0.85):
         craft(paper_like, 0.91, high=held)
