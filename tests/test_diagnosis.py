@@ -121,11 +121,13 @@ def test_single_changes_are_drawn_run_by_run_the_best_first():
 
 
 def test_an_account_assumes_the_same_of_all_runs_that_it_is_about():
-    told, late, *_, stem = HYPOTHESES
+    told, late, *_, stem, both = HYPOTHESES
     ten, *hundred = late.configs().values()
     assert ten.run_id == told.configs()["01_ten_epochs"].run_id  # whose drops never come anyway
     assert all(config.milestones == () for config in hundred)
     assert {n for n, c in stem.configs().items() if c != told.configs()[n]} == {"03_cifar_architecture"}
+    assert all(config.flip and config.crop for config in both.configs().values())
+    assert both.configs()["03_cifar_architecture"] == suspects.stem_and_augmentation()
 
 
 def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
