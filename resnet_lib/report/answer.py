@@ -25,7 +25,7 @@ from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, find_runs, find_seeds, read_diverged, runs_folder
 from resnet_lib.report import commands
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEP, percent, runs
+from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEM_AUGMENTED, STEP, percent, runs
 
 WHY_DECAY = (
     "A likely reason, not measured here: with batch norm, a heavier decay shrinks the weights, so that steps of the "
@@ -154,7 +154,7 @@ def _stem() -> str:
     stem, plain = found.get(suspects.STEM), found.get(AS_TOLD)
     if not stem or not plain:
         return ""
-    both = find_seeds(suspects.stem_and_augmentation(), "full")
+    both = found.get(STEM_AUGMENTED)
     augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
