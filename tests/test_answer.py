@@ -93,7 +93,8 @@ def test_the_answer_tells_what_one_change_did():
     craft(config.replace(milestones=()), 0.86)
     _, more, *_ = paragraphs()
     undropped, _ = more.split("\n")
-    assert undropped == "- Without any drop it ended at 86.0 % (n = 1); its last 20 epochs ranged from 86.0 to 86.0 %."
+    assert undropped.startswith("- Without any drop it ended at 86.0 % [84.5, 87.4] (over images alone) (-1.0 points [")
+    assert undropped.endswith(" seed spread unknown); its last 20 epochs ranged from 86.0 to 86.0 %.")
     craft(config.replace(milestones=()), 0.79)  # where the story stops
     _, more, _, overfitting, works, trained, _ = paragraphs()
     assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in more
@@ -113,7 +114,7 @@ def test_the_answer_tells_what_one_change_did():
     assert ": no learning-rate drop; ImageNet's stem. Whether" in summary.short("full")
     craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
     assert "; ImageNet's stem; ImageNet's stem, with crop and flip. Whether" in summary.short("full")
-    assert "| ↳ the same, and random crops and flips |  | 82.0 | 1 |" in summary.short("full")
+    assert "| ↳ that stem, and random crops and flips |  | 82.0 | 1 |" in summary.short("full")
     for fields in ({}, {"crop": 4, "flip": True}):
         shutil.rmtree(RunFolder.of(config.replace(stem="imagenet", **fields), "full").path)
     paper_like = config.replace(crop=4, flip=True, weight_decay=1e-4)
@@ -203,7 +204,11 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     assert "On ResNet-20, with the story's settings, that alone turns 87.0 % into 75.0 % (-12.0 points [" in told[0]
     craft(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
     told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
-    assert told[0].endswith(" With random crops and flips, too, it came to 82.0 % (n = 1).")
+    assert " With random crops and flips, too, it came to 82.0 % [" in told[0]
+    assert told[0].endswith("n = 1, seed spread unknown.")
+    thrice(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
+    told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
+    assert told[0].endswith("n = 3, seed sd 0.10, near the story's 80 % (± 5 points).")
     assert "3×3 was worth +12.0 points [" in listed()
 
 

@@ -29,7 +29,8 @@ def parts() -> list[Part]:
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())
     stem = suspects.one_at_a_time()[suspects.STEM]
-    stems = [stem, suspects.stem_and_augmentation(), stem.replace(milestones=())]  # cheap, and as telling as the others
+    both = suspects.stem_and_augmentation()
+    stems = [stem, both, stem.replace(milestones=()), both.replace(weight_decay=1e-4)]  # cheap, and telling
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),

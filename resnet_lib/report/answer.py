@@ -19,7 +19,7 @@ from resnet_lib.findings.curves import (
     underfits,
 )
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import accuracy, between, compare, positive, runs_in_words
+from resnet_lib.findings.judgement import accuracy, between, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.wording import scientific
@@ -49,7 +49,7 @@ def _while_it_was_high() -> str:
     plain, undropped, augmented = (found.get(label, []) for label in (AS_TOLD, NO_DROP, AUGMENTED))
     if claims.near_until_drop(STEP, STEP.headline, plain, "full").verdict != "holds":
         return ""
-    drop, more = first_drop(plain), [_without_drops(undropped, plain)] if undropped else []
+    drop, more = first_drop(plain), [_without_drops(undropped)] if undropped else []
     if augmented:
         more.append(f"With random crops and flips it averaged {_before_and_after(augmented)}.")
     if paper_like := evidence.find_cells(suspects.EPOCHS, "full").records[causes.PAPER]:
@@ -73,15 +73,16 @@ def _before_and_after(records: list[Record]) -> str:
     return f"{before:.1f} % before its first drop, {after:.1f} % after it (n = {len(records)})"
 
 
-def _without_drops(undropped: list[Record], plain: list[Record]) -> str:
+def _without_drops(undropped: list[Record]) -> str:
     """Where the same training ended whose rate never dropped, and what that shows."""
-    last = 100 * last_epochs(undropped)
-    ended = f"Without any drop it ended at {percent(undropped)} (n = {len(undropped)}); its last {LAST} epochs "
-    ended += f"ranged from {last.min():.1f} to {last.max():.1f} %."
-    if compare(undropped, plain).high >= 0 or abs(last.mean() - STEP.claimed) >= 100 * NEAR:
+    last, reached = 100 * last_epochs(undropped), evidence.accuracy_of(undropped, "full")
+    lost = evidence.worth("no LR drop", suspects.STORY, "full")
+    ended = f"Without any drop it ended at {reached.number} ({lost}); its last {LAST} epochs ranged from "
+    ended += f"{last.min():.1f} to {last.max():.1f} %."
+    if lost.high >= 0 or abs(last.mean() - STEP.claimed) >= 100 * NEAR:
         return ended
-    level = between(accuracy(undropped), STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
-    decided = positive(compare(plain, undropped)) == level == "holds"
+    level = between(reached, STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
+    decided = level == between(lost, -1, 0) == "holds"
     return (
         f"{ended} So{'' if decided else f', in {_recorded(undropped)},'} a learning rate that never came down was "
         f"enough to stop ResNet-20 near {STEP.claimed:g} %, without augmentation and at this weight decay."
@@ -154,8 +155,12 @@ def _stem() -> str:
     stem, plain = found.get(suspects.STEM), found.get(AS_TOLD)
     if not stem or not plain:
         return ""
-    both = found.get(STEM_AUGMENTED)
-    augmented = f" With random crops and flips, too, it came to {percent(both)} (n = {len(both)})." if both else ""
+    augmented = ""
+    if both := found.get(STEM_AUGMENTED):
+        reached = evidence.accuracy_of(both, "full")
+        is_near = between(reached, STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR) == "holds"
+        where = f", near the story's {STEP.claimed:g} % (± {100 * NEAR:g} points)" if is_near else ""
+        augmented = f" With random crops and flips, too, it came to {reached}{where}."
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "

@@ -18,7 +18,7 @@ from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
 from resnet_lib.report import plots, tables
 
 FIGURE = "answer"  # its name in img/
-CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with this changed"
+CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with changes"
 STEP = story.step("03_cifar_architecture")
 PAPER_ACCURACY = TABLE_6["resnet20"].accuracy
 REPORTED = {STEP.claimed: "story", PAPER_ACCURACY: "paper, ResNet-20"}
@@ -30,9 +30,9 @@ TERMS = (
     "Here and below, `n` counts runs, each with a seed of its own; of a difference, those of the smaller group. [a, b] "
     "is a 95 % interval over seeds and test images. `seed sd` is the standard deviation over seeds; of a difference, "
     "between two runs, one of each. “Of comparable runs”: it was pooled from like settings with "
-    f"{MIN_SEEDS} runs or more. “Seed spread unknown”: there are none such, and the interval is over images alone. The "
-    "table does the same of fewer runs, and has no interval where it is unknown. Points are percentage points; "
-    "“undecided” is what an interval leaves open."
+    f"{MIN_SEEDS} runs or more. “Seed spread unknown”: there are none such, and the interval is over images alone. For "
+    "fewer runs the table does the same, but has no interval where the spread is unknown. Points are percentage "
+    "points; “undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
@@ -111,7 +111,7 @@ def _changes(config: Config) -> dict[str, Config]:
         alone[suspects.STORY]: {
             "learning rate never dropped": alone["no LR drop"],
             "ImageNet's stem instead of a 3×3 one": alone[suspects.STEM],
-            "the same, and random crops and flips": suspects.stem_and_augmentation(),
+            "that stem, and random crops and flips": suspects.stem_and_augmentation(),
             "random crops and flips": alone["crop and flip"],
         },
         square["its own stem"]: {
