@@ -131,7 +131,7 @@ def test_the_answer_tells_what_one_change_did():
     craft(config, 0.87, high=0.78)
     craft(config.replace(milestones=()), 0.78)
     told = "With and without drops, seed 0 is one and the same training up to epoch 50; one epoch later it has 87.0 %"
-    assert summary.caption("full").endswith(f"changed; seed 0 of each. {told} with the drop, 78.0 % without.")
+    assert summary.caption("full").endswith(f"changes; seed 0 of each. {told} with the drop, 78.0 % without.")
     craft(config, 0.85, seed=1, high=0.78)
     assert {one.config.seed for records in summary.drawn("full").values() for one in records} == {0}
     means = f"“{summary.AS_TOLD}” ends at 87.0 % here; the mean of its 2 runs is 86.0 %. With"
