@@ -53,8 +53,9 @@ ABOUT_RECORDS = (
     "- `hub-resnet18-18ep-s0-9fdfe08e0071` stands in no table: it was to resemble a thread's, whose network turned out "
     "to be another.\n"
     "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 "
-    "and 22 minutes in which they were paused; those of `resnet20-100ep-s1-acbc0ed62f3f`, its seed 2 and "
-    "`resnet20-100ep-*-882b4edff07c` are of two or three runs at a time, paused for minutes, too."
+    "and 22 minutes in which they were paused; those of `resnet20-100ep-s1-acbc0ed62f3f`, its seed 2, "
+    "`resnet20-100ep-*-882b4edff07c` and `resnet20-100ep-*-d542ec2ab3e1` are of two or three runs at a time, some of "
+    "them paused for minutes."
 )
 CHECKED = "Over all recorded runs of the plan:"
 
