@@ -161,6 +161,12 @@ def _stem() -> str:
         is_near = between(reached, STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR) == "holds"
         where = f", near the story's {STEP.claimed:g} % (± {100 * NEAR:g} points)" if is_near else ""
         augmented = f" With random crops and flips, too, it came to {reached}{where}."
+    cells = evidence.find_cells(suspects.EPOCHS, "full")
+    wrong = tuple(-1 if place == evidence.BY_STEM else level for place, level in enumerate(causes.PAPER))
+    if cells.have([wrong, causes.PAPER]):
+        lost = evidence.weigh({wrong: 1.0, causes.PAPER: -1.0}, cells)
+        ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
+        augmented += f" With these and the paper's weight decay that stem turns {ends[0]} into {ends[1]} ({lost})."
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
