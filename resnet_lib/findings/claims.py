@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -28,10 +27,11 @@ from resnet_lib.findings.judgement import (
     between,
     compare,
     decide,
+    needs,
     positive,
     runs_in_words,
 )
-from resnet_lib.findings.stats import MIN_SEEDS, images_needed, seeds_needed
+from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET
@@ -225,16 +225,6 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
         return positive(difference), f"{difference}; {needs(first, second)}" if known else str(difference)
 
     return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
-
-
-def needs(a: list[Record], b: list[Record]) -> str:
-    """How much it takes to find a difference as large as that of two networks, each of several runs, in words."""
-    both = [[record.correct for record in records] for records in (a, b)]
-    images, seeds = images_needed(*both), seeds_needed(*both)
-    if math.isinf(images):
-        return "no number of images would tell them apart"
-    needed = f"{max(1, math.ceil(images)):,} images and at least {seeds:,} seeds per network"
-    return f"to be found, a difference of this size needs at least {needed}"
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:

@@ -113,14 +113,14 @@ def worth(better: str, worse: str, profile: str) -> Estimate | None:
     return weigh({more: 1.0, less: -1.0}, cells) if {more, less} <= cells.recorded.keys() else None
 
 
-def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1, unit: str = "points") -> Estimate:
+def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1) -> Estimate:
     """The sum of weight times accuracy over cells, paired by image."""
     parts = [
         (weight, [record.correct for record in cells.recorded[levels]], cells.spreads[levels[BY_DROPS]])
         for levels, weight in weights.items()
         if weight
     ]
-    return weighted_sum(parts, comparisons, unit)
+    return weighted_sum(parts, comparisons)
 
 
 def by_decay(cells: Cells, stem: int) -> dict[float, list[Record]]:
@@ -166,9 +166,9 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
     for levels in cells.recorded:
         if causes.cell(levels, cells.budget) == config:
             return accuracy_in(levels, cells)
-    square = [found for found in find_runs(causes.square(), profile).values() if found]
     if config not in causes.square().values():
         return accuracy(records)
+    square = find_runs(causes.square(), profile).values()
     return _accuracy(records, spread(*([one.correct for one in found] for found in square)))
 
 

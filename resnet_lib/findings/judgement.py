@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,16 @@ from typing import Literal
 import numpy as np
 
 from resnet_lib.findings.curves import came_down
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, accuracy_interval, paired_difference, spread, weighted_sum
+from resnet_lib.findings.stats import (
+    MIN_SEEDS,
+    Estimate,
+    accuracy_interval,
+    images_needed,
+    paired_difference,
+    seeds_needed,
+    spread,
+    weighted_sum,
+)
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record
 
@@ -74,6 +84,16 @@ def compare(a: list[Record], b: list[Record], comparisons: int = 1, among: Itera
         for down in (True, False)
     }
     return weighted_sum([(1.0, first, spreads[came_down(a[0])]), (-1.0, second, spreads[came_down(b[0])])], comparisons)
+
+
+def needs(a: list[Record], b: list[Record]) -> str:
+    """How much it takes to find a difference as large as that of two networks, each of several runs, in words."""
+    both = [[record.correct for record in records] for records in (a, b)]
+    images, seeds = images_needed(*both), seeds_needed(*both)
+    if math.isinf(images):
+        return "no number of images would tell them apart"
+    needed = f"{max(1, math.ceil(images)):,} images and at least {seeds:,} seeds per network"
+    return f"to be found, a difference of this size needs at least {needed}"
 
 
 def runs_in_words(count: int) -> str:

@@ -64,7 +64,7 @@ def _while_it_was_high() -> str:
         f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
         f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
     )
-    return "\n\n".join([said, *filter(None, ["\n".join(f"- {one}" for one in more)])])
+    return "\n\n".join(filter(None, [said, "\n".join(f"- {one}" for one in more)]))
 
 
 def _before_and_after(records: list[Record]) -> str:
@@ -199,16 +199,15 @@ def _resnet50() -> str:
     for step in (story.step("01_ten_epochs"), story.step("02_hundred_epochs")):
         if records := find_seeds(step.configs[step.headline], "full"):
             title = f"**The {step.claimed:g} % after {step.title.lower()}.**"
-            name = Architecture(records[0].config.model).title
-            paragraphs.append(f"{title} {_of_the_story(step, step.headline, records, name)}")
+            paragraphs.append(f"{title} {_of_the_story(step, step.headline, records)}")
     return "\n\n".join(paragraphs)
 
 
-def _of_the_story(step: story.Step, label: str, records: list[Record], name: str = "") -> str:
+def _of_the_story(step: story.Step, label: str, records: list[Record]) -> str:
     """What runs that the story tells of reached, whether that is near what it tells, and how they fit."""
     return (
-        f"{name or label} reached {evidence.accuracy_of(records, 'full')}. {_nearness(step, label, records)}. "
-        f"{_over_or_under(records)}"
+        f"{Architecture(records[0].config.model).title} reached {evidence.accuracy_of(records, 'full')}. "
+        f"{_nearness(step, label, records)}. {_over_or_under(records)}"
     )
 
 
