@@ -44,7 +44,7 @@ TINY = Config(
     dataset="synthetic", train_images=120, test_images=40, model="resnet8", width=4, epochs=6, batch_size=32, lr=0.05,
     crop=4, flip=True, milestones=(3, 5),
 )  # fmt: skip
-ONE_THREAD = Choice(device="cpu", threads=1, channels_last=True)
+ONE_THREAD = Choice(device="cpu", threads=1, channels_last=True, products=True)
 
 
 def note(fault: str, what: str) -> None:

@@ -23,6 +23,7 @@ from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
+from resnet_lib.models.products import ProductConv2d
 from resnet_lib.records.record import Record
 from resnet_lib.report import bars, bench_facts, bench_tables, plots, published
 from resnet_lib.speed import bench, cost, measured, pipelines
@@ -30,7 +31,7 @@ from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.training.metrics import RunningTotals
 from resnet_lib.training.update import Replay
 
-CPU = Choice(device="cpu", threads=1, channels_last=True)
+CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
 
 
 @pytest.fixture(autouse=True)
@@ -283,6 +284,8 @@ def test_every_rung_does_what_it_is_named_for(small, monkeypatch):
         pipeline.steps(1)
         if next(pipeline.network.parameters()).is_contiguous(memory_format=torch.channels_last):
             events.append("channels_last")
+        if any(isinstance(module, ProductConv2d) for module in pipeline.network.modules()):
+            events.append("products")
         if pipeline.optimizer.param_groups[0]["fused"]:
             events.append("fused")
         found.append(sorted(events))
@@ -292,9 +295,10 @@ def test_every_rung_does_what_it_is_named_for(small, monkeypatch):
         ["float32", "read"],
         ["float32"],
         ["channels_last", "float32"],
-        ["bfloat16", "channels_last"],
-        ["bfloat16", "channels_last", "fused"],
-        ["bfloat16", "channels_last", "compiled", "fused"],
+        ["channels_last", "float32", "products"],
+        ["bfloat16", "channels_last", "products"],
+        ["bfloat16", "channels_last", "fused", "products"],
+        ["bfloat16", "channels_last", "compiled", "fused", "products"],
     ]
 
 

@@ -36,7 +36,7 @@ from resnet_lib.training.loader import EvaluationBatches, Normalizer
 from resnet_lib.training.optimizer import make_optimizer
 from resnet_lib.training.update import Update
 
-CPU = Choice(device="cpu", threads=1, channels_last=True)
+CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
 TINY = Config(
     model="resnet8", width=4, train_images=120, test_images=40, batch_size=32, crop=4, flip=True, lr=0.05,
     epochs=4, milestones=(2, 3), nesterov=True, normalize="pixel",
@@ -301,8 +301,9 @@ def test_the_last_epoch_may_be_partial(tmp_path, tiny_dataset, iterations, steps
     assert_same(fit(tmp_path / "broken", tiny_dataset, config), run)
 
 
-def test_channels_last_is_a_matter_of_speed_alone(tmp_path, tiny_dataset, uninterrupted):
-    plain = fit(tmp_path, tiny_dataset, choice=replace(CPU, channels_last=False))
+@pytest.mark.parametrize("other", [{"channels_last": False}, {"products": False}], ids=str)
+def test_layout_and_products_are_a_matter_of_speed_alone(tmp_path, tiny_dataset, uninterrupted, other):
+    plain = fit(tmp_path, tiny_dataset, choice=replace(CPU, **other))
     assert plain.history[0]["train_loss"] == pytest.approx(uninterrupted.history[0]["train_loss"], rel=1e-3)
 
 
@@ -565,7 +566,7 @@ class Killing(Quiet):
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-experiment.run(Config.model_validate_json(sys.argv[1]), choice=Choice("cpu", 1, True), show=Killing())
+experiment.run(Config.model_validate_json(sys.argv[1]), choice=Choice("cpu", 1, True, True), show=Killing())
 """
 
 
@@ -577,7 +578,7 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     assert len(folder.rows()) == 2
     assert not folder.finished
 
-    other = Choice(device="cpu", threads=2, channels_last=False)  # the checkpoint's choice goes on
+    other = Choice(device="cpu", threads=2, channels_last=False, products=True)  # the checkpoint's choice goes on
     show, told = Quiet(), []
     monkeypatch.setattr(show, "note", told.append)
     resumed = experiment.run(SYNTHETIC, choice=other, show=show)
@@ -587,6 +588,13 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     one, two = (weights.load(record.path / weights.NAME) for record in (trained, resumed))
     assert all(torch.equal(one[name], two[name]) for name in one)
     np.testing.assert_array_equal(resumed.predictions["confidence"], trained.predictions["confidence"])
+
+
+def test_a_run_begun_before_there_were_products_goes_on_without():
+    began = CPU.as_dict()
+    del began["products"]
+    state = {"choice": began, "sessions": [{}]}
+    assert experiment._going_on(SYNTHETIC, state, CPU, Quiet()) == replace(CPU, products=False)
 
 
 def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypatch):
@@ -717,7 +725,7 @@ def test_networks_built_in_parallel_are_those_of_their_seeds():
 def test_a_device_that_is_not_there_is_refused_by_name():
     with pytest.raises(DeviceError, match=r"device 'abacus' is not available here: use .*cpu"):
         choose(device="abacus")
-    assert choose(None, "cpu", threads=3) == Choice(device="cpu", threads=3, channels_last=True)
+    assert choose(None, "cpu", threads=3) == Choice(device="cpu", threads=3, channels_last=True, products=True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

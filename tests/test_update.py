@@ -12,6 +12,7 @@ from torchvision.transforms import functional as reference
 from resnet_lib.config import Config
 from resnet_lib.machine.device import (
     COMPILE_STEPS,
+    THREADS,
     Choice,
     DeviceError,
     available,
@@ -27,7 +28,7 @@ from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import lr_at
 from resnet_lib.training.update import Replay, make_update, undone
 
-CPU = Choice(device="cpu", threads=1, channels_last=True)
+CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
 # Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
 CIFAR = Config(
     model="resnet8", width=8, train_images=120, batch_size=32, crop=4, flip=True, lr=2**-4, gamma=0.5, milestones=(2, 4)
@@ -279,12 +280,13 @@ def test_a_gpu_computes_the_same_bits_every_time_if_chosen_and_only_then(gpu_set
 
 
 @pytest.mark.parametrize(
-    ("device", "graph", "channels_last"), [("cuda", True, True), ("mps", False, False), ("cpu", False, True)]
+    ("device", "graph", "channels_last", "products"),
+    [("cuda", True, True, False), ("mps", False, False, False), ("cpu", False, True, True)],
 )
-def test_a_graph_is_for_nvidia_and_channels_last_for_all_but_apple(monkeypatch, device, graph, channels_last):
+def test_each_kind_of_device_has_what_is_fast_on_it(monkeypatch, device, graph, channels_last, products):
     monkeypatch.setattr("resnet_lib.machine.device.available", lambda: [device, "cpu"])
     choice = choose()
-    assert (choice.device, choice.graph, choice.channels_last) == (device, graph, channels_last)
+    assert choice == Choice(device, THREADS, channels_last, products, graph=graph)
 
 
 def test_the_same_bits_every_time_are_refused_where_they_are_not_to_be_had(monkeypatch):

@@ -41,6 +41,7 @@ class Choice:
     device: str  # cpu, cuda or mps
     threads: int  # of the CPU; results are bit-equal only for the same number
     channels_last: bool  # NHWC in memory: what convolutions are fastest in on CPUs and NVIDIA GPUs
+    products: bool = False  # convolutions that are matrix products computed as such (`models/products.py`)
     compile: bool = False  # forward and backward pass by torch.compile
     graph: bool = False  # the whole step replayed as a CUDA graph
     deterministic: bool = False  # on a GPU: only kernels that give the same bits every time; CPUs have no others
@@ -116,7 +117,16 @@ def choose(
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
     if config and config.precision == "bf16" and not has_bf16(device):
         because += "; no bf16 instructions here: fp32 would be several times as fast"
-    return Choice(device, threads, device != "mps", compiled, device == "cuda", deterministic, because)
+    return Choice(
+        device,
+        threads,
+        channels_last=device != "mps",
+        products=device == "cpu",
+        compile=compiled,
+        graph=device == "cuda",
+        deterministic=deterministic,
+        why=because,
+    )
 
 
 def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""The network of a config, whoever wrote it."""
+"""The network of a config, whoever wrote it, and its place on a device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import nn
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
+from resnet_lib.machine.device import Choice
 from resnet_lib.models import hub, resnet
+from resnet_lib.models.products import use_products
 
 BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
 
@@ -21,3 +23,10 @@ def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
         if Architecture(config.model).family == "hub":
             return hub.build(config, num_classes)
         return resnet.build(config, num_classes), "resnet_lib.models"  # the folder, as all records have it
+
+
+def place(network: nn.Module, choice: Choice) -> nn.Module:
+    """The same network, on the device, in the layout and with the convolutions that were chosen."""
+    if choice.products:
+        use_products(network)
+    return network.to(choice.device, memory_format=choice.memory_format)

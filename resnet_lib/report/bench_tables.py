@@ -33,9 +33,9 @@ SWEEP = (
 )
 
 
-def ladder(bench: dict[str, Any]) -> pd.DataFrame:
+def ladder(bench: dict[str, Any], model: str = "resnet20") -> pd.DataFrame:
     """One row per pipeline, each with the improvements of those above it."""
-    rungs = bench["networks"]["resnet20"]
+    rungs = bench["networks"][model]
     rows = []
     for before, rung in zip([None, *rungs], rungs, strict=False):
         rows.append(
@@ -119,7 +119,7 @@ def latest(benches: list[dict[str, Any]]) -> str:
         rungs = bench["networks"]["resnet20"]
         said = f"{_heading(bench)}: {rate(rungs[-1]):,.0f} images/s of ResNet-20, "
         said += f"{gain(rungs[-1], rungs[0]):.1f} times as many"
-        parts.append(folded(f"{said} as the usual script", markdown(ladder(bench))))
+        parts.append(folded(f"{said} as the usual script", _ladders(bench)))
     runs, paper = find_seeds(FAST, "full"), TABLE_6["resnet20"].accuracy
     if runs:
         reached = sum(record.accuracy >= paper / 100 for record in runs)
@@ -148,6 +148,13 @@ def to_markdown(benches: dict[str, dict[str, Any]]) -> str:
     return "\n\n".join([*parts, *_not_measured(benches.values())]) + "\n"
 
 
+def _ladders(bench: dict[str, Any]) -> str:
+    """ResNet-20's, and below it those of other networks that were measured step by step, too."""
+    others = [model for model, rungs in bench["networks"].items() if model != "resnet20" and len(rungs) > 2]
+    below = [f"{Architecture(model).title}, step by step:\n\n{markdown(ladder(bench, model))}" for model in others]
+    return "\n\n".join([markdown(ladder(bench)), *below])
+
+
 def _not_measured(benches: Iterable[dict[str, Any]]) -> list[str]:
     measured = any(bench["environment"]["device"] == "cuda" for bench in benches)
     return [] if measured else ["**NVIDIA GPU**: not measured."]
@@ -159,7 +166,7 @@ def _heading(bench: dict[str, Any]) -> str:
 
 def _one_machine(bench: dict[str, Any]) -> str:
     """Its tables and facts, and how soon the fast recipe came to the paper's ResNet-20 there, if it was run."""
-    parts = [markdown(ladder(bench)), markdown(networks(bench))]
+    parts = [_ladders(bench), markdown(networks(bench))]
     parts += ["\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
     runs = [record for record in find_seeds(FAST, "full") if len(record.seconds_by_device) == 1]
     runs = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]

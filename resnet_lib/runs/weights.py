@@ -16,7 +16,7 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.machine.device import Choice
 from resnet_lib.machine.files import write_atomic
-from resnet_lib.models.build import build_model
+from resnet_lib.models.build import build_model, place
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.training import train
@@ -84,7 +84,7 @@ def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not fit {config.model}: {reason}") from None
     dataset = cifar10.load(config)
     device = choice.activate(config.precision)
-    model = model.to(device, memory_format=choice.memory_format)
+    model = place(model, choice)
     normalize = Normalizer(dataset.train_images, config.normalize, device)
     batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, device, choice.memory_format)
     return train.evaluate(model, batches, config).summary(dataset.classes)

@@ -10,6 +10,7 @@ import numpy as np
 from resnet_lib.machine.files import read_json
 
 CONVENTIONAL, OURS, BF16, FP32, COMPILED = "conventional", "ours", "bf16", "fp32", "torch.compile"
+PRODUCTS = "small maps as matrix products"  # of ImageNet's networks: ResNet-20 has no map so small
 WHOLE = "whole"  # of a step's seconds: all of them
 
 Measured = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, has_bf16, has_tf32
-from resnet_lib.models.build import build_model
-from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL
+from resnet_lib.models.build import build_model, place
+from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL, PRODUCTS
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.optimizer import make_optimizer
 from resnet_lib.training.update import Replay, Update
@@ -42,7 +42,7 @@ class Rung:
 
 def ladder(choice: Choice) -> list[Rung]:
     """From the pipeline that most CIFAR-10 scripts use to this lab's, as `choice` has it; bf16 where it is fast."""
-    plain = replace(choice, channels_last=False, compile=False, graph=False)
+    plain = replace(choice, channels_last=False, products=False, compile=False, graph=False)
     usual = "tf32" if has_tf32(choice.device) else "fp32"  # torch's default for convolutions on NVIDIA GPUs
     rung = Rung(CONVENTIONAL, plain, in_memory=False, read_once=False, fused=False, precision=usual)
     rungs = [rung]
@@ -54,6 +54,8 @@ def ladder(choice: Choice) -> list[Rung]:
     add("metrics read once per epoch", read_once=True)
     if choice.channels_last:
         add("channels_last", choice=replace(plain, channels_last=True))
+    if choice.products:
+        add(PRODUCTS, choice=replace(rungs[-1].choice, products=True))
     if has_bf16(choice.device):
         add(BF16, precision="bf16")
     add("fused SGD", fused=True)
@@ -73,7 +75,7 @@ class Pipeline:
         self.device = rung.choice.activate(rung.precision)
         images, labels = noise()
         network, _ = build_model(self.config)
-        network = network.to(self.device, memory_format=rung.choice.memory_format)
+        network = place(network, rung.choice)
         self.optimizer = (
             make_optimizer(network, self.config, rung.choice)
             if rung.fused

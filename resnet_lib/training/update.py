@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
+from resnet_lib.models.build import place
 from resnet_lib.training.loader import TrainBatches
 from resnet_lib.training.metrics import RunningTotals
 from resnet_lib.training.optimizer import make_optimizer
@@ -98,7 +99,7 @@ class Replay(Update):
 def make_update(model: nn.Module, images: np.ndarray, labels: np.ndarray, config: Config, choice: Choice) -> Update:
     """What trains `model` on uint8 images [N, 3, H, W] with labels [N], all moved to where `choice` says."""
     device = choice.activate(config.precision)
-    model = model.to(device, memory_format=choice.memory_format)
+    model = place(model, choice)
     batches = TrainBatches(images, labels, config, device, choice.memory_format)
     return (Replay if choice.graph else Update)(model, make_optimizer(model, config, choice), batches, config, choice)
 
