@@ -154,11 +154,15 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     monkeypatch.setattr(bench, "flops_per_image", lambda config: 1e9)
     result = bench.measure(CPU)
     assert any("time of a step" in fact for fact in bench_facts.facts(result))
-    assert [rung["name"] for rung in result["networks"]["resnet20"]] == [rung.name for rung in bench.ladder(CPU)]
+    for model in ("resnet20", "resnet50"):
+        assert [rung["name"] for rung in result["networks"][model]] == [rung.name for rung in bench.ladder(CPU)]
+    assert bench_tables.latest([result]).count("| + small maps as matrix products |") == 2
+    panels = [axes.get_xlabel() for axes in bars.ladder(result).axes]
+    assert [name in panel for name, panel in zip(("ResNet-20", "ResNet-50"), panels, strict=True)] == [True, True]
     told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]
     expected = (
-        "With torch.compile, which ours does without: 400 images/s (400–400), 0.80 times as fast as ours, after a "
-        "start of 9 s."
+        "With torch.compile, which ours does without: 400 images/s, 0.80 times as many as ours (0.80–0.80 within the "
+        "repeats), after a start of 9 s."
     )
     assert told == ([] if missing else [expected])
     told = "iterations, evaluations left out: 273 min. Both in bf16; in fp32, as runs are unless told otherwise, the "

@@ -104,8 +104,9 @@ def choose(
     """The choice for a run of `config` on this machine, unless told otherwise.
 
     The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
-    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: on those measured it gained nothing beyond
-    the noise (see the benchmark). Raises DeviceError if something is asked for by name and is not to be had.
+    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: on those measured, ResNet-20 gained between
+    nothing and a fifth, and ResNet-50 lost as much (see the benchmarks). CPUs take products for convolutions; GPUs were
+    not measured with them. Raises DeviceError if something is asked for by name and is not to be had.
     """
     refuse_missing(device)
     device = device or available()[0]
@@ -137,7 +138,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
             raise DeviceError(f"compilation is not possible: {missing}; leave --compile out")
         return asked, f"{'' if asked else 'not '}compiled, as asked"
     if device == "cpu":
-        return False, "not compiled: on the CPUs that were measured it did not pay"
+        return False, "not compiled: on CPUs it does not always pay, so only if asked"
     if missing:
         return False, f"not compiled: {missing}"
     if steps < COMPILE_STEPS:

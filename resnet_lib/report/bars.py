@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from resnet_lib.architecture import Architecture
 from resnet_lib.findings import diagnosis, evidence
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
@@ -15,19 +16,30 @@ from resnet_lib.questions import suspects
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.records.record import find_runs
 from resnet_lib.report.bench_tables import title
-from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
+from resnet_lib.report.plots import GREY, colour, new_figure, new_panels, on_paper, put_stamp
 from resnet_lib.report.summary import PAPER_ACCURACY, STEP
 from resnet_lib.report.tables import machine
-from resnet_lib.speed.measured import gain, rate, rates
+from resnet_lib.speed.measured import Measured, gain, rate, rates, step_by_step
 
 
 @on_paper
 def ladder(bench: dict[str, Any]) -> Figure:
-    """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range."""
-    rungs = bench["networks"]["resnet20"]
-    medians = np.array([rate(rung) for rung in rungs])
-    figure, axes = new_figure(1.3 + 0.36 * len(rungs))
-    places = np.arange(len(rungs))
+    """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range.
+
+    One panel for each network of which every pipeline was measured.
+    """
+    models = step_by_step(bench)
+    rungs = sum(len(bench["networks"][model]) for model in models)
+    figure, panels = new_panels(0.5 + len(models) + 0.36 * rungs, len(models))
+    for axes, model in zip(panels, models, strict=True):
+        _ladder_of_one(axes, bench["networks"][model], Architecture(model).title)
+    how = "medians and ranges of the repeats; ×: median of the ratios within each repeat"
+    figure.suptitle(f"{machine(bench['environment'])}\n{how}", fontsize="medium", x=0.01, ha="left")
+    return figure
+
+
+def _ladder_of_one(axes: Axes, rungs: list[Measured], network: str) -> None:
+    medians, places = np.array([rate(rung) for rung in rungs]), np.arange(len(rungs))
     spans = np.abs([[rates(rung).min(), rates(rung).max()] for rung in rungs] - medians[:, None]).T
     axes.barh(places, medians, color=colour(0), height=0.6)
     axes.errorbar(medians, places, xerr=spans, fmt="none", **BARS)
@@ -36,11 +48,8 @@ def ladder(bench: dict[str, Any]) -> Figure:
         axes.annotate(text, (rates(rung).max(), place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, map(title, rungs))
     axes.invert_yaxis()
-    axes.set(xlabel="Training images per second (ResNet-20, batch 128)", xlim=(0, 1.35 * (medians + spans[1]).max()))
+    axes.set(xlabel=f"Training images per second ({network}, batch 128)", xlim=(0, 1.35 * (medians + spans[1]).max()))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    how = f"median and range of {len(rates(rungs[0]))} repeats\n×: median of the ratios within each repeat"
-    axes.set_title(f"{machine(bench['environment'])}\n{how}", loc="left")
-    return figure
 
 
 BARS = {"ecolor": "black", "elinewidth": 1, "capsize": 2}

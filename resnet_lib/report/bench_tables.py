@@ -17,7 +17,7 @@ from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record, find_seeds
 from resnet_lib.report import bench_facts
 from resnet_lib.report.tables import folded, machine, markdown
-from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, precision, rate, rates
+from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, precision, rate, rates, step_by_step
 
 FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
 MACHINE = ("device_name", "threads", "instructions")  # what tells a CPU from another
@@ -149,10 +149,9 @@ def to_markdown(benches: dict[str, dict[str, Any]]) -> str:
 
 
 def _ladders(bench: dict[str, Any]) -> str:
-    """ResNet-20's, and below it those of other networks that were measured step by step, too."""
-    others = [model for model, rungs in bench["networks"].items() if model != "resnet20" and len(rungs) > 2]
-    below = [f"{Architecture(model).title}, step by step:\n\n{markdown(ladder(bench, model))}" for model in others]
-    return "\n\n".join([markdown(ladder(bench)), *below])
+    first, *others = step_by_step(bench)
+    below = [f"The same with {Architecture(model).title}:\n\n{markdown(ladder(bench, model))}" for model in others]
+    return "\n\n".join([markdown(ladder(bench, first)), *below])
 
 
 def _not_measured(benches: Iterable[dict[str, Any]]) -> list[str]:

@@ -120,11 +120,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def new_figure(height: float) -> tuple[Figure, Axes]:
-    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.add_subplot()
-    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
-    sns.despine(ax=axes)
+    figure, (axes,) = new_panels(height, 1)
     return figure, axes
+
+
+def new_panels(height: float, count: int) -> tuple[Figure, list[Axes]]:
+    """One below the other."""
+    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
+    panels = [figure.add_subplot(count, 1, place) for place in range(1, count + 1)]
+    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
+    sns.despine(figure)
+    return figure, panels
 
 
 def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:

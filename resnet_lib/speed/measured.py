@@ -22,6 +22,11 @@ def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items(), key=lambda item: item[1]["date"], reverse=True))
 
 
+def step_by_step(bench: dict[str, Any]) -> list[str]:
+    """The networks of which more was measured than the first pipeline and the last; ResNet-20 in any case."""
+    return [model for model, rungs in bench["networks"].items() if model == "resnet20" or len(rungs) > 2]
+
+
 def precision(bench: dict[str, Any]) -> str:
     """That of ours; where a benchmark does not say it was bf16, the only one that there was."""
     return bench.get("precision", "bf16")
