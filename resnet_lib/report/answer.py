@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.findings import claims, evidence
 from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import (
@@ -16,15 +15,14 @@ from resnet_lib.findings.curves import (
     loss_end,
     mean_curve,
     overfits,
-    underfits,
 )
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import accuracy, between, runs_in_words
+from resnet_lib.findings.judgement import accuracy, between
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.wording import scientific
-from resnet_lib.records.record import Record, find_runs, find_seeds, read_diverged, runs_folder
-from resnet_lib.report import commands
+from resnet_lib.records.record import Record, find_runs, read_diverged, runs_folder
+from resnet_lib.report import commands, other_networks
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEM_AUGMENTED, STEP, percent, runs
 
 WHY_DECAY = (
@@ -38,7 +36,8 @@ def answer(profile: str) -> str:
 
     Small profiles answer nothing, and tell how much is recorded.
     """
-    findings = (_while_it_was_high, _with_its_drops, _overfitting, _stem, _torch_hub, _resnet50, commands.reached)
+    of_resnet20 = (_while_it_was_high, _with_its_drops, _overfitting, _stem)
+    findings = (*of_resnet20, other_networks.torch_hub, other_networks.resnet50, commands.reached)
     said = [say() for say in findings] if profile == "full" else []
     return "\n\n".join([*filter(None, said), _coverage(profile)])
 
@@ -172,62 +171,6 @@ def _stem() -> str:
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
         f"{percent(stem)} ({evidence.worth(suspects.STEM, suspects.STORY, 'full')}).{augmented}"
     )
-
-
-def _torch_hub() -> str:
-    """What became of the story's sanity check, and what another stem and augmentation make of it."""
-    step, square = story.step("04_torch_hub_check"), causes.square()
-    changes = {
-        "With random crops and flips": square["its own stem, augmentation"],
-        "With a 3×3 stem": square["CIFAR stem"],
-        "With both": square["CIFAR stem, augmentation"],
-    }
-    told = {label: find_seeds(step.configs[label], "full") for label in step.told}
-    changed = {words: find_seeds(config, "full") for words, config in changes.items()}
-    said = [f"With the story's settings {_of_the_story(step, label, found)}" for label, found in told.items() if found]
-    said += [
-        f"{words} {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
-        for words, found in changed.items()
-        if found
-    ]
-    return " ".join([f"**torch.hub's {step.claimed:g} %.**", *said]) if said else ""
-
-
-def _resnet50() -> str:
-    """What became of the story's first network."""
-    paragraphs = []
-    for step in (story.step("01_ten_epochs"), story.step("02_hundred_epochs")):
-        if records := find_seeds(step.configs[step.headline], "full"):
-            title = f"**The {step.claimed:g} % after {step.title.lower()}.**"
-            paragraphs.append(f"{title} {_of_the_story(step, step.headline, records)}")
-    return "\n\n".join(paragraphs)
-
-
-def _of_the_story(step: story.Step, label: str, records: list[Record]) -> str:
-    """What runs that the story tells of reached, whether that is near what it tells, and how they fit."""
-    return (
-        f"{Architecture(records[0].config.model).title} reached {evidence.accuracy_of(records, 'full')}. "
-        f"{_nearness(step, label, records)}. {_over_or_under(records)}"
-    )
-
-
-def _nearness(step: story.Step, label: str, records: list[Record]) -> str:
-    """Whether runs ended near what the story tells of them, as a sentence without its full stop."""
-    relation = f"near the story's {step.claimed:g} % (± {100 * NEAR:g} points)"
-    told = {"holds": f"That is {relation}", "does not hold": f"That is not {relation}"}
-    undecided = f"Whether that is {relation} is undecided"
-    if evidence.accuracy_of(records, "full").seed_sd is None:
-        undecided += f": {runs_in_words(len(records))} cannot show how much seeds differ"
-    return told.get(claims.near(step, label, records, "full").verdict, undecided)
-
-
-def _over_or_under(records: list[Record]) -> str:
-    """The training accuracy and test loss of runs, and what they show, in a sentence."""
-    fitted = f"Training accuracy ended at {100 * mean_curve(records, 'train_accuracy')[-1]:.1f} %"
-    seen = {word: sum(map(sign, records)) for word, sign in (("overfit", overfits), ("underfit", underfits))}
-    count = len(records)
-    shown = [f"{n} of {runs_in_words(count)} {word}" if count > 1 else f"it {word}s" for word, n in seen.items() if n]
-    return f"{fitted}, test loss {loss_end(records)}{': ' if shown else ''}{' and '.join(shown)}."
 
 
 def _coverage(profile: str) -> str:
