@@ -41,8 +41,8 @@ FAULTS = (
 NOTES = "RESNET_LAB_FAULTS"  # the file in which tries and survivals are noted, a line each
 
 TINY = Config(
-    dataset="synthetic", train_images=120, test_images=40, model="resnet8", width=4, epochs=6, batch_size=32, lr=0.05,
-    crop=4, flip=True, milestones=(3, 5),
+    dataset="synthetic", train_images=120, test_images=40, model="resnet8", stem="imagenet", shortcut="B", width=4,
+    epochs=6, batch_size=32, lr=0.05, crop=4, flip=True, milestones=(3, 5),
 )  # fmt: skip
 ONE_THREAD = Choice(device="cpu", threads=1, channels_last=True, products=True)
 

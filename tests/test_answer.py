@@ -28,8 +28,8 @@ def paragraphs():
 
 
 NEAR_80 = (
-    " Of the 2 other settings of ResNet-20 recorded in 100 epochs, these ended within 5 points of 80 %, in "
-    "the runs recorded, the nearest first: weight decay 1e-4 (84.0 %, n = 1)."
+    " Of the 2 other settings of ResNet-20 recorded in 100 epochs, these ended near 80 % (± 5 points), in "
+    "the runs recorded: weight decay 1e-4 (84.0 %, n = 1)."
 )
 
 
@@ -41,23 +41,25 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     steps = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in story.STEPS]
     assert coverage.startswith("0 of")
     assert f"none yet of {', '.join(steps)}, the paper's table." in coverage
-    assert summary.short("full") == ""
+    assert summary.short() == ""
     assert summary.FIGURE not in drawn()
     craft(story.step("02_hundred_epochs").configs["ResNet-26, two LR drops, more weight decay"], 0.8)
     assert paragraphs()[-1].startswith("1 of")
     assert f"none yet of {', '.join(steps)}, the paper's" in paragraphs()[-1]  # it stands for no ResNet-50
     craft(config, 0.74, high=0.73)
     stopped, _ = paragraphs()
-    assert stopped.startswith("**With its drops, ResNet-20 ended even lower**: at 74.0 % [")
+    told = "**With its drops, ResNet-20 ended {} 80 %** in the one run recorded: at {:.1f} % ["
+    assert stopped.startswith(told.format("well below", 74))
     craft(config, 0.84, rising, high=0.78)
     first, stopped, coverage = paragraphs()
     assert (
         "averaged near 80 % (± 5 points) until its learning rate first dropped from 0.1: 78.0 % over the last" in first
     )
     assert first.endswith("the last 10 epochs before, 84.0 % over the 3 epochs after (+6.0 points).")
-    assert stopped.startswith("**With its drops, ResNet-20 ended near 80 %, too**: at 84.0 % [")
-    assert summary.short("full").startswith(
-        "Trained as the lab assumes the story, ResNet-20 ends at 84.0 %, near 80 % (± 5 points). What the lab's"
+    assert stopped.startswith(told.format("near", 84))
+    assert summary.short().startswith(
+        "Trained as the lab assumes the story, ResNet-20 ends at 84.0 %, near 80 % (± 5 points) in the one run "
+        "recorded. What the lab's"
     )
     craft(config, 0.87, high=0.78)
     _, further, coverage = paragraphs()
@@ -69,7 +71,7 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
         _, further, _ = paragraphs()
         assert further.endswith(told or "not told.")
     thrice(config.replace(weight_decay=1e-4), 0.84)
-    assert "first: weight decay 1e-4 (84.0 % [8" in paragraphs()[1]
+    assert "the runs recorded: weight decay 1e-4 (84.0 % [8" in paragraphs()[1]
     assert "], n = 3)." in paragraphs()[1]
     craft(config.replace(init="torch"), 0.80)  # a change that the factorial has not
     _, further, _ = paragraphs()
@@ -83,7 +85,7 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     assert "ended with 99.5 % of its training images right, and its test loss ended at 1.200, 20.0 %" in overfitting
     assert overfitting.endswith("random crops and flips prevent that is not yet run.")
     assert summary.FIGURE in drawn()
-    assert "img/answer.png" in summary.short("full")
+    assert "img/answer.png" in summary.short()
 
 
 def test_the_answer_tells_what_one_change_did():
@@ -98,30 +100,31 @@ def test_the_answer_tells_what_one_change_did():
     craft(config.replace(milestones=()), 0.79)  # where the story stops
     _, more, _, overfitting, works, trained, _ = paragraphs()
     assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in more
-    flipped = "- With random crops and flips it averaged 79.0 % before its first drop, 91.0 % after it (n = 1)."
+    level = "{:.1f} % over the 10 epochs before its first drop, 91.0 % over the 3 after it (n = 1)."
+    flipped = f"- With random crops and flips it averaged {level.format(79)}"
     assert more.endswith(f"\n{flipped}")
     assert "the same training came to 91.0 % (+4.0 points [" in overfitting
     assert works.startswith("**Commands meant to reach the paper's 91.25 %**")
-    assert "--crop 4 --flip`: 91.00 % (seed 0); 0.0 hours on " in trained
+    assert "--crop 4 --flip`: 91.00 % (seed 0); 100 s on " in trained
     drawn = texts(summary.figure("full"))
     assert all(f"{label} (n = 1)" in drawn for label in (summary.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
-    ends = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points). Of the"
-    assert summary.short("full").startswith(
-        f"{ends} changes below, these took it there: no learning-rate drop. Whether"
+    ends = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points) in the one run "
+    ends += "recorded. Of the"
+    assert summary.short().startswith(
+        f"{ends} changes below, near it, but not decided by the runs recorded: no learning-rate drop. Whether"
     )
     craft(config.replace(stem="imagenet"), 0.76)
-    assert ": no learning-rate drop; ImageNet's stem. Whether" in summary.short("full")
+    assert ": no learning-rate drop; ImageNet's stem. Whether" in summary.short()
     craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
-    assert "; ImageNet's stem; ImageNet's stem, with crop and flip. Whether" in summary.short("full")
-    assert "| ↳ that stem, and random crops and flips |  | 82.0 | 1 |" in summary.short("full")
+    assert "; ImageNet's stem; ImageNet's stem, with crop and flip. Whether" in summary.short()
+    assert "| ↳ that stem, and random crops and flips |  | 82.0 | 1 |" in summary.short()
     for fields in ({}, {"crop": 4, "flip": True}):
         shutil.rmtree(RunFolder.of(config.replace(stem="imagenet", **fields), "full").path)
     paper_like = config.replace(crop=4, flip=True, weight_decay=1e-4)
     for held in (0.78, 0.85):
         craft(paper_like, 0.91, high=held)
-        told = f"decay of 1e-4 it averaged {100 * held:.1f} % before its first drop, 91.0 % after it (n = 1)."
-        assert told in paragraphs()[1]
+        assert f"decay of 1e-4 it averaged {level.format(100 * held)}" in paragraphs()[1]
         assert ("A likely reason" in paragraphs()[1]) == (held > 0.79)
     shutil.rmtree(RunFolder.of(paper_like, "full").path)
     paper = commands.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
@@ -142,7 +145,7 @@ def test_the_answer_tells_what_one_change_did():
 
 def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_change_does():
     def rows():
-        return {row.iloc[0]: row.iloc[1:].tolist() for _, row in summary.table("full").iterrows()}
+        return {row.iloc[0]: row.iloc[1:].tolist() for _, row in summary.table().iterrows()}
 
     networks = ["ResNet-50, 10 epochs", "ResNet-50, 100 epochs", "ResNet-20, 100 epochs"]
     networks += ["ResNet-50 (torch.hub), 100 epochs", "ResNet-20, the paper's training"]
@@ -160,9 +163,9 @@ def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_chan
     square = causes.square()
     craft(square["its own stem"], 0.8)
     craft(square["its own stem, augmentation"], 0.85)
-    found = list(summary.table("full")["network and training"])
+    found = list(summary.table()["network and training"])
     assert found[4:6] == ["ResNet-18 (torch.hub), 100 epochs", "↳ random crops and flips"]
-    assert summary.table("full")["measured, %"].tolist()[4:6] == ["80.0", "85.0"]
+    assert summary.table()["measured, %"].tolist()[4:6] == ["80.0", "85.0"]
 
 
 def test_without_a_seed_in_common_the_answer_has_no_picture():
@@ -171,7 +174,7 @@ def test_without_a_seed_in_common_the_answer_has_no_picture():
     craft(config, 0.87, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, seed=1)
     assert summary.figure("full") is None
-    assert summary.short("full").endswith(f"{summary.HOW_TO_READ}\n\n{summary.TERMS}")
+    assert summary.short().endswith(f"{summary.HOW_TO_READ}\n\n{summary.TERMS}")
     assert summary.caption("full") == f"{summary.CAPTION}."
 
 
@@ -212,11 +215,11 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     for stem, right in ((None, 0.915), ("imagenet", 0.82)):
         craft(plain.replace(stem=stem, crop=4, flip=True, weight_decay=1e-4), right)
     told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
-    assert " With these and the paper's weight decay that stem turns 91.5 % into 82.0 % (-9.5 points [" in told[0]
+    assert " With these and the paper's weight decay it turns 91.5 % into 82.0 % (-9.5 points [" in told[0]
     assert "3×3 was worth +12.0 points [" in listed()
 
 
-def test_hours_are_told_of_every_machine(monkeypatch):
+def test_times_are_told_of_every_machine(monkeypatch):
     config = commands.COMMANDS["resnet-lab run --model resnet20 --recipe fast"]
     one, other = craft(config, 0.9), craft(config, 0.9, seed=1)
     for record in (one, other):
@@ -228,7 +231,7 @@ def test_hours_are_told_of_every_machine(monkeypatch):
     one.result["sessions"] = [{"from_step": 0, "device_name": "gpu"}, half]
     assert one.seconds_by_device == pytest.approx({"gpu": 1800, cpu["device_name"]: 1800})
     here = tables.machine(cpu)
-    told = f"0.5 hours on gpu, then 0.5 hours on {here} (1 run); 1.0 hours on {here} (1 run)"
+    told = f"30 min on gpu, then 30 min on {here} (1 run); 60 min on {here} (1 run)"
     assert commands._times([one, other]) == told
     one.result["sessions"].append({"from_step": steps[-1], "device_name": "gpu"})
     one.result["environment"] = gpu

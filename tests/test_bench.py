@@ -156,7 +156,7 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     assert any("time of a step" in fact for fact in bench_facts.facts(result))
     for model in ("resnet20", "resnet50"):
         assert [rung["name"] for rung in result["networks"][model]] == [rung.name for rung in bench.ladder(CPU)]
-    assert bench_tables.latest([result]).count("| + small maps as matrix products |") == 2
+    assert bench_tables.latest([result]).count(f"| + {measured.PRODUCTS} |") == 2
     panels = [axes.get_xlabel() for axes in bars.ladder(result).axes]
     assert [name in panel for name, panel in zip(("ResNet-20", "ResNet-50"), panels, strict=True)] == [True, True]
     told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]

@@ -246,5 +246,9 @@ def test_a_network_that_was_not_measured_runs_at_the_arithmetic_rate_of_the_most
     assert cost.expected(Config(model="resnet20"), bench) == pytest.approx(700)
     assert cost.expected(Config(model="plain110"), in_fp32) == pytest.approx(100, rel=0.01)
     assert cost.expected(Config(model="resnet50"), bench) == pytest.approx(210)
+    step_by_step = [rung("conventional", 100), rung("channels_last", 120), rung("bf16", 240), rung("fused SGD", 300)]
+    own = bench | {"networks": networks | {"resnet50": step_by_step}}
+    assert cost.expected(Config(model="resnet50"), own) == pytest.approx(150)
+    assert cost.expected(Config(model="resnet20"), own) == pytest.approx(700)
     deeper = cost.flops_per_image(Config(model="resnet32")) / flops["resnet20"]
     assert cost.expected(Config(model="resnet32"), bench) == pytest.approx(700 / deeper)

@@ -173,7 +173,7 @@ def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path
     committed(tmp_path, monkeypatch)
     assert not published.outdated(), "run: resnet-lab figures --profile full"
     readme = (published.CHECKOUT / "README.md").read_text()
-    assert tables.markdown(summary.table("full")) in readme
+    assert tables.markdown(summary.table()) in readme
     logs = re.findall(r"\]\((reports/full/runs/.*?)\)", readme)
     assert logs
     assert all((published.CHECKOUT / log).exists() for log in logs)

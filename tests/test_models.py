@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, ConfigError
+from resnet_lib.machine.device import Choice
 from resnet_lib.models import hub, resnet
-from resnet_lib.models.build import build_model
+from resnet_lib.models.build import build_model, place
 from resnet_lib.models.resnet import PadShortcut
 
 
@@ -138,8 +139,10 @@ def test_option_a_has_the_gradient_of_a_slice_in_the_layout_of_its_input(dtype):
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("products", [False, True])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 @pytest.mark.parametrize("name", ["resnet8", "plain8", "resnet18", "resnet26"])
-def test_every_gradient_has_the_layout_of_the_network(name):
+def test_every_gradient_has_the_layout_of_the_network(name, stem, products):
     """Over two layouts a ReLU's backward pass takes twenty times as long."""
     found = []
 
@@ -149,7 +152,7 @@ def test_every_gradient_has_the_layout_of_the_network(name):
                 found.extend(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in args[:2])
             return function(*args, **(kwargs or {}))
 
-    net = build(name, stem="cifar", width=8).to(memory_format=torch.channels_last)
+    net = place(build(name, stem=stem, width=8), Choice("cpu", 1, channels_last=True, products=products))
     with Layouts():
         net(torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)).sum().backward()
     assert len(found) > 10

@@ -52,7 +52,9 @@ def results(conv, images, weights):
 def compare(kernel, stride, padding, size, bias=False):
     """Assert that both compute the same; returns whether the product was one."""
     torch.manual_seed(0)
-    conv = nn.Conv2d(3, 5, kernel, stride, padding, bias=bias, dtype=torch.float64)
+    conv = nn.Conv2d(3, 5, kernel, stride, padding, bias=bias, dtype=torch.float64).to(
+        memory_format=torch.channels_last
+    )
     images = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
     weights = torch.randn(10_000, dtype=torch.float64)
     expected = results(conv, images, weights)
@@ -61,9 +63,10 @@ def compare(kernel, stride, padding, size, bias=False):
         found = results(conv, images, weights)
     for one, two in zip(found, expected, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
-    for tensor in found[:2]:  # the maps, and the gradient of the images
+    is_product = called.convolutions == 0
+    for tensor in found[: 3 if is_product else 2]:  # the maps, and the gradients of the images and the kernel
         assert tensor.is_contiguous(memory_format=torch.channels_last)
-    return called.convolutions == 0
+    return is_product
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -120,6 +123,15 @@ def test_networks_keep_their_names_and_numbers(monkeypatch, name, left):
     assert (some, list(same)) == (left, list(state))
     assert all(torch.equal(same[key], state[key]) for key in state)
     assert every == sum(isinstance(module, ProductConv2d) for module in network.modules())
+
+
+def test_what_no_network_has_is_as_torch_has_it():
+    conv, product = nn.Conv2d(3, 5, 3), ProductConv2d(3, 5, 3)
+    product.load_state_dict(conv.state_dict())
+    one = torch.randn(3, 8, 8)  # without a batch
+    torch.testing.assert_close(product(one), conv(one))
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
+        product(torch.randn(1, 3, 2, 2))
 
 
 def test_a_product_is_in_the_precision_of_autocast():

@@ -459,7 +459,7 @@ def test_the_history_is_written_anew_whatever_became_of_it(reports, undisturbed)
             assert faults.result(reports) == undisturbed
 
 
-@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"width": 8}, {"model": "plain8"}], ids=str)
+@pytest.mark.parametrize("changes", [{"lr": 0.2}, {"width": 8}, {"model": "resnet14"}], ids=str)
 def test_a_checkpoint_of_another_config_is_refused_by_the_fields_that_differ(reports, changes):
     other = TINY.replace(**changes)
     in_process(reports, other, at=5)

@@ -37,9 +37,9 @@ from resnet_lib.training.optimizer import make_optimizer
 from resnet_lib.training.update import Update
 
 CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
-TINY = Config(
-    model="resnet8", width=4, train_images=120, test_images=40, batch_size=32, crop=4, flip=True, lr=0.05,
-    epochs=4, milestones=(2, 3), nesterov=True, normalize="pixel",
+TINY = Config(  # with convolutions of every kind, also such as are matrix products
+    model="resnet8", stem="imagenet", shortcut="B", width=4, train_images=120, test_images=40, batch_size=32, crop=4,
+    flip=True, lr=0.05, epochs=4, milestones=(2, 3), nesterov=True, normalize="pixel",
 )  # fmt: skip
 
 
@@ -468,7 +468,9 @@ def test_divergence_is_told_with_where_and_what_to_try_and_its_state_not_saved(
     tmp_path, tiny_dataset, monkeypatch, seconds
 ):
     monkeypatch.setattr(keeper, "SAVE_SECONDS", seconds)
-    config = TINY.replace(lr=20.0, weight_decay=1.0, epochs=20, milestones=())  # each step: weights times -19
+    config = TINY.replace(  # each step: weights times -19
+        stem="cifar", shortcut="A", lr=20.0, weight_decay=1.0, epochs=20, milestones=()
+    )
     with pytest.raises(Diverged, match=r"the training loss .* at step \d+ \(.*, lr 20\); try a smaller lr") as caught:
         fit(tmp_path, tiny_dataset, config)
     found = caught.value.details
@@ -566,7 +568,8 @@ class Killing(Quiet):
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-experiment.run(Config.model_validate_json(sys.argv[1]), choice=Choice("cpu", 1, True, True), show=Killing())
+choice = Choice("cpu", 1, channels_last=True, products=True)
+experiment.run(Config.model_validate_json(sys.argv[1]), choice=choice, show=Killing())
 """
 
 

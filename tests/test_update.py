@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
@@ -106,8 +107,8 @@ def test_twenty_steps_equal_a_plain_loop_in_float64(doubles, tiny_dataset, confi
 
 @pytest.mark.skipif(bool(missing_to_compile("cpu")), reason="no C++ compiler")
 def test_compiled_steps_equal_plain_ones_in_float64(doubles, tiny_dataset):
-    config = CIFAR.replace(width=4)
-    compiled = train(config, tiny_dataset, Choice("cpu", 1, True, compile=True))
+    config = CIFAR.replace(width=4, stem="imagenet", shortcut="B")
+    compiled = train(config, tiny_dataset, replace(CPU, compile=True))
     for name, value in train(config, tiny_dataset).items():
         torch.testing.assert_close(compiled[name], value, rtol=0, atol=1e-9)
 

@@ -33,11 +33,10 @@ from resnet_lib.findings.judgement import (
 )
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import story
-from resnet_lib.questions.paper import TABLE_6
+from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.record import Record, Runs, find_seeds
 
-NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 AGREE = 0.02  # largest difference (share of the images) of two networks that "agree"
 
 
@@ -116,26 +115,26 @@ def at_the_end_and_before(step: story.Step, label: str, runs: Runs, profile: str
 
 
 def near(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
-    """The story's accuracy, give or take NEAR."""
-    text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * NEAR:g} points)"
+    """The story's accuracy, give or take `story.NEAR`."""
+    text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * story.NEAR:g} points)"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy_of(records, profile)
-        return between(estimate, step.claimed / 100 - NEAR, step.claimed / 100 + NEAR), str(estimate)
+        return between(estimate, *step.near), str(estimate)
 
     return decide(text, profile, judge, records)
 
 
 def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
-    text = f"Over the last {HIGH} epochs before its learning rate first drops, “{label}” averages about"
-    text += f" {step.claimed:g} % (± {100 * NEAR:g} points)"
+    text = f"Over the last {HIGH} epochs before its learning rate first drops, “{label}” averages about {step.about}"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         drop = first_drop(records)
         mean, low, high = (100 * value for value in (drop.before.mean(), drop.before.min(), drop.before.max()))
         after = f"{100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
-        verdict, seen = _of_each(np.abs(drop.before.mean(axis=1) - step.claimed / 100) < NEAR)
+        low_edge, high_edge = step.near
+        verdict, seen = _of_each(low_edge < level < high_edge for level in drop.before.mean(axis=1))
         return verdict, f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; {seen}"
 
     return decide(text, profile, judge, records)
@@ -228,13 +227,11 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:
-    paper = TABLE_6["resnet20"].accuracy
-
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         estimate = accuracy_of(records, profile)
-        return between(estimate, 0, paper / 100), str(estimate)
+        return between(estimate, 0, RESNET_20 / 100), str(estimate)
 
-    return decide(f"ResNet-20 stays below the paper's {paper:g} %", profile, judge, records)
+    return decide(f"ResNet-20 stays below the paper's {RESNET_20:g} %", profile, judge, records)
 
 
 def hub_agrees(hub: list[Record], profile: str) -> Claim:

@@ -65,6 +65,10 @@ def accuracy(records: list[Record]) -> Estimate:
     return accuracy_interval([record.correct for record in records])
 
 
+def mean_accuracy(records: list[Record]) -> float:
+    return float(np.mean([record.accuracy for record in records]))
+
+
 def compare(a: list[Record], b: list[Record], comparisons: int = 1, among: Iterable[list[Record]] = ()) -> Estimate:
     """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
 
@@ -98,3 +102,7 @@ def needs(a: list[Record], b: list[Record]) -> str:
 
 def runs_in_words(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
+
+
+def in_those_recorded(count: int) -> str:
+    return f"in the {'one run' if count == 1 else f'{count} runs'} recorded"

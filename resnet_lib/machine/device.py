@@ -104,9 +104,10 @@ def choose(
     """The choice for a run of `config` on this machine, unless told otherwise.
 
     The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
-    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: on those measured, ResNet-20 gained between
-    nothing and a fifth, and ResNet-50 lost as much (see the benchmarks). CPUs take products for convolutions; GPUs were
-    not measured with them. Raises DeviceError if something is asked for by name and is not to be had.
+    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: on those measured, ResNet-20 then had 0.94
+    to 1.18 times the rate, and ResNet-50 0.82 to 0.88, on the one that it was tried on (see the benchmarks). CPUs
+    compute convolutions as products where they can; one CPU was measured with them, and no GPU. Raises DeviceError if
+    something is asked for by name and is not to be had.
     """
     refuse_missing(device)
     device = device or available()[0]

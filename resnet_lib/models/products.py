@@ -1,9 +1,9 @@
 """Convolutions that are matrix products, computed as such.
 
-On 32x32 images the deep stages of ImageNet's networks work on maps of 4x4 to 1x1 pixels. There oneDNN's convolutions,
-which torch takes on a CPU, stay far below its matrix products: forward and backward, a 1x1 kernel from 512 to 2048
-channels took 36 ms in fp32 and 50 ms in bf16 on 128 maps of one pixel, and the matrix product 4 and 2 ms (Intel Xeon,
-family 6, model 207, which has AMX; 2 threads, torch 2.15, medians of 5).
+On 32x32 images ImageNet's stem leaves the deep stages maps of 4x4 to 1x1 pixels. There the convolutions that torch
+has on a CPU, oneDNN's, stay far below its matrix products: forward and backward, a 1x1 kernel from 512 to 2048 channels
+took 36 ms in fp32 and 50 ms in bf16 on 128 maps of one pixel, and the matrix product 4 and 2 ms (Intel Xeon, family 6,
+model 207, which has AMX; 2 threads, torch 2.15, medians of 5).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class ProductConv2d(nn.Conv2d):
-    """The same convolution, [N, C, H, W] -> [N, C', H', W'], by a matrix product where one computes no more.
+    """The same convolution, [N, C, H, W] -> [N, C', H', W'], by a matrix product where that is no more arithmetic.
 
     That is where the kernel has a single tap (a product over pixels), and where every pixel of the result sees the
     whole map (a product over maps), as with a 3x3 kernel on 2x2 pixels or on one. `x` need not be copied for it if it
@@ -22,6 +22,8 @@ class ProductConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 4:
+            return super().forward(x)
         if self.kernel_size == (1, 1) and self.padding == (0, 0):
             return self.over_pixels(x)
         if all(self.sees_all(dim, x.shape[2 + dim]) for dim in (0, 1)):
@@ -35,9 +37,11 @@ class ProductConv2d(nn.Conv2d):
 
     def over_maps(self, x: Tensor) -> Tensor:
         (height, rows), (width, columns) = ((x.shape[2 + dim], self.corners(dim, x.shape[2 + dim])) for dim in (0, 1))
-        # What each pixel of the result has over the map: a window of the kernel, which moves the other way.
-        windows = [self.weight[:, :, i : i + height, j : j + width] for i in rows for j in columns]
-        matrix = torch.cat([window.permute(0, 2, 3, 1).flatten(1) for window in windows])  # [H'W'C', HWC]
+        # What each pixel of the result has over the map: a window of the kernel, which moves the other way. Permuted
+        # before it is cut, because the gradient of a slice is laid out in memory as what was sliced.
+        kernel = self.weight.permute(0, 2, 3, 1)
+        windows = [kernel[:, i : i + height, j : j + width].flatten(1) for i in rows for j in columns]
+        matrix = torch.cat(windows)  # [H'W'C', HWC]
         bias = None if self.bias is None else self.bias.repeat(len(windows))
         out = F.linear(x.permute(0, 2, 3, 1).flatten(1), matrix, bias)
         return out.unflatten(1, (len(rows), len(columns), -1)).permute(0, 3, 1, 2)
@@ -50,7 +54,7 @@ class ProductConv2d(nn.Conv2d):
 
     def sees_all(self, dim: int, size: int) -> bool:
         corners = self.corners(dim, size)
-        return corners[-1] >= 0 and corners[0] + size <= self.kernel_size[dim]
+        return len(corners) > 0 and corners[-1] >= 0 and corners[0] + size <= self.kernel_size[dim]
 
 
 def use_products(network: nn.Module) -> None:

@@ -15,6 +15,7 @@ BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
 
 PLAIN = BASELINE.replace(epochs=100, milestones=())
 TUNED = BASELINE.replace(epochs=100, weight_decay=5e-4)
+NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
 AUGMENTED = {"crop": 4, "flip": True}  # as the paper has it, and the story, as the lab assumes, had not
 
 
@@ -36,6 +37,15 @@ class Step:
     def claimed(self) -> float:
         """Test accuracy (%) that the story tells of this step."""
         return STORY[self.notebook]
+
+    @property
+    def near(self) -> tuple[float, float]:
+        """The test accuracies (shares) that count as near the claimed one."""
+        return self.claimed / 100 - NEAR, self.claimed / 100 + NEAR
+
+    @property
+    def about(self) -> str:
+        return f"{self.claimed:g} % (± {100 * NEAR:g} points)"
 
     def tells_of(self, label: str, config: Config, profile: str) -> bool:
         """Whether the claimed accuracy may be about runs of `config`: those told of, with the story's parameters."""

@@ -13,7 +13,7 @@ from resnet_lib.questions.factorial import Levels
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
 STEM = "ImageNet's stem"
-CIFAR_STEP = "03_cifar_architecture"
+STEP = story.step("03_cifar_architecture")  # which reports the network that all of these train
 
 ADDED: dict[str, dict[str, Any]] = {
     "crop and flip": story.AUGMENTED,
@@ -88,7 +88,7 @@ class Hypothesis:
     def configs(self) -> dict[str, Config]:
         """The run that the story reports of each step, by notebook, if this were so."""
         told = {step.notebook: step.configs[step.headline].replace(**self.fields) for step in story.STEPS}
-        return told | {CIFAR_STEP: told[CIFAR_STEP].replace(**self.of_cifar_network)}
+        return told | {STEP.notebook: told[STEP.notebook].replace(**self.of_cifar_network)}
 
 
 HYPOTHESES = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_lib.findings import claims, evidence
-from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import (
     HIGH,
     LAST,
@@ -15,15 +14,19 @@ from resnet_lib.findings.curves import (
     loss_end,
     mean_curve,
     overfits,
+    rise_by_chance,
 )
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import accuracy, between
+from resnet_lib.findings.judgement import UNDECIDED, accuracy, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
+from resnet_lib.questions.paper import RESNET_20
+from resnet_lib.questions.suspects import STEP
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, find_runs, read_diverged, runs_folder
 from resnet_lib.report import commands, other_networks
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, PAPER_ACCURACY, STEM_AUGMENTED, STEP, percent, runs
+from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, STEM_AUGMENTED, runs
+from resnet_lib.report.wording import percent
 
 WHY_DECAY = (
     "A likely reason, not measured here: with batch norm, a heavier decay shrinks the weights, so that steps of the "
@@ -55,21 +58,29 @@ def _while_it_was_high() -> str:
         decay = scientific(paper_like[0].config.weight_decay)
         with_what = "these" if augmented else "random crops and flips"
         said = f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
-        is_higher = augmented and first_drop(paper_like).before.mean() > first_drop(augmented).before.mean()
-        more.append(f"{said} {WHY_DECAY}" if is_higher else said)
+        more.append(f"{said} {WHY_DECAY}" if augmented and _is_higher(paper_like, augmented) else said)
     said = (
-        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {STEP.claimed:g} % "
-        f"(± {100 * NEAR:g} points) until its learning rate first dropped from {plain[0].config.lr:g}: "
+        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {STEP.about} "
+        f"until its learning rate first dropped from {plain[0].config.lr:g}: "
         f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
         f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
     )
     return "\n\n".join(filter(None, [said, "\n".join(f"- {one}" for one in more)]))
 
 
+def _is_higher(some: list[Record], others: list[Record]) -> bool:
+    """Whether each of `some` stood higher before its first drop than any of the others, by more than chance gives."""
+    lowest, highest = first_drop(some).before.mean(axis=1).min(), first_drop(others).before.mean(axis=1).max()
+    return lowest - highest > max(map(rise_by_chance, [*some, *others]))
+
+
 def _before_and_after(records: list[Record]) -> str:
     drop = first_drop(records)
     before, after = 100 * drop.before.mean(), 100 * drop.after.mean()
-    return f"{before:.1f} % before its first drop, {after:.1f} % after it (n = {len(records)})"
+    return (
+        f"{before:.1f} % over the {HIGH} epochs before its first drop, {after:.1f} % over the {SETTLED} after it "
+        f"(n = {len(records)})"
+    )
 
 
 def _without_drops(undropped: list[Record]) -> str:
@@ -78,13 +89,15 @@ def _without_drops(undropped: list[Record]) -> str:
     lost = evidence.worth("no LR drop", suspects.STORY, "full")
     ended = f"Without any drop it ended at {reached.number} ({lost}); its last {LAST} epochs ranged from "
     ended += f"{last.min():.1f} to {last.max():.1f} %."
-    if lost.high >= 0 or abs(last.mean() - STEP.claimed) >= 100 * NEAR:
+    low, high = STEP.near
+    levels = np.array([[record.accuracy for record in undropped], last.mean(axis=1) / 100])
+    if lost.high >= 0 or levels.min() <= low or levels.max() >= high:
         return ended
-    level = between(reached, STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR)
-    decided = level == between(lost, -1, 0) == "holds"
+    decided = between(reached, low, high) == between(lost, -1, 0) == "holds"
+    seen = "" if decided else f", {in_those_recorded(len(undropped))},"
     return (
-        f"{ended} So{'' if decided else f', in {_recorded(undropped)},'} a learning rate that never came down was "
-        f"enough to stop ResNet-20 near {STEP.claimed:g} %, without augmentation and at this weight decay."
+        f"{ended} So{seen} a learning rate that never came down was enough to stop ResNet-20 near {STEP.claimed:g} %, "
+        "without augmentation and at this weight decay."
     )
 
 
@@ -92,13 +105,14 @@ def _with_its_drops() -> str:
     plain = runs("full").get(AS_TOLD)
     if not plain:
         return ""
-    near = STEP.claimed / 100 + NEAR
+    low, high = STEP.near
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     reached = evidence.accuracy_in(cells.start, cells)
-    if reached.mean < near:
-        place = f"near {STEP.claimed:g} %, too" if reached.mean > near - 2 * NEAR else "even lower"
-        return f"**With its drops, ResNet-20 ended {place}**: at {reached}."
-    seen = "" if between(reached, near, 1) == "holds" else f" in {_recorded(plain)}"
+    is_near = between(reached, low, high)
+    seen = f" {in_those_recorded(len(plain))}" if is_near == UNDECIDED else ""
+    if reached.mean < high:
+        place = f"{'near' if reached.mean > low else 'well below'} {STEP.claimed:g} %"
+        return f"**With its drops, ResNet-20 ended {place}**{seen}: at {reached}."
     return (
         f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}, but at {reached}. Why "
         "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
@@ -109,22 +123,23 @@ def _with_its_drops() -> str:
 
 def _what_comes_near(cells: Cells) -> str:
     """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
-    claimed, near = STEP.claimed / 100, []
+    (low, high), near = STEP.near, []
     others = [levels for levels in cells.recorded if levels != cells.start]
     ends = {suspects.changed(levels): evidence.accuracy_in(levels, cells) for levels in others}
     told = {suspects.STORY, *ends}
     alone = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
     found = find_runs({name: config for name, config in alone.items() if name not in told}, cells.profile)
     ends |= {name: accuracy(records) for name, records in found.items() if records}
-    for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - claimed)):
-        if abs(end.mean - claimed) < NEAR:
+    for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - STEP.claimed / 100)):
+        if low < end.mean < high:
             sure = "" if end.seed_sd is None else f" {end.interval}"
             near.append(f"{name} ({100 * end.mean:.1f} %{sure}, n = {end.seeds})")
     if not near:
         return ""
+    of = f"Of the {len(ends)} other settings" if len(ends) > 1 else "The only other setting"
     return (
-        f" Of the {len(ends)} other settings of ResNet-20 recorded in {cells.epochs} epochs, these ended within "
-        f"{100 * NEAR:g} points of {STEP.claimed:g} %, in the runs recorded, the nearest first: {'; '.join(near)}."
+        f" {of} of ResNet-20 recorded in {cells.epochs} epochs{', these' if len(ends) > 1 else ''} ended near "
+        f"{STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}: {'; '.join(near)}."
     )
 
 
@@ -139,7 +154,7 @@ def _overfitting() -> str:
         cure = (
             f"With the paper's random crops and flips the same training came to {percent(augmented)} "
             f"({worth}), and its test loss {loss_end(augmented)}. "
-            f"The paper's ResNet-20 has {PAPER_ACCURACY:g} %."
+            f"The paper's ResNet-20 has {RESNET_20:g} %."
         )
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
     return (
@@ -157,15 +172,15 @@ def _stem() -> str:
     augmented = ""
     if both := found.get(STEM_AUGMENTED):
         reached = evidence.accuracy_of(both, "full")
-        is_near = between(reached, STEP.claimed / 100 - NEAR, STEP.claimed / 100 + NEAR) == "holds"
-        where = f", near the story's {STEP.claimed:g} % (± {100 * NEAR:g} points)" if is_near else ""
+        where = f", near the story's {STEP.about}" if between(reached, *STEP.near) == "holds" else ""
         augmented = f" With random crops and flips, too, it came to {reached}{where}."
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     wrong = tuple(-1 if place == evidence.BY_STEM else level for place, level in enumerate(causes.PAPER))
     if cells.have([wrong, causes.PAPER]):
         lost = evidence.weigh({wrong: 1.0, causes.PAPER: -1.0}, cells)
         ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
-        augmented += f" With these and the paper's weight decay that stem turns {ends[0]} into {ends[1]} ({lost})."
+        with_what = "these" if both else "random crops and flips"
+        augmented += f" With {with_what} and the paper's weight decay it turns {ends[0]} into {ends[1]} ({lost})."
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
@@ -193,7 +208,3 @@ def _sure(gains: np.ndarray) -> str:
         return ""
     low, high = mean_interval(100 * gains)
     return f" [{low:+.1f}, {high:+.1f}] over seeds alone, n = {len(gains)}"
-
-
-def _recorded(records: list[Record]) -> str:
-    return "the one run recorded" if len(records) == 1 else f"the {len(records)} runs recorded"

@@ -14,10 +14,10 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import suspects
 from resnet_lib.questions.causes import PAPER
+from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.records.record import find_runs
 from resnet_lib.report.bench_tables import title
 from resnet_lib.report.plots import GREY, colour, new_figure, new_panels, on_paper, put_stamp
-from resnet_lib.report.summary import PAPER_ACCURACY, STEP
 from resnet_lib.report.tables import machine
 from resnet_lib.speed.measured import Measured, gain, rate, rates, step_by_step
 
@@ -48,7 +48,8 @@ def _ladder_of_one(axes: Axes, rungs: list[Measured], network: str) -> None:
         axes.annotate(text, (rates(rung).max(), place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, map(title, rungs))
     axes.invert_yaxis()
-    axes.set(xlabel=f"Training images per second ({network}, batch 128)", xlim=(0, 1.35 * (medians + spans[1]).max()))
+    of = f"{network}, batch 128, {len(rates(rungs[0]))} repeats"
+    axes.set(xlabel=f"Training images per second ({of})", xlim=(0, 1.35 * (medians + spans[1]).max()))
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
@@ -138,7 +139,7 @@ def changes(profile: str) -> Figure | None:
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
-    told = {STEP.claimed: "story", PAPER_ACCURACY: "paper"} if profile != "smoke" else {}
+    told = {suspects.STEP.claimed: "story", RESNET_20: "paper"} if profile != "smoke" else {}
     for value, text in told.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(

@@ -9,6 +9,7 @@ from typing import Any
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES
 from resnet_lib.recipes import recipe
 from resnet_lib.report.tables import machine
+from resnet_lib.report.wording import duration
 from resnet_lib.speed.measured import (
     COMPILED,
     FP32,
@@ -55,7 +56,7 @@ def _times(bench: dict[str, Any]) -> Iterator[str]:
     last = bench["networks"]["resnet20"][-1]
     epoch = last["start_seconds"] + TRAIN_IMAGES["all"] / rate(last)
     said = (
-        f"ResNet-20's first epoch, start-up included: {_duration(epoch)}; the paper's {PAPER_STEPS:,} iterations, "
+        f"ResNet-20's first epoch, start-up included: {duration(epoch)}; the paper's {PAPER_STEPS:,} iterations, "
         f"evaluations left out: {_paper_time(last, bench)}. Both in {precision(bench)}"
     )
     if fp32 := tried(FP32, bench):
@@ -127,7 +128,7 @@ def _noted(bench: dict[str, Any]) -> Iterator[str]:
 
 
 def _paper_time(rung: dict[str, Any], bench: dict[str, Any]) -> str:
-    return _duration(rung["start_seconds"] + PAPER_STEPS * bench["batch_size"] / rate(rung))
+    return duration(rung["start_seconds"] + PAPER_STEPS * bench["batch_size"] / rate(rung))
 
 
 def _flops(per_second: float) -> str:
@@ -136,7 +137,3 @@ def _flops(per_second: float) -> str:
 
 def _two_digits(count: float) -> str:
     return f"{float(f'{count:.1e}'):,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"

@@ -12,7 +12,7 @@ from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record, Runs, find_seeds
 from resnet_lib.report import commands, summary
-from resnet_lib.report.summary import in_range, percent
+from resnet_lib.report.wording import in_range, percent
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
 

@@ -191,7 +191,7 @@ def write_index(profile: str) -> Path:
             name: f"{sum(map(bool, runs.values()))} of {len(runs)} settings recorded"
             for name, runs in story.runs(profile).items()
         },
-        answer=markdown2html(f"{summary.short(profile)}\n\n{answer.answer(profile)}") if profile == "full" else "",
+        answer=markdown2html(f"{summary.short()}\n\n{answer.answer(profile)}") if profile == "full" else "",
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html")) if profile == "full" else "",
         results=markdown2html(results(profile)),
         pictures={f"img/{name}.png": caption for name, caption in CURVES.items() if name in drawn},

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.findings import claims, evidence
-from resnet_lib.findings.claims import NEAR
+from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits, underfits
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.judgement import between, runs_in_words
 from resnet_lib.questions import causes, story
 from resnet_lib.records.record import Record, find_seeds
 
@@ -17,11 +16,11 @@ def torch_hub() -> str:
     changes = {
         "With random crops and flips": square["its own stem, augmentation"],
         "With a 3×3 stem": square["CIFAR stem"],
-        "With both": square["CIFAR stem, augmentation"],
+        "With a 3×3 stem, random crops and flips": square["CIFAR stem, augmentation"],
     }
-    told = {label: find_seeds(step.configs[label], "full") for label in step.told}
+    told = [find_seeds(step.configs[label], "full") for label in step.told]
     changed = {words: find_seeds(config, "full") for words, config in changes.items()}
-    said = [f"With the story's settings {_of_the_story(step, label, found)}" for label, found in told.items() if found]
+    said = [f"With the story's settings {_of_the_story(step, found)}" for found in told if found]
     said += [
         f"{words} {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
         for words, found in changed.items()
@@ -36,26 +35,19 @@ def resnet50() -> str:
     for step in (story.step("01_ten_epochs"), story.step("02_hundred_epochs")):
         if records := find_seeds(step.configs[step.headline], "full"):
             title = f"**The {step.claimed:g} % after {step.title.lower()}.**"
-            paragraphs.append(f"{title} {_of_the_story(step, step.headline, records)}")
+            paragraphs.append(f"{title} {_of_the_story(step, records)}")
     return "\n\n".join(paragraphs)
 
 
-def _of_the_story(step: story.Step, label: str, records: list[Record]) -> str:
+def _of_the_story(step: story.Step, records: list[Record]) -> str:
     """What runs that the story tells of reached, whether that is near what it tells, and how they fit."""
-    return (
-        f"{Architecture(records[0].config.model).title} reached {evidence.accuracy_of(records, 'full')}. "
-        f"{_nearness(step, label, records)}. {_over_or_under(records)}"
-    )
-
-
-def _nearness(step: story.Step, label: str, records: list[Record]) -> str:
-    """Whether runs ended near what the story tells of them, as a sentence without its full stop."""
-    relation = f"near the story's {step.claimed:g} % (± {100 * NEAR:g} points)"
+    reached, relation = evidence.accuracy_of(records, "full"), f"near the story's {step.about}"
     told = {"holds": f"That is {relation}", "does not hold": f"That is not {relation}"}
     undecided = f"Whether that is {relation} is undecided"
-    if evidence.accuracy_of(records, "full").seed_sd is None:
+    if reached.seed_sd is None:
         undecided += f": {runs_in_words(len(records))} cannot show how much seeds differ"
-    return told.get(claims.near(step, label, records, "full").verdict, undecided)
+    nearness = told.get(between(reached, *step.near), undecided)
+    return f"{Architecture(records[0].config.model).title} reached {reached}. {nearness}. {_over_or_under(records)}"
 
 
 def _over_or_under(records: list[Record]) -> str:

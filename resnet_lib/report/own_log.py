@@ -8,7 +8,7 @@ from resnet_lib.findings import own_log
 from resnet_lib.findings.selection import finished
 from resnet_lib.questions.wording import described
 from resnet_lib.records.record import Record, runs_folder
-from resnet_lib.report.summary import in_range
+from resnet_lib.report.wording import in_range
 
 SEEN = {True: "yes", False: "no", None: "?"}
 COMPARED = (

@@ -72,7 +72,7 @@ def outdated() -> dict[str, str]:
     """
     benches = _benchmarks()
     sections = {
-        "short": summary.short("full") or story.NOT_YET,
+        "short": summary.short() or story.NOT_YET,
         "answer": answer.answer("full"),
         "checklist": checklist.checklist("reports/full/runs", f"{RESULTS}#{results.THREADS.lower().replace(' ', '-')}"),
         "bench": bench_tables.latest(list(benches.values())),

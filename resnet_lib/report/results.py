@@ -9,7 +9,7 @@ from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, pu
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import BUDGETS, FACTORS, HALF, label
 from resnet_lib.records.record import find_runs, reports_folder
-from resnet_lib.report import bars, figure6, summary, tables
+from resnet_lib.report import bars, figure6, tables
 from resnet_lib.speed.measured import benchmarks, fp32_share
 
 CURVES = {
@@ -20,7 +20,7 @@ CURVES = {
 IMG = "../../img"  # seen from the page of all results
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
-    f"The story reached its {summary.STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
+    f"The story reached its {suspects.STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
     f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
     "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
     "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "

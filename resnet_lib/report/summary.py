@@ -8,20 +8,19 @@ from matplotlib.figure import Figure
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.claims import NEAR
 from resnet_lib.findings.curves import curve, mean_curve
-from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
-from resnet_lib.questions.paper import TABLE_6
-from resnet_lib.records.record import Record, Runs, find_runs, find_seeds
+from resnet_lib.questions.paper import RESNET_20
+from resnet_lib.questions.suspects import STEP
+from resnet_lib.records.record import Runs, find_runs, find_seeds
 from resnet_lib.report import plots, tables
+from resnet_lib.report.wording import percent
 
 FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with changes"
-STEP = story.step("03_cifar_architecture")
-PAPER_ACCURACY = TABLE_6["resnet20"].accuracy
-REPORTED = {STEP.claimed: "story", PAPER_ACCURACY: "paper, ResNet-20"}
+REPORTED = {STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
 HOW_TO_READ = (
     "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed. The stem is the "
     "first layers of a network."
@@ -60,48 +59,55 @@ def drawn(profile: str) -> Runs:
     return {label: [one for one in records if one.config.seed in shared] for label, records in found.items()}
 
 
-def short(profile: str) -> str:
-    """The answer as a table, with its picture in a folder `img`; empty before anything is recorded."""
-    found = runs(profile)
-    if not found or profile != "full":
+def short() -> str:
+    """The answer as a table, with its picture in a folder `img`; empty before anything is recorded at full size."""
+    found = runs("full")
+    if not found:
         return ""
-    parts = [tables.markdown(table(profile)), HOW_TO_READ]
+    parts = [tables.markdown(table()), HOW_TO_READ]
     if AS_TOLD in found:
         parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
-    if any(drawn(profile).values()):
-        parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption(profile)}*")
+    if any(drawn("full").values()):
+        parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
     return "\n\n".join([*parts, TERMS])
 
 
 def _what_stops(found: Runs) -> str:
     """Whether ResNet-20, trained as the lab assumes, ends near the story's accuracy, and if not, what took it there."""
-    ends = {label: accuracy(records).mean for label, records in found.items()}
-    near = [label for label, end in ends.items() if abs(end - STEP.claimed / 100) < NEAR]
-    place = f"{'' if AS_TOLD in near else 'not '}near {STEP.claimed:g} % (± {100 * NEAR:g} points)"
+    ends = {label: evidence.accuracy_of(records, "full") for label, records in found.items()}
+    low, high = STEP.near
+    verdicts = {label: between(end, low, high) for label, end in ends.items()}
+    seen = [label for label, end in ends.items() if low < end.mean < high]
+    place = f"{'' if AS_TOLD in seen else 'not '}near {STEP.about}"
+    if verdicts[AS_TOLD] == UNDECIDED:
+        place += f" {in_those_recorded(len(found[AS_TOLD]))}"
     said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
-    if near and AS_TOLD not in near:
-        took = "; ".join(near)
-        said += (
-            f" Of the changes below, these took it there: {took}. Whether one of them stopped the story's own is open."
-        )
-    return said
+    if AS_TOLD in seen or not seen:
+        return said
+    is_sure = verdicts[AS_TOLD] == "does not hold"
+    sure = [label for label in seen if is_sure and verdicts[label] == "holds"]
+    others = [label for label in seen if label not in sure]
+    if sure:
+        said += f" Of the changes below, these took it there: {'; '.join(sure)}."
+    if others:
+        where = "Near it, too" if sure else "Of the changes below, near it"
+        said += f" {where}, but not decided by the runs recorded: {'; '.join(others)}."
+    return f"{said} Whether one of these changes stopped the story's own is open."
 
 
-def table(profile: str) -> pd.DataFrame:
+def table() -> pd.DataFrame:
     """One row for each accuracy that was reported; below it, what changes of that run do, if they are recorded."""
     rows = []
     for step in story.STEPS:
-        recorded = [label for label in step.told if find_seeds(step.configs[label], profile)]
+        recorded = [label for label in step.told if find_seeds(step.configs[label], "full")]
         for label in recorded or [step.headline]:
             config = step.configs[label]
             name = f"{Architecture(config.model).title}, {config.epochs} epochs"
-            rows.append(_row(name, config, f"{step.claimed:g} (the story)", profile))
-            changed = {f"↳ {name}": one for name, one in _changes(config).items() if find_seeds(one, profile)}
-            rows += [_row(name, one, "", profile) for name, one in changed.items()]
+            rows.append(_row(name, config, f"{step.claimed:g} (the story)"))
+            changed = {f"↳ {name}": one for name, one in _changes(config).items() if find_seeds(one, "full")}
+            rows += [_row(name, one, "") for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
-    return pd.DataFrame(
-        [*rows, _row("ResNet-20, the paper's training", paper, f"{PAPER_ACCURACY:g} (the paper)", profile)]
-    )
+    return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{RESNET_20:g} (the paper)")])
 
 
 def _changes(config: Config) -> dict[str, Config]:
@@ -122,29 +128,27 @@ def _changes(config: Config) -> dict[str, Config]:
     return of.get(config, {})
 
 
-def _row(name: str, config: Config, reported: str, profile: str) -> dict[str, str]:
-    records = find_seeds(config, profile)
-    measured = story.missing(config, profile)
+def _row(name: str, config: Config, reported: str) -> dict[str, str]:
+    records = find_seeds(config, "full")
+    measured = story.missing(config, "full")
     if records:
-        found = evidence.accuracy_of(records, profile)
+        found = evidence.accuracy_of(records, "full")
         sure = "" if found.seed_sd is None else f" {found.interval}"
         measured = f"{100 * found.mean:.1f}{sure}"
-    n = story.count(records, config, profile)
+    n = story.count(records, config, "full")
     return {"network and training": name, "reported, %": reported, "measured, %": measured, "n": n}
 
 
 def caption(profile: str) -> str:
     """What the figure shows, and where two of its curves are one."""
-    found = drawn(profile)
+    found, every = drawn(profile), runs(profile)
     seeds = sorted({record.config.seed for records in found.values() for record in records})
     if not seeds:
         return f"{CAPTION}."
-    alone = [label for label, records in runs(profile).items() if len(records) > len(found[label])]
     means = [
-        f" “{label}” ends at {percent(found[label])} here; the mean of its {len(runs(profile)[label])} runs is "
-        f"{percent(runs(profile)[label])}."
-        for label in alone
-        if percent(found[label]) != percent(runs(profile)[label])
+        f" “{label}” ends at {percent(found[label])} here; the mean of its {len(records)} runs is {percent(records)}."
+        for label, records in every.items()
+        if percent(found[label]) != percent(records)
     ]
     return f"{CAPTION}; {_seeds(seeds)} of each.{''.join(means)}{fork(profile)}"
 
@@ -181,13 +185,3 @@ def fork(profile: str) -> str:
 
 def _seeds(seeds: list[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-
-
-def percent(records: list[Record]) -> str:
-    return f"{100 * accuracy(records).mean:.1f} %"
-
-
-def in_range(values: list[float]) -> str:
-    """The lowest and the highest of sorted values, or one where they look alike."""
-    low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
-    return low if low == high else f"{low} to {high}"

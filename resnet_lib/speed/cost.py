@@ -70,12 +70,12 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
 
     A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it.
     """
-    flops, rates = flops_per_image(config), {}
-    for model, rungs in bench["networks"].items():
-        if (model == "resnet50") == (Architecture(config.model).shape == "imagenet"):
-            rates[bench["flops_per_image"][model]] = measured.rate(rungs[-1])
-    similar = min(rates, key=lambda other: abs(np.log(other / flops)))
-    return float(rates[similar] * similar / flops * measured.fp32_share(bench))
+    flops, others = flops_per_image(config), bench["flops_per_image"]
+    is_imagenet = Architecture(config.model).shape == "imagenet"
+    alike = [model for model in bench["networks"] if (model == "resnet50") == is_imagenet]
+    similar = min(alike, key=lambda model: abs(np.log(others[model] / flops)))
+    rate = measured.rate(bench["networks"][similar][-1]) * measured.fp32_share(bench, similar)
+    return float(rate * others[similar] / flops)
 
 
 def seconds(config: Config, rate: float) -> float:

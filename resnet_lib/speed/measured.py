@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from resnet_lib.machine.files import read_json
 
 CONVENTIONAL, OURS, BF16, FP32, COMPILED = "conventional", "ours", "bf16", "fp32", "torch.compile"
-PRODUCTS = "small maps as matrix products"  # of ImageNet's networks: ResNet-20 has no map so small
+PRODUCTS = "1×1 kernels and tiny maps as matrix products"  # ResNet-20 with the CIFAR stem has neither
 WHOLE = "whole"  # of a step's seconds: all of them
 
 Measured = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat
@@ -61,8 +62,14 @@ def tried(name: str, bench: dict[str, Any]) -> Measured | None:
     return next((rung for rung in bench.get("tried", []) if rung["name"] == name), None)
 
 
-def fp32_share(bench: dict[str, Any]) -> float | None:
-    """The rate of our pipeline on ResNet-20 in fp32, as a share of that in its own precision; None if nobody tried."""
+def fp32_share(bench: dict[str, Any], model: str = "resnet20") -> float | None:
+    """The rate of our pipeline in fp32, as a share of that in its own precision; None if nobody tried.
+
+    As bf16 changed it where a network was measured step by step; else as on ResNet-20.
+    """
+    for before, rung in pairwise(bench["networks"][model] if model != "resnet20" else []):
+        if rung["name"] == BF16:
+            return gain(before, rung)
     if fp32 := tried(FP32, bench):
         return rate(fp32) / rate(bench["networks"]["resnet20"][-1])
     return 1.0 if precision(bench) == "fp32" else None

@@ -1,0 +1,22 @@
+"""Numbers in words, as all pages have them."""
+
+from __future__ import annotations
+
+from resnet_lib.findings.judgement import mean_accuracy
+from resnet_lib.records.record import Record
+
+
+def percent(records: list[Record]) -> str:
+    return f"{100 * mean_accuracy(records):.1f} %"
+
+
+def in_range(values: list[float]) -> str:
+    """The lowest and the highest of sorted values, or one where they look alike."""
+    low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
+    return low if low == high else f"{low} to {high}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 36_000 else f"{seconds / 3600:,.0f} hours"
