@@ -13,7 +13,19 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.config import LabError
 from resnet_lib.questions import story
-from resnet_lib.report import answer, bars, bench_tables, checklist, lab, published, results, summary, tables, verify
+from resnet_lib.report import (
+    answer,
+    bars,
+    bench_tables,
+    checklist,
+    figure6,
+    lab,
+    published,
+    results,
+    summary,
+    tables,
+    verify,
+)
 
 
 @pytest.fixture
@@ -152,7 +164,7 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert page.count('alt="') == page.count("<img")
     index = (reports / "full/index.html").read_text()
     pictures = re.findall(r'<img src="(.*?)" alt="(.*?)"', index)
-    shown = {summary.FIGURE, *results.CURVES, "05_waterfall_10_epochs", "05_waterfall_100_epochs", "06_figure6"}
+    shown = {summary.FIGURE, *results.CURVES, "05_waterfall_10_epochs", "05_waterfall_100_epochs", figure6.FIGURE}
     shown.add(bars.CHANGES_FIGURE)
     drawn = {f"img/{path.name}" for path in (reports / "full/img").iterdir() if path.stem in shown}
     assert {path for path, _ in pictures} == drawn

@@ -6,7 +6,7 @@ from torchvision.transforms import functional as reference
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
-from resnet_lib.report.checklist import NORMALIZE
+from resnet_lib.report.checklist import MEAN, SD
 from resnet_lib.training.loader import (
     EvaluationBatches,
     Normalizer,
@@ -156,10 +156,8 @@ def test_channel_statistics_of_cifar10_are_the_published_ones():
     except DataError as error:
         pytest.skip(f"CIFAR-10 is not in the cache: {str(error).splitlines()[0]}")
     mean, std = channel_statistics(dataset.train_images)
-    assert (mean / 255).ravel().round(4).tolist() == [0.4914, 0.4822, 0.4465]
-    assert (std / 255).ravel().round(4).tolist() == [0.2470, 0.2435, 0.2616]
-    told = [", ".join(f"{value:.4f}" for value in (values / 255).ravel()) for values in (mean, std)]
-    assert f"Normalize(({told[0]}), ({told[1]}))" == NORMALIZE
+    assert tuple((mean / 255).ravel().round(4).tolist()) == MEAN == (0.4914, 0.4822, 0.4465)
+    assert tuple((std / 255).ravel().round(4).tolist()) == SD == (0.2470, 0.2435, 0.2616)
 
 
 def test_channel_statistics_against_float64(synthetic):

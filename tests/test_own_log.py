@@ -37,17 +37,17 @@ def published(committed, monkeypatch):
 
 
 def seen(log):
-    return {one.name: one.is_seen for one in signs(log)}
+    return {one.name: one.seen for one in signs(log)}
 
 
 @pytest.mark.parametrize(
     ("run", "high", "overfits", "underfits"),
     [
-        (STORY, False, True, False),
-        (NO_DROP, True, False, False),
-        (STEM_AUGMENTED, False, False, False),
-        ("resnet50-10ep-s1-3f44a9d8a4b7", True, False, True),  # ten epochs at the first rate
-        ("resnet20-100ep-s1-5ad066104ac6", False, True, False),
+        (STORY, "no", "yes", "no"),
+        (NO_DROP, "yes", "in part", "no"),
+        (STEM_AUGMENTED, "no", "no", "no"),
+        ("resnet50-10ep-s1-3f44a9d8a4b7", "yes", "no", "yes"),  # ten epochs at the first rate
+        ("resnet20-100ep-s1-5ad066104ac6", "no", "yes", "no"),
     ],
 )
 def test_a_log_shows_the_signs_of_its_trouble(run, high, overfits, underfits):
@@ -70,6 +70,10 @@ def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     assert result.exit_code == 0
     assert "then random crops and flips (checklist 3)" in " ".join(re.sub("[│ ]+", " ", result.output).split())
     assert re.search(r"Seeds of one setting are \d+\.\d to \d+\.\d apart", result.output)
+    own = pd.read_csv(RUNS / STORY / "history.csv")
+    own.assign(test_accuracy=0.6 * own["test_accuracy"]).to_csv(tmp_path / "log.csv", index=False)
+    _, said = own_log.nearest(read_log(tmp_path / "log.csv"))
+    assert re.search(r"no record is like this log, and the nearest, \d+\.\d points away, is another case", said)
     table, _ = own_log.nearest(read_log(RUNS / STEM_AUGMENTED / "history.csv"))
     assert table.iloc[0].tolist() == [
         "0.0",
@@ -136,7 +140,7 @@ def test_a_rate_that_was_halved_is_a_sign_as_it_says(tmp_path):
     own.to_csv(tmp_path / "log.csv", index=False)
     rate = own_log.signs(read_log(tmp_path / "log.csv")).iloc[0]
     assert rate["seen"] == "yes"
-    assert "ended at 0.05, of 0.1 at most (half or more: a sign)" in rate["the log"]
+    assert "0.05 at the end, 0.1 at its highest (a sign: half or more)" in rate["the log"]
 
 
 @pytest.mark.parametrize("rates", [None, [0.1] * 50 + [0.01] * 50], ids=["no rate in the log", "a rate that dropped"])
@@ -145,7 +149,7 @@ def test_an_accuracy_that_keeps_falling_back_is_a_sign_whatever_the_rate(tmp_pat
     log = own if rates is None else own.assign(lr=rates)
     log.to_csv(tmp_path / "log.csv", index=False, encoding="utf-8-sig")  # as Excel saves it
     first, *_ = signs(read_log(tmp_path / "log.csv"))
-    assert first.is_seen
+    assert first.seen == "yes"
 
 
 def test_a_record_too_short_to_have_tenths_is_compared_with_nothing():
@@ -167,7 +171,7 @@ def test_a_long_log_is_read_and_compared_with_every_record_of_its_length(tmp_pat
 def test_what_is_not_in_the_log_is_not_said_to_be_absent(tmp_path):
     pd.read_csv(RUNS / STORY / "history.csv")[["test_accuracy"]].to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")
-    assert list(seen(log).values()) == [None, None, None]
+    assert list(seen(log).values()) == ["?", "?", "?"]
     assert own_log.signs(log)["seen"].tolist() == ["?", "?", "?"]
     assert own_log.nearest(log)[0].iloc[0]["record"] == STORY
 
@@ -180,7 +184,7 @@ GOOD = ["test_accuracy", *["0.5"] * 12]
     [
         ([], "cannot be read as CSV"),
         (["epoch,loss", "1,2"], "no column test_accuracy or val_accuracy, but epoch, loss"),
-        (GOOD[:9], "has 8 test accuracies: 10 are needed"),
+        (GOOD[:9], "has a test accuracy in 8 rows: 10 epochs are needed"),
         ([*GOOD, "much"], "has 'much' in the column test_accuracy, which is no number"),
         ([*GOOD, "1.2"], "neither a share nor in %"),
         (["epoch,test_acc", "0,0.1", "1,0.2", "0,0.1"], "comes to its first epoch again"),
@@ -195,8 +199,9 @@ def test_a_file_that_is_no_such_log_is_refused(tmp_path, lines, words):
     path.write_text("".join(f"{line}\n" for line in lines))
     with pytest.raises(LabError, match=words):
         read_log(path)
-    with pytest.raises(LabError, match="cannot be read as CSV"):
-        read_log(tmp_path / "none.csv")
+    for other, reason in ((tmp_path / "none.csv", "is not there"), (tmp_path, "is a folder")):
+        with pytest.raises(LabError, match=f"{reason}: give the path of your log"):
+            read_log(other)
 
 
 def test_a_log_of_another_length_is_compared_with_nothing(tmp_path, monkeypatch):

@@ -62,6 +62,13 @@ def test_a_notebook_that_failed_is_not_what_the_records_say(reports, monkeypatch
     assert verify.report("smoke")[NAME] == [f"{NAME}: it cannot be executed again (KeyError: 'x')"]
 
 
+def test_a_notebook_that_the_lab_no_longer_has_is_named(reports):
+    page = reports / "smoke" / f"{NAME}.ipynb"
+    gone = page.rename(page.with_name("00_gone.ipynb"))
+    assert verify.report("smoke")["00_gone"] == [f"00_gone: the lab has no such notebook any more: delete {gone}"]
+    gone.rename(page)
+
+
 def test_the_readme_is_checked_against_the_records_that_it_shows_alone(tmp_path, monkeypatch):
     for shown, checked in (("elsewhere", set()), ("reports", set(published.DOCUMENTS))):
         monkeypatch.setattr(published, "CHECKOUT", tmp_path)

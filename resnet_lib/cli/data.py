@@ -35,7 +35,7 @@ def pack(
         raise ConfigError(f"max_mib = {max_mib} is not valid: give a number of MiB, as 30")
     for path in parts.pack(sources.fetch(), target, int(size), formats.CIFAR10):
         out.print(str(path))
-    out.print(f"there: resnet-lab data unpack {quoted(target)}")
+    out.print(f"copy these to the other machine, and there: resnet-lab data unpack {quoted(target)}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from resnet_lib.cli.options import (
     drawable,
     err,
     out,
+    switch,
     teller,
     use_data,
     warn_if_busy,
@@ -33,7 +34,7 @@ app = typer.Typer()
 def report(
     profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "quick",
     only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated")] = None,
-    no_train: Annotated[bool, typer.Option("--no-train", help="Show what is recorded, train nothing")] = False,
+    no_train: Annotated[bool, switch("--no-train", "Show what is recorded, train nothing")] = False,
     data: DataFolder = None,
 ) -> None:
     """Execute the notebooks and render the lab report; continues after a failure and reports it."""
@@ -71,6 +72,7 @@ def report(
 @app.command("verify-report")
 def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
     """Compute anew what README, its pages and the executed notebooks say of the records; fail if any differs."""
+    from resnet_lib.records.record import reports_folder
     from resnet_lib.report import verify
 
     with err.status("starting") as status:
@@ -80,13 +82,16 @@ def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or ful
         err.print(line, style="red")
     if wrong:
         raise typer.Exit(FAILED)
-    out.print(f"whole, and as the records say: {', '.join(found)}" if found else f"nothing is there at {profile}")
+    if not found:
+        out.print(f"nothing to verify: {reports_folder() / profile} has no records and no pages")
+        return
+    out.print(f"whole, and as the records say: {', '.join(found)}")
 
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="The conventional pipeline, ours, and the ceiling")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Against depth, batch size, threads, parallel runs")] = False,
+    quick: Annotated[bool, switch("--quick", "The conventional pipeline, ours, and the ceiling")] = False,
+    sweep: Annotated[bool, switch("--sweep", "Against depth, batch size, threads, parallel runs")] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", help="Write what was measured to this file; a sweep into a benchmark's")
     ] = None,

@@ -43,6 +43,11 @@ Jobs = Annotated[
 ]
 
 
+def switch(name: str, text: str) -> Any:
+    """An option that takes no value, and shows no `<bool>` as if it did."""
+    return typer.Option(name, help=text, metavar="")
+
+
 def field(name: str, text: str) -> Any:
     """An option for a field of `Config`, whose default its help tells."""
     default = Config.model_fields[name].default

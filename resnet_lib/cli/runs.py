@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ app = typer.Typer(help="List, show, verify or resume the runs that are there.")
 
 @app.callback(invoke_without_command=True)
 def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
-    """List every run: finished, unfinished, diverged or damaged."""
+    """List every run: finished, then unfinished, diverged or damaged."""
     from resnet_lib.runs import ledger
 
     context.obj = checked_profile(profile)
@@ -35,10 +36,13 @@ def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smok
             out.print(f"there are no runs at profile {context.obj} yet")
             return
         table = Table(Column("run", no_wrap=True), "state", "settings")
-        for entry in found:
+        for entry in sorted(found, key=lambda one: one.state != "finished"):
             settings = _settings(entry.config, context.obj) if entry.config else ""
             table.add_row(entry.path.name, f"{entry.state}, {entry.detail}", settings)
         out.print(table)
+        counts = Counter(entry.state for entry in found)
+        said = ", ".join(f"{count} {state}" for state, count in counts.items())
+        out.print(f"{said}{'; to go on: resnet-lab runs resume' if counts['unfinished'] else ''}")
 
 
 def _settings(config: Config, profile: Profile) -> str:

@@ -24,6 +24,7 @@ from resnet_lib.cli.options import (
     print_outcomes,
     quoted,
     read_configs,
+    switch,
     teller,
     use_data,
     warn_if_busy,
@@ -49,11 +50,9 @@ def run(
     batch_size: Annotated[int | None, field("batch_size", "Images per step")] = None,
     weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty")] = None,
     momentum: Annotated[float | None, field("momentum", "Momentum of SGD")] = None,
-    nesterov: Annotated[
-        bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's form of momentum")
-    ] = None,
+    nesterov: Annotated[bool | None, switch("--nesterov/--no-nesterov", "Nesterov's form of momentum")] = None,
     crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding")] = None,
-    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the images")] = None,
+    flip: Annotated[bool | None, switch("--flip/--no-flip", "Mirror half of the images")] = None,
     precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs")] = None,
     split: Annotated[
         str | None,
@@ -68,10 +67,10 @@ def run(
     profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of the experiment")] = "full",
     device: Device = None,
     threads: Threads = None,
-    compile: Annotated[bool | None, typer.Option(help="Use torch.compile (default: in long runs on a GPU)")] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same bits every time, on GPUs too")
-    ] = False,
+    compile: Annotated[
+        bool | None, switch("--compile/--no-compile", "Use torch.compile (default: in long runs on a GPU)")
+    ] = None,
+    deterministic: Annotated[bool, switch("--deterministic", "The same bits every time, on GPUs too")] = False,
     data: DataFolder = None,
 ) -> None:
     """Train one network, or resume where it stopped, and print its metrics."""
@@ -117,7 +116,7 @@ def run_many(
 
 @app.command()
 def full(
-    plan: Annotated[bool, typer.Option("--plan", help="Only show what is missing and how long it will take")] = False,
+    plan: Annotated[bool, switch("--plan", "Only show what is missing and how long it will take")] = False,
     jobs: Jobs = 1,
     device: Device = None,
     threads: Threads = None,
@@ -167,7 +166,8 @@ def evaluate(
     from resnet_lib.runs import weights
 
     if not path.is_file():
-        raise LabError(f"{path} is not a file: give a .safetensors file or a checkpoint.pt")
+        published = ": most published runs come without their weights" if (path.parent / "result.json").exists() else ""
+        raise LabError(f"{path} is not a file{published}: give a .safetensors file or a checkpoint.pt")
     try:
         config = weights.config_of(path)
     except LabError:

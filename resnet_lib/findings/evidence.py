@@ -43,12 +43,12 @@ class Cells:
     @property
     def alone(self) -> dict[int, Levels]:
         """The story's settings with one factor of the way changed, by factor."""
-        return {f: (*self.start[:f], PAPER[f], *self.start[f + 1 :]) for f in self.shares}
+        return {f: factorial.with_level(self.start, f, PAPER[f]) for f in self.shares}
 
     @property
     def without(self) -> dict[int, Levels]:
         """The paper's settings but for one factor of the way, by factor."""
-        return {f: (*PAPER[:f], self.start[f], *PAPER[f + 1 :]) for f in self.shares}
+        return {f: factorial.with_level(PAPER, f, self.start[f]) for f in self.shares}
 
     def have(self, levels: Iterable[Levels]) -> bool:
         return all(self.records[one] for one in levels)

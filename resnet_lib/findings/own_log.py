@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ class Sign:
     """Something that a log may show."""
 
     name: str
-    is_seen: bool | None  # None: the log does not tell
+    seen: Literal["yes", "no", "in part", "?"]  # ?: the log does not tell
     evidence: str
     advice: str
 
@@ -51,10 +52,13 @@ def read_log(path: Path) -> Record:
     columns = {name: column for name, names in NAMES.items() if (column := _column(table, names, path)) is not None}
     if "test_accuracy" not in columns:
         told = ", ".join(map(str, table.columns))
-        raise LabError(f"{path} has no column test_accuracy or val_accuracy, but {told}: rename the one that is meant")
+        reason = f"{path} has no column test_accuracy or val_accuracy, but {told}"
+        raise LabError(f"{reason}: rename the one that is meant, or log it, for losses alone are not enough")
     known = np.isfinite(columns["test_accuracy"])
     if known.sum() < TENTHS:
-        raise LabError(f"{path} has {known.sum()} test accuracies: {TENTHS} are needed for a curve to show anything")
+        count = int(known.sum())
+        told = "1 row" if count == 1 else f"{count} rows"
+        raise LabError(f"{path} has a test accuracy in {told}: {TENTHS} epochs are needed for a curve to show anything")
     columns = {name: column[known] for name, column in columns.items()}
     columns = {name: column for name, column in columns.items() if np.isfinite(column).all()}
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
@@ -64,6 +68,10 @@ def read_log(path: Path) -> Record:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise LabError(
+            f"{path} is {'a folder' if path.is_dir() else 'not there'}: give the path of your log, a CSV file"
+        )
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
@@ -98,7 +106,8 @@ def _numbers(column: pd.Series, path: Path) -> np.ndarray:
     """NaN where a cell is empty, or not finite."""
     values = pd.to_numeric(column, errors="coerce")
     if wrong := [cell for cell in column[values.isna() & column.notna()]]:
-        raise LabError(f"{path} has {wrong[0]!r} in the column {column.name}, which is no number")
+        reason = f"{path} has {wrong[0]!r} in the column {column.name}, which is no number"
+        raise LabError(f"{reason}: write 43.7 or 0.437, say, and leave cells empty where there is none")
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -119,35 +128,37 @@ def _high_rate(log: Record) -> Sign:
     fall = mean_fall(log)
     evidence = (
         f"at the end test accuracy falls back by {100 * fall:.1f} points from one epoch to the next, gains counting as "
-        f"nothing (more than {100 * FALL:.1f}: a sign)"
+        f"nothing (a sign: more than {100 * FALL:.1f})"
     )
     if "lr" not in log.history[0]:
-        return Sign(name, True if fall > FALL else None, f"{evidence}; the rate is {UNKNOWN}", advice)
+        return Sign(name, "yes" if fall > FALL else "?", f"{evidence}; the rate is {UNKNOWN}", advice)
     rates = [row["lr"] for row in log.history]
-    evidence = f"it ended at {rates[-1]:g}, of {max(rates):g} at most (half or more: a sign); {evidence}"
-    return Sign(name, not came_down(log) or fall > FALL, evidence, advice)
+    evidence = f"{rates[-1]:g} at the end, {max(rates):g} at its highest (a sign: half or more); {evidence}"
+    return Sign(name, "yes" if not came_down(log) or fall > FALL else "no", evidence, advice)
 
 
 def _overfitting(log: Record) -> Sign:
     name, advice = "it overfits", "the stem first (checklist 1); then random crops and flips (checklist 3)"
     if not {"train_accuracy", "test_loss"} <= log.history[0].keys():
-        return Sign(name, None, UNKNOWN, advice)
+        return Sign(name, "?", UNKNOWN, advice)
     evidence = (
-        f"{_at_the_end(log, 'train_accuracy')}, test loss {100 * loss_rise([log]):.1f} % above its minimum "
-        f"({100 * FITTED:g} or more, and more than {100 * LOSS_TREND:g}: a sign)"
+        f"{_at_the_end(log, 'train_accuracy')} (a sign: {100 * FITTED:g} or more), test loss "
+        f"{100 * loss_rise([log]):.1f} % above its minimum (a sign: more than {100 * LOSS_TREND:g})"
     )
-    return Sign(name, overfits(log), evidence, advice)
+    if not overfits(log) and loss_rise([log]) > LOSS_TREND:
+        return Sign(name, "in part", evidence, "judge again once the learning rate has come down (checklist 2)")
+    return Sign(name, "yes" if overfits(log) else "no", evidence, advice)
 
 
 def _underfitting(log: Record) -> Sign:
     name, advice = "it underfits", "the stem; train longer; raise a small learning rate (checklist 4)"
     if "train_accuracy" not in log.history[0]:
-        return Sign(name, None, UNKNOWN, advice)
+        return Sign(name, "?", UNKNOWN, advice)
     evidence = (
         f"{_at_the_end(log, 'train_accuracy')}, {_at_the_end(log, 'test_accuracy')} "
-        f"(below {100 * LOW:g}, and within {100 * GAP:g} points: a sign)"
+        f"(a sign: below {100 * LOW:g}, and within {100 * GAP:g} points)"
     )
-    return Sign(name, underfits(log), evidence, advice)
+    return Sign(name, "yes" if underfits(log) else "no", evidence, advice)
 
 
 def _at_the_end(log: Record, name: str) -> str:

@@ -13,6 +13,10 @@ from math import factorial, prod
 Levels = tuple[int, ...]
 
 
+def with_level(cell: Levels, factor: int, level: int) -> Levels:
+    return (*cell[:factor], level, *cell[factor + 1 :])
+
+
 def half_fraction(factors: int) -> list[Levels]:
     """The 2^(factors - 1) cells whose levels multiply to +1; the cell of all +1 is the last."""
     return [cell for cell in product((-1, 1), repeat=factors) if prod(cell) == 1]

@@ -8,7 +8,7 @@ from typing import Any
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.causes import ALL, cell, start
-from resnet_lib.questions.factorial import Levels
+from resnet_lib.questions.factorial import Levels, with_level
 
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
@@ -59,7 +59,7 @@ def changed(levels: Levels) -> str:
     """What a combination of factors changes of the story's hundred epochs, by the names of the single changes."""
     names = {config: name for name, config in one_at_a_time().items()}
     told = start(EPOCHS)
-    alone = [(*told[:f], levels[f], *told[f + 1 :]) for f in range(len(told)) if levels[f] != told[f]]
+    alone = [with_level(told, f, levels[f]) for f in range(len(told)) if levels[f] != told[f]]
     return ", ".join(names[cell(one, EPOCHS)] for one in alone)
 
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from resnet_lib.findings import claims, evidence
-from resnet_lib.findings.curves import (
-    HIGH,
-    LAST,
-    SETTLED,
-    first_drop,
-    last_epochs,
-    loss_end,
-    mean_curve,
-    overfits,
-    rise_by_chance,
-)
-from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import UNDECIDED, accuracy, between, in_those_recorded
-from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
+from resnet_lib.findings import evidence
+from resnet_lib.findings.curves import loss_end, mean_curve, overfits
+from resnet_lib.findings.judgement import between
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
+from resnet_lib.questions.factorial import with_level
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import STEP
-from resnet_lib.questions.wording import scientific
-from resnet_lib.records.record import Record, find_runs, read_diverged, runs_folder
-from resnet_lib.report import commands, other_networks
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, STEM_AUGMENTED, runs
+from resnet_lib.records.record import find_runs, read_diverged, runs_folder
+from resnet_lib.report import commands, learning_rate, other_networks
+from resnet_lib.report.summary import AS_TOLD, AUGMENTED, STEM_AUGMENTED, runs
 from resnet_lib.report.wording import percent
-
-WHY_DECAY = (
-    "A likely reason, not measured here: with batch norm, a heavier decay shrinks the weights, so that steps of the "
-    "same rate turn them further ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350))."
-)
 
 
 def answer(profile: str) -> str:
@@ -39,108 +20,10 @@ def answer(profile: str) -> str:
 
     Small profiles answer nothing, and tell how much is recorded.
     """
-    of_resnet20 = (_while_it_was_high, _with_its_drops, _overfitting, _stem)
+    of_resnet20 = (learning_rate.while_it_was_high, learning_rate.with_its_drops, _overfitting, _stem)
     findings = (*of_resnet20, other_networks.torch_hub, other_networks.resnet50, commands.reached)
     said = [say() for say in findings] if profile == "full" else []
     return "\n\n".join([*filter(None, said), _coverage(profile)])
-
-
-def _while_it_was_high() -> str:
-    """Where the learning rate kept ResNet-20 until it dropped, if that is where the story says."""
-    found = runs("full")
-    plain, undropped, augmented = (found.get(label, []) for label in (AS_TOLD, NO_DROP, AUGMENTED))
-    if claims.near_until_drop(STEP, STEP.headline, plain, "full").verdict != "holds":
-        return ""
-    drop, more = first_drop(plain), [_without_drops(undropped)] if undropped else []
-    if augmented:
-        more.append(f"With random crops and flips it averaged {_before_and_after(augmented)}.")
-    if paper_like := evidence.find_cells(suspects.EPOCHS, "full").records[causes.PAPER]:
-        decay = scientific(paper_like[0].config.weight_decay)
-        with_what = "these" if augmented else "random crops and flips"
-        said = f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
-        more.append(f"{said} {WHY_DECAY}" if augmented and _is_higher(paper_like, augmented) else said)
-    said = (
-        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {STEP.about} "
-        f"until its learning rate first dropped from {plain[0].config.lr:g}: "
-        f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
-        f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
-    )
-    return "\n\n".join(filter(None, [said, "\n".join(f"- {one}" for one in more)]))
-
-
-def _is_higher(some: list[Record], others: list[Record]) -> bool:
-    """Whether each of `some` stood higher before its first drop than any of the others, by more than chance gives."""
-    lowest, highest = first_drop(some).before.mean(axis=1).min(), first_drop(others).before.mean(axis=1).max()
-    return lowest - highest > max(map(rise_by_chance, [*some, *others]))
-
-
-def _before_and_after(records: list[Record]) -> str:
-    drop = first_drop(records)
-    before, after = 100 * drop.before.mean(), 100 * drop.after.mean()
-    return (
-        f"{before:.1f} % over the {HIGH} epochs before its first drop, {after:.1f} % over the {SETTLED} after it "
-        f"(n = {len(records)})"
-    )
-
-
-def _without_drops(undropped: list[Record]) -> str:
-    """Where the same training ended whose rate never dropped, and what that shows."""
-    last, reached = 100 * last_epochs(undropped), evidence.accuracy_of(undropped, "full")
-    lost = evidence.worth("no LR drop", suspects.STORY, "full")
-    ended = f"Without any drop it ended at {reached.number} ({lost}); its last {LAST} epochs ranged from "
-    ended += f"{last.min():.1f} to {last.max():.1f} %."
-    low, high = STEP.near
-    levels = np.array([[record.accuracy for record in undropped], last.mean(axis=1) / 100])
-    if lost.high >= 0 or levels.min() <= low or levels.max() >= high:
-        return ended
-    decided = between(reached, low, high) == between(lost, -1, 0) == "holds"
-    seen = "" if decided else f", {in_those_recorded(len(undropped))},"
-    return (
-        f"{ended} So{seen} a learning rate that never came down was enough to stop ResNet-20 near {STEP.claimed:g} %, "
-        "without augmentation and at this weight decay."
-    )
-
-
-def _with_its_drops() -> str:
-    plain = runs("full").get(AS_TOLD)
-    if not plain:
-        return ""
-    low, high = STEP.near
-    cells = evidence.find_cells(suspects.EPOCHS, "full")
-    reached = evidence.accuracy_in(cells.start, cells)
-    is_near = between(reached, low, high)
-    seen = f" {in_those_recorded(len(plain))}" if is_near == UNDECIDED else ""
-    if reached.mean < high:
-        place = f"{'near' if reached.mean > low else 'well below'} {STEP.claimed:g} %"
-        return f"**With its drops, ResNet-20 ended {place}**{seen}: at {reached}."
-    return (
-        f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}, but at {reached}. Why "
-        "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
-        "this one: either they never took effect, or something else differed that was not told."
-        f"{_what_comes_near(cells)}"
-    )
-
-
-def _what_comes_near(cells: Cells) -> str:
-    """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
-    (low, high), near = STEP.near, []
-    others = [levels for levels in cells.recorded if levels != cells.start]
-    ends = {suspects.changed(levels): evidence.accuracy_in(levels, cells) for levels in others}
-    told = {suspects.STORY, *ends}
-    alone = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
-    found = find_runs({name: config for name, config in alone.items() if name not in told}, cells.profile)
-    ends |= {name: accuracy(records) for name, records in found.items() if records}
-    for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - STEP.claimed / 100)):
-        if low < end.mean < high:
-            sure = "" if end.seed_sd is None else f" {end.interval}"
-            near.append(f"{name} ({100 * end.mean:.1f} %{sure}, n = {end.seeds})")
-    if not near:
-        return ""
-    of = f"Of the {len(ends)} other settings" if len(ends) > 1 else "The only other setting"
-    return (
-        f" {of} of ResNet-20 recorded in {cells.epochs} epochs{', these' if len(ends) > 1 else ''} ended near "
-        f"{STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}: {'; '.join(near)}."
-    )
 
 
 def _overfitting() -> str:
@@ -175,7 +58,7 @@ def _stem() -> str:
         where = f", near the story's {STEP.about}" if between(reached, *STEP.near) == "holds" else ""
         augmented = f" With random crops and flips, too, it came to {reached}{where}."
     cells = evidence.find_cells(suspects.EPOCHS, "full")
-    wrong = tuple(-1 if place == evidence.BY_STEM else level for place, level in enumerate(causes.PAPER))
+    wrong = with_level(causes.PAPER, evidence.BY_STEM, -1)
     if cells.have([wrong, causes.PAPER]):
         lost = evidence.weigh({wrong: 1.0, causes.PAPER: -1.0}, cells)
         ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
@@ -200,11 +83,3 @@ def _coverage(profile: str) -> str:
     none = f"; none yet of {', '.join(lacking)}" if lacking else ""
     more = f", {diverged} diverged" if diverged else ""
     return f"{len(recorded)} of {len(planned)} planned runs are recorded{more}{none}."
-
-
-def _sure(gains: np.ndarray) -> str:
-    """The interval of a mean gain, in points, if there are runs enough."""
-    if len(gains) < MIN_SEEDS:
-        return ""
-    low, high = mean_interval(100 * gains)
-    return f" [{low:+.1f}, {high:+.1f}] over seeds alone, n = {len(gains)}"

@@ -16,7 +16,7 @@ from resnet_lib.report.wording import in_range, percent
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
 
-NORMALIZE = "Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))"  # a test holds it against the images
+MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # a test holds them against the images
 
 
 def checklist(runs: str, threads: str) -> str:
@@ -50,7 +50,7 @@ def _code() -> str:
         "The network is in train mode while it trains, in eval mode while it is evaluated, on images without "
         "augmentation.",
         "The schedule steps once per epoch if its milestones are epochs.",
-        "One batch, trained on again and again, is soon fitted to 100 %.",
+        "A single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
     )
 
 
@@ -68,11 +68,11 @@ def _drops_seen() -> list[str]:
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     stems = {"3×3": evidence.by_decay(cells, 1), "ImageNet's": evidence.by_decay(cells, -1)}
     gains = [_gain(stem, decay, records) for stem, found in stems.items() for decay, records in found.items()]
-    seen = [
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave, by stem and weight decay (in brackets, what the "
-        "same comparison gave at most where the rate did not change: a rise no larger says nothing): "
-        f"{'; '.join(filter(None, gains))}."
-    ]
+    told = (
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave, by stem and weight decay, what follows; in "
+        "brackets what the same comparison gave at most where the rate did not change: a rise no larger says nothing."
+    )
+    seen = ["\n".join([told, *(f"     - {gain}" for gain in gains if gain)])]
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before.mean(), scientific(recipe[0].config.weight_decay)
         seen.append(
@@ -124,9 +124,10 @@ def _underfitting() -> str:
 def _else(runs: str, threads: str) -> str:
     return _with_parts(
         "**None of these is clear?**",
-        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and names "
-        "the recorded runs that are most like it. The log has a row for each epoch, ten or more, with `test_accuracy` "
-        "or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`.",
+        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and says "
+        "which recorded runs are most like it, and whether any is close. The log has a row for each epoch, ten or "
+        "more, with `test_accuracy` or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; "
+        "those of Keras's `CSVLogger` and Lightning's `CSVLogger` can stay as they are.",
         f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
         f"Or read of others who were stuck, and of the causes that they tell: [{len(field_guide.CASES)} public "
         f"threads]({threads}).",
@@ -171,16 +172,23 @@ def _in_your_own_code() -> str:
     """What the first of `COMMANDS` does, in PyTorch and torchvision."""
     command, config = next(iter(commands.COMMANDS.items()))
     decay = f"{config.weight_decay:g}"
+    deviations, colour = ", ".join(f"{sd:.4f}" for sd in SD), tuple(round(255 * mean) for mean in MEAN)
     network = "torchvision's ResNet-18 with a 3×3 stem, whose accuracy will not be the command's"
-    padding = "`RandomCrop` pads with black, the lab with the mean colour"
-    return f"""The settings of `{command}` in plain PyTorch, here on {network} ({padding}):
+    return f"""The settings of `{command}` in plain PyTorch, here on {network}:
 
 ```python
+import torchvision
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import MultiStepLR
+from torchvision.transforms import Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToTensor
+
 model = torchvision.models.resnet18(num_classes=10)
 model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-normalisation = [ToTensor(), {NORMALIZE}]
+normalisation = [ToTensor(), Normalize({MEAN}, ({deviations}))]
 test_transform = Compose(normalisation)
-train_transform = Compose([RandomCrop(32, padding={config.crop}), RandomHorizontalFlip(), *normalisation])
+crop = RandomCrop(32, padding={config.crop}, fill={colour})
+train_transform = Compose([crop, RandomHorizontalFlip(), *normalisation])
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
 criterion = nn.CrossEntropyLoss()  # {config.epochs} epochs, batches of {config.batch_size}

@@ -16,6 +16,7 @@ from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.record import Record, Runs
 from resnet_lib.report.plots import DROP, GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
 
+FIGURE = "06_figure6"  # its name in img/
 TOP = 20  # % error: where the paper cuts its axis, too
 DASHED = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.8}
 DOTTED = {"linestyle": ":", "linewidth": 1}

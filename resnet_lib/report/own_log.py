@@ -10,7 +10,7 @@ from resnet_lib.questions.wording import described
 from resnet_lib.records.record import Record, runs_folder
 from resnet_lib.report.wording import in_range
 
-SEEN = {True: "yes", False: "no", None: "?"}
+FAR = 2  # times as far as two seeds of one setting are: another case
 COMPARED = (
     f"Distance: mean difference of the accuracies over {own_log.TENTHS} parts of the training, in points; of each "
     "setting its nearest run."
@@ -23,9 +23,9 @@ def signs(log: Record) -> pd.DataFrame:
     rows = [
         {
             "sign": one.name,
-            "seen": SEEN[one.is_seen],
+            "seen": one.seen,
             "the log": one.evidence,
-            "then": one.advice if one.is_seen else "",
+            "then": one.advice if one.seen in ("yes", "in part") else "",
         }
         for one in own_log.signs(log)
     ]
@@ -42,7 +42,12 @@ def nearest(log: Record) -> tuple[pd.DataFrame, str]:
         return pd.DataFrame(), "No record is at least half and at most twice as long, so it is compared with none."
     said = COMPARED
     if seeds:
-        said += f" Seeds of one setting are {in_range(seeds)} apart: what is much further away is another case."
+        is_near = found[0][0] <= FAR * seeds[-1]
+        said += f" Seeds of one setting are {in_range(seeds)} apart: " + (
+            "what is much further away is another case."
+            if is_near
+            else f"no record is like this log, and the nearest, {found[0][0]:.1f} points away, is another case."
+        )
     rows = [
         {
             "distance": f"{distance:.1f}",

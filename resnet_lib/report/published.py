@@ -39,7 +39,7 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
     for epochs in causes.BUDGETS[profile]:
         drawn[results.WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile))
     drawn[bars.CHANGES_FIGURE] = bars.changes(profile)
-    drawn["06_figure6"] = figure6.draw(paper, profile)
+    drawn[figure6.FIGURE] = figure6.draw(paper, profile)
     for name in (name for name, figure in drawn.items() if not figure and kind == "png"):
         (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
     return [_saved(figure, folder / f"{name}.{kind}") for name, figure in drawn.items() if figure]

@@ -124,7 +124,7 @@ def results(profile: str, img: str = "img") -> str:
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     if any(paper.values()):
         caption = f"Error of the paper's networks against iterations, cut at {figure6.TOP} %."
-        parts += ["### The paper's table", f"![{caption}]({img}/06_figure6.png)", f"*{caption}*"]
+        parts += ["### The paper's table", f"![{caption}]({img}/{figure6.FIGURE}.png)", f"*{caption}*"]
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])

@@ -23,14 +23,14 @@ CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the s
 REPORTED = {STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
 HOW_TO_READ = (
     "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed. The stem is the "
-    "first layers of a network."
+    "first layers of a network. `n` counts runs, each with a seed of its own; [a, b] is a 95 % interval over seeds and "
+    "test images, and there is none where nothing shows how much seeds differ."
 )
 TERMS = (
-    "Here and below, `n` counts runs, each with a seed of its own; of a difference, those of the smaller group. [a, b] "
-    "is a 95 % interval over seeds and test images. `seed sd` is the standard deviation over seeds; of a difference, "
-    "between two runs, one of each. “Of comparable runs”: it was pooled from like settings with "
-    f"{MIN_SEEDS} runs or more. “Seed spread unknown”: there are none such, and the interval is over images alone. For "
-    "fewer runs the table does the same, but has no interval where the spread is unknown. Points are percentage "
+    "Everywhere `n` counts runs; of a difference, those of the smaller group. `seed sd` is the standard deviation over "
+    "seeds; of a difference, that of a run of one group less a run of the other. “Of comparable runs”: a setting with "
+    f"fewer than {MIN_SEEDS} runs does not show its own, and has that of like settings with more. “Seed spread "
+    "unknown”, or “over images alone”: there are none such, and the interval is too narrow. Points are percentage "
     "points; “undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
@@ -69,7 +69,7 @@ def short() -> str:
         parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
     if any(drawn("full").values()):
         parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
-    return "\n\n".join([*parts, TERMS])
+    return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
 
 
 def _what_stops(found: Runs) -> str:

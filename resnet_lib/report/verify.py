@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 
+from resnet_lib.config import LabError
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.records.record import reports_folder
 from resnet_lib.report import lab, published
@@ -26,26 +27,33 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
     if entries := ledger.entries(profile):
         problems = [f"{entry.path.name}: {line}" for entry in entries for line in ledger.problems(entry)]
         found[runs_in_words(len(entries))] = problems
-    with tempfile.TemporaryDirectory() as name:
-        if published.is_published(profile):
-            said = "its tables differ from the records; `resnet-lab figures` rewrites them"
-            stale = published.outdated()
-            for document in published.DOCUMENTS:
-                found[document] = [f"{document}: {said}"] if document in stale else []
-        for path in sorted((reports_folder() / profile).glob("*.ipynb")):
-            if shown := lab.outcome_of(path):
-                say(f"{path.stem}, again")
-                again = Path(name) / path.name
-                settings = {"profile": profile, "train": False}
-                anew = lab.execute(lab.source(path.stem), settings, again, lambda line: None)
-                remedy = f"`resnet-lab report --profile {profile} --no-train` makes it anew"
-                wrong = [f"{place} differs from the records; {remedy}" for place in differing(path, again)]
-                if shown.error:
-                    wrong = [f"it failed ({shown.error}); {remedy}"]
-                if anew.error:
-                    wrong = [f"it cannot be executed again ({anew.error})"]
-                found[path.stem] = [f"{path.stem}: {line}" for line in wrong]
+    if published.is_published(profile):
+        said = "its tables differ from the records; `resnet-lab figures` rewrites them"
+        stale = published.outdated()
+        for document in published.DOCUMENTS:
+            found[document] = [f"{document}: {said}"] if document in stale else []
+    for path in sorted((reports_folder() / profile).glob("*.ipynb")):
+        if shown := lab.outcome_of(path):
+            say(f"{path.stem}, again")
+            found[path.stem] = [f"{path.stem}: {line}" for line in _notebook(path, profile, shown.error)]
     return found
+
+
+def _notebook(path: Path, profile: str, error: str | None) -> list[str]:
+    """What is wrong with an executed notebook, in which there was an error or none."""
+    try:
+        source = lab.source(path.stem)
+    except LabError:
+        return [f"the lab has no such notebook any more: delete {path}"]
+    remedy = f"`resnet-lab report --profile {profile} --no-train` makes it anew"
+    with tempfile.TemporaryDirectory() as name:
+        again = Path(name) / path.name
+        anew = lab.execute(source, {"profile": profile, "train": False}, again, lambda line: None)
+        if anew.error:
+            return [f"it cannot be executed again ({anew.error})"]
+        if error:
+            return [f"it failed ({error}); {remedy}"]
+        return [f"{place} differs from the records; {remedy}" for place in differing(path, again)]
 
 
 def differing(one: Path, other: Path) -> list[str]:

@@ -30,8 +30,10 @@ def kind(config: Config) -> Config:
 def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> dict[Config, float]:
     """Images/s of training, not compiled, for each kind of run."""
     found = {}
-    for config in {kind(config): None for config in configs}:
-        say(f"measuring {config.model}, {config.precision}")
+    kinds = {kind(config): None for config in configs}
+    for number, config in enumerate(kinds, 1):
+        stem = f" with the {config.stem} stem" if config.stem else ""
+        say(f"measuring {number} of {len(kinds)}: {config.model}{stem}, {config.precision}")
         found[config] = images_per_second(config, replace(choice, compile=False))
     torch.cuda.empty_cache()  # what it keeps is lost to processes that train next
     return found
