@@ -71,7 +71,7 @@ python:
 
 # The stamp says which checkout and which versions are installed. It is emptied first and written last, so that an
 # interrupted install is taken up again.
-env: python
+env: python  ## install, or bring up to date, what all others need
 	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd; cksum pyproject.toml requirements.lock); \
 	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else $(READY); fi && exit; \
 	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(ENV) has Python %d.%d, but 3.11 \

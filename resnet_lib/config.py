@@ -163,6 +163,11 @@ class Config(BaseModel):
         """How many images are trained on: all of the split, unless fewer were asked for."""
         return self.train_images or TRAIN_IMAGES[self.split]
 
+    def total_images(self) -> int:
+        """How many images the whole run trains on: the last batch of an epoch may be smaller than the others."""
+        epochs, steps = divmod(self.total_steps(), self.steps_per_epoch())
+        return epochs * self.train_size + min(steps * self.batch_size, self.train_size)
+
     @property
     def test_size(self) -> int:
         """How many held-out images are evaluated."""

@@ -258,3 +258,16 @@ def test_only_the_paper_s_deepest_network_starts_slowly():
     assert (deep.warmup, deep.warmup_start, deep.warmup_shape) == (400, 0.1, "constant")
     assert deep.replace(warmup=0) == Config(model="resnet110", **RECIPES["paper"], warmup_shape="constant")
     assert fast.warmup == Config(model="resnet56", **recipe("paper", "resnet56")).warmup == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "images"),
+    [
+        (Config(epochs=3, train_images=100, batch_size=32), 300),
+        (Config(iterations=5, train_images=100, batch_size=32), 132),  # an epoch of 32, 32, 32 and 4, and a batch
+        (Config(iterations=8, train_images=100, batch_size=32), 200),
+        (Config(iterations=1, train_images=10, batch_size=32), 10),
+    ],
+)
+def test_the_images_of_a_run_are_counted_with_its_smaller_batches(config, images):
+    assert config.total_images() == images

@@ -114,7 +114,7 @@ def test_the_index_keeps_what_was_run_before(reports, notebooks):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"epoch": 2}, "unknown parameter 'epoch': this notebook has epochs, "),
+        ({"epoch": 2}, "unknown parameter 'epoch': this notebook has crop, epochs, "),
         ({"epochs": -3}, "epochs = -3 is not valid: input should be greater than or equal to 1"),
         ({"milestones": 5}, "milestones = 5 is not valid: input should be a valid tuple"),
     ],

@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -244,6 +245,28 @@ def test_a_file_and_then_its_folder_reach_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
     write_atomic(tmp_path / "file", b"")
     assert synced == [False, True]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no folder to sync")
+@pytest.mark.parametrize(("number", "is_known"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_disk_that_cannot_sync_folders_is_written_to_all_the_same(tmp_path, monkeypatch, number, is_known):
+    def sync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with nullcontext() if is_known else pytest.raises(OSError, match=os.strerror(number)):
+        write_atomic(tmp_path / "file", b"")
+
+
+def test_a_disk_without_locks_is_named_and_what_to_do(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("resnet_lib.records.run_folder.try_lock", refuse)
+    said = r"cannot be locked .*: set RESNET_LAB_REPORTS to a folder on another disk"
+    with pytest.raises(RecordError, match=said), RunFolder(tmp_path, Config()).lock():
+        pass
 
 
 @pytest.mark.fault("disk full, I/O error or short write")

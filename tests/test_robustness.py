@@ -353,6 +353,34 @@ def test_a_finished_run_that_lost_its_result_is_damaged_and_not_trained_anew(rep
     assert said in entry.detail
 
 
+def test_a_run_that_lost_its_checkpoint_begins_anew_and_keeps_what_it_had_recorded(reports, undisturbed, monkeypatch):
+    in_process(reports, TINY, at=10)
+    folder, told, kept, show = RunFolder.of(TINY, "full"), [], [], Quiet()
+    monkeypatch.setattr(show, "note", told.append)
+    before = (folder.path / "history.csv").read_text()
+    assert len(folder.rows()) == 2
+    checkpoint.remove(folder.checkpoint)
+    monkeypatch.setattr(show, "epoch", lambda row: kept.append((folder.path / "history-lost.csv").read_text()))
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=show)
+    said = "has no checkpoint to go on from, and begins anew; history-lost.csv has what it had recorded"
+    assert told == [f"{folder.path} {said}"]
+    assert kept == [before] * TINY.epochs
+    assert faults.result(reports) == undisturbed
+
+
+@pytest.mark.parametrize("damaged", ["result.json", weights.NAME])
+def test_what_a_run_was_resumed_from_goes_only_when_its_record_and_weights_are_whole(reports, damaged):
+    process = faults.forking().Process(target=killed_before_the_checkpoint_goes, args=(reports,))
+    process.start()
+    process.join()
+    folder = RunFolder.of(TINY, "full")
+    path = folder.path / damaged
+    path.write_bytes(path.read_bytes()[:-9])
+    with suppress(RecordError):
+        experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    assert checkpoint.in_folder(folder.path)
+
+
 def killed_before_the_checkpoint_goes(reports):
     os.environ["RESNET_LAB_REPORTS"] = str(reports)
     checkpoint.remove = lambda path: os.kill(os.getpid(), signal.SIGKILL)

@@ -146,7 +146,7 @@ def installs(folder: Path) -> int:
 
 def test_make_lists_its_targets(checkout: Path) -> None:
     listed = re.findall(r"^  make (\w+)\t\S", make(checkout).stdout, flags=re.MULTILINE)
-    assert listed == ["help", "report", "full", "test", "soak", "lint", "lab", "lock", "clean"]
+    assert listed == ["help", "report", "full", "test", "soak", "lint", "lab", "lock", "clean", "env"]
 
 
 def test_make_leaves_an_environment_alone_that_somebody_else_set_up(checkout: Path) -> None:

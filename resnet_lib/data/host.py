@@ -11,7 +11,7 @@ from pathlib import Path
 from resnet_lib.data.formats import Unusable
 from resnet_lib.machine.progress import bytes_bar
 
-SILENCE_SECONDS = 5  # a host that is silent so long, at the start or in the middle, is given up
+SILENCE_SECONDS = 15  # a host that is silent so long, at the start or in the middle, is given up
 
 
 def download(url: str, target: Path, limit: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shlex
@@ -54,6 +55,8 @@ class Choice:
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed()
+            # torch.compile warns there of a CUDA toolkit without a GPU, which no CPU run needs.
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.use_deterministic_algorithms(self.deterministic)
         if self.device == "cuda":
             # Without this, torch takes TF32 for the convolutions of what is said to be fp32.
@@ -104,10 +107,9 @@ def choose(
     """The choice for a run of `config` on this machine, unless told otherwise.
 
     The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
-    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked: on those measured, ResNet-20 then had 0.94
-    to 1.18 times the rate, and ResNet-50 0.82 to 0.88, on the one that it was tried on (see the benchmarks). CPUs
-    compute convolutions as products where they can; one CPU was measured with them, and no GPU. Raises DeviceError if
-    something is asked for by name and is not to be had.
+    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked, for it gains with some networks and loses
+    with others (see the benchmarks), and computes convolutions as products where it can; one CPU was measured with
+    them, and no GPU. Raises DeviceError if something is asked for by name and is not to be had.
     """
     refuse_missing(device)
     device = device or available()[0]

@@ -14,7 +14,7 @@ from contextlib import redirect_stderr
 import torch
 from torch import nn
 
-from resnet_lib.architecture import Architecture
+from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.network import is_offline
 
@@ -58,7 +58,7 @@ def _own(config: Config, num_classes: int) -> tuple[nn.Module, str]:
         except Exception:  # a rate limit, a proxy in the way: torch.hub can raise almost anything; the source says so
             torch.set_rng_state(seeded)
     model = getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
-    return model, f"torchvision {release}, installed (hub not reached)"
+    return model, f"torchvision {release}, installed ({HUB_NOT_REACHED})"
 
 
 def _reachable() -> bool:

@@ -81,7 +81,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     try:
         content = path.read_bytes()
-        digest, payload = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
+        digest, payload = content[len(MAGIC) : len(MAGIC) + DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
         if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
             raise CheckpointError(f"{path} is not a whole checkpoint of this lab")
         return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -34,6 +34,8 @@ from resnet_lib.records.record import (
     sha256,
 )
 
+LOST_HISTORY = "history-lost.csv"
+
 
 class RunFolder:
     """Writes a run's record as it comes into being."""
@@ -89,6 +91,13 @@ class RunFolder:
     def write_history(self, rows: list[Row]) -> None:
         write_atomic(self.path / "history.csv", _csv_text(rows).encode())
 
+    def set_history_aside(self) -> Path | None:
+        """Keep, until it is finished, the history of a run whose state is gone: where it is now; None without one."""
+        path = self.path / "history.csv"
+        if not path.exists() or not path.stat().st_size:
+            return None
+        return path.replace(self.path / LOST_HISTORY)
+
     def mark_diverged(self, details: dict[str, Any]) -> None:
         _write_json(self.path / DIVERGED, details)
 
@@ -116,17 +125,23 @@ class RunFolder:
         np.savez_compressed(buffer, **predictions)
         write_atomic(self.path / "predictions.npz", buffer.getvalue())
         _write_json(self.path / "result.json", result | {"files": {name: sha256(self.path / name) for name in HASHED}})
+        (self.path / LOST_HISTORY).unlink(missing_ok=True)  # it came to the same again
         return self.record()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder against other processes; released by the system even if this one is killed.
 
-        Raises RecordError if another process trains here.
+        Raises RecordError if another process trains here, or the file system has no locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a+") as file:
-            if not try_lock(file.fileno()):
+            try:
+                is_ours = try_lock(file.fileno())
+            except OSError as error:
+                reason = f"{self.path} cannot be locked ({error})"
+                raise RecordError(f"{reason}: set RESNET_LAB_REPORTS to a folder on another disk") from None
+            if not is_ours:
                 file.seek(0)
                 owner = file.read().strip() or "another process"
                 raise RecordError(f"{self.path} is being trained by {owner}: wait for it, or end it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_lib.architecture import Architecture
+from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import between, runs_in_words
@@ -26,6 +26,12 @@ def torch_hub() -> str:
         for words, found in changed.items()
         if found
     ]
+    every = [record for found in [*told, *changed.values()] for record in found]
+    if every and all(HUB_NOT_REACHED in record.result["model_source"] for record in every):
+        said.append(
+            "The hub itself was reached in none of these runs: the networks are those of the torchvision installed "
+            "here, whose code the hub runs."
+        )
     return " ".join([f"**torch.hub's {step.claimed:g} %.**", *said]) if said else ""
 
 

@@ -81,16 +81,19 @@ def _what_stops(found: Runs) -> str:
     place = f"{'' if AS_TOLD in seen else 'not '}near {STEP.about}"
     if verdicts[AS_TOLD] == UNDECIDED:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
-    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
+    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}"
+    if augmented := found.get(AUGMENTED):
+        said += f"; with random crops and flips added, at {percent(augmented)}, where the paper has {RESNET_20:g} %"
+    said += "."
     if AS_TOLD in seen or not seen:
         return said
     is_sure = verdicts[AS_TOLD] == "does not hold"
     sure = [label for label in seen if is_sure and verdicts[label] == "holds"]
     others = [label for label in seen if label not in sure]
     if sure:
-        said += f" Of the changes below, these took it there: {'; '.join(sure)}."
+        said += f" Of the changes below, these took it near {STEP.claimed:g} %: {'; '.join(sure)}."
     if others:
-        where = "Near it, too" if sure else "Of the changes below, near it"
+        where = "Near it, too" if sure else f"Of the changes below, near {STEP.claimed:g} %"
         said += f" {where}, but not decided by the runs recorded: {'; '.join(others)}."
     return f"{said} Whether one of these changes stopped the story's own is open."
 

@@ -20,6 +20,7 @@ from resnet_lib.machine.stop import Stopped
 from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import count_parameters
 from resnet_lib.records import checkpoint
+from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.record import Diverged, Record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import weights
@@ -62,11 +63,16 @@ def run(
 
 
 def _finished(folder: RunFolder) -> Record:
-    """The record; a process that was killed right after it was written has left what it was resumed from."""
-    if (folder.path / weights.NAME).exists():
-        with suppress(OSError):
+    """The record; a process that was killed right after it was written has left what it was resumed from.
+
+    Which goes only when record and weights can be read: else it is what they can be had from again.
+    """
+    record, kept = folder.record(), folder.path / weights.NAME
+    if checkpoint.in_folder(folder.path) and kept.exists():
+        with suppress(CheckpointError, OSError):
+            weights.load(kept)
             checkpoint.remove(folder.checkpoint)
-    return folder.record()
+    return record
 
 
 def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
@@ -74,6 +80,9 @@ def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
     state = checkpoint.newest(folder.checkpoint, show.note)
     if state:
         folder.refuse_other(Config(**state["config"]), folder.checkpoint)
+    elif lost := folder.set_history_aside():
+        gone = f"{folder.path} has no checkpoint to go on from"
+        show.note(f"{gone}, and begins anew; {lost.name} has what it had recorded")
     return state
 
 

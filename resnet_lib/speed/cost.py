@@ -82,6 +82,4 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
 
 def seconds(config: Config, rate: float) -> float:
     """Of a whole run with its evaluations, at so many images/s."""
-    epochs = config.total_epochs()
-    images = config.total_steps() * config.batch_size
-    return (min(images, epochs * config.train_size) + epochs * config.test_size * EVALUATION) / rate
+    return (config.total_images() + config.total_epochs() * config.test_size * EVALUATION) / rate

@@ -80,9 +80,7 @@ def fit(
             keeper = Keeper(run, update, choice, progress, signals, state)
             position = keeper.position
             seen = position.epoch * len(batches.images) + update.totals.count.item()
-            whole, rest = divmod(config.total_steps(), len(batches))
-            total = whole * len(batches.images) + rest * config.batch_size
-            progress.begin(config.run_id, total, len(batches.images), seen, str(choice))
+            progress.begin(config.run_id, config.total_images(), len(batches.images), seen, str(choice))
             while position.epoch < epochs:
                 train_epoch(update, position, config, progress, keeper.after_step)
                 images = update.totals.count.item()  # to read it waits until the device has trained on them all

@@ -6,7 +6,6 @@ rounding.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,11 +45,7 @@ class Update:
         self.totals = RunningTotals(batches.images.device)
         # An epoch's last, smaller batch would have to be compiled, or captured, for itself.
         self.whole = min(config.batch_size, len(batches.images))
-        if choice.compile:
-            torch.compiler.reset()  # else the ninth shape of network in a process would run as it is, and not say so
         self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
-        if choice.device == "cpu":  # torch warns there of a CUDA toolkit without a GPU, which no CPU run needs
-            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
@@ -99,6 +94,8 @@ class Replay(Update):
 def make_update(model: nn.Module, images: np.ndarray, labels: np.ndarray, config: Config, choice: Choice) -> Update:
     """What trains `model` on uint8 images [N, 3, H, W] with labels [N], all moved to where `choice` says."""
     device = choice.activate(config.precision)
+    if choice.compile:
+        torch.compiler.reset()  # else the ninth shape of network in a process would run as it is, and not say so
     model = place(model, choice)
     batches = TrainBatches(images, labels, config, device, choice.memory_format)
     return (Replay if choice.graph else Update)(model, make_optimizer(model, config, choice), batches, config, choice)
