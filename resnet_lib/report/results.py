@@ -54,8 +54,9 @@ ABOUT_RECORDS = (
     "to be another.\n"
     "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 "
     "and 22 minutes in which they were paused; those of `resnet20-100ep-s1-acbc0ed62f3f`, its seed 2, "
-    "`resnet20-100ep-*-882b4edff07c` and `resnet20-100ep-*-d542ec2ab3e1` are of two or three runs at a time, some of "
-    "them paused for minutes."
+    "`resnet20-100ep-*-882b4edff07c`, `resnet20-100ep-*-d542ec2ab3e1`, `resnet20-100ep-s0-6ab3d0f932b8` and "
+    "`resnet20-100ep-s0-d0f2b42c588a` are of two or three runs at a time, some of them paused for minutes, the last "
+    "two for three quarters of the time."
 )
 CHECKED = "Over all recorded runs of the plan:"
 

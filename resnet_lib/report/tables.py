@@ -168,5 +168,6 @@ def faults_markdown(found: dict[str, Any]) -> str:
     survived = sum(row["survived"] for row in found["faults"].values())
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
     said = f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried:,} faults and hostile inputs"
-    how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests."
+    how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests"
+    how += f" (commit {found['commit'][:10]})."
     return folded(f"{said}, {survived:,} survived", f"{markdown(pd.DataFrame(rows))}\n\n{how}")
