@@ -42,6 +42,13 @@ class Architecture:
             raise _unknown(name)
 
     @property
+    def usual(self) -> dict[str, str | int]:
+        """What networks of this shape have, by the fields of a config, unless that says otherwise."""
+        if self.shape == "cifar":
+            return {"stem": "cifar", "shortcut": "A", "width": 16}
+        return {"stem": "imagenet", "shortcut": "B", "width": 64}
+
+    @property
     def title(self) -> str:
         """`ResNet-20`, `plain-56`, `ResNet-18 (torch.hub)`."""
         name = f"{'plain' if self.family == 'plain' else 'ResNet'}-{self.depth}"

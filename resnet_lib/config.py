@@ -144,12 +144,13 @@ class Config(BaseModel):
         """Twelve hex digits of SHA-256 over every field that differs from its default, the seed left out.
 
         Defaults are left out so that a later field, whose default means what the code did before, renames no run.
-        `protocol` always counts, `epochs` only where no `iterations` stand in its place, and a milestone only where the
-        run comes to it.
+        `protocol` always counts, `epochs` only where no `iterations` stand in its place, a milestone only where the run
+        comes to it, and stem, shortcut and width only where they are not those that the network has anyway.
         """
         length = self.iterations or self.epochs
         reached = self.model_copy(update={"milestones": tuple(m for m in self.milestones if m < length)})
         idle = {"seed", "epochs"} if self.iterations else {"seed"}
+        idle |= {name for name, usual in Architecture(self.model).usual.items() if getattr(self, name) == usual}
         fields = reached.model_dump(mode="json", exclude=idle, exclude_defaults=True) | {"protocol": self.protocol}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 

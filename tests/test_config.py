@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from resnet_lib.config import PROTOCOL, Config, ConfigError
+from resnet_lib.models.build import build_model
 from resnet_lib.recipes import RECIPES, recipe
 
 # A value other than the default for every field, with what else it needs.
@@ -271,3 +272,20 @@ def test_only_the_paper_s_deepest_network_starts_slowly():
 )
 def test_the_images_of_a_run_are_counted_with_its_smaller_batches(config, images):
     assert config.total_images() == images
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("resnet20", {"stem": "cifar", "shortcut": "A", "width": 16}),
+        ("resnet50", {"stem": "imagenet", "shortcut": "B", "width": 64}),
+        ("plain20", {"stem": "cifar", "width": 16}),
+    ],
+)
+def test_what_a_network_has_anyway_may_be_named_and_names_no_other_run(model, named):
+    usual = Config(model=model)
+    assert usual.replace(**named).run_id == usual.run_id
+    for name, value in named.items():
+        assert usual.replace(**{name: value}).run_id == usual.run_id
+        assert str(build_model(usual.replace(**{name: value}))[0]) == str(build_model(usual)[0])
+    assert usual.replace(width=named["width"] + 1).run_id != usual.run_id

@@ -155,19 +155,18 @@ def initialize_he(model: nn.Module) -> None:
 def build(config: Config, num_classes: int = 10) -> ResNet:
     """The network of a config, unless it is torch.hub's; initialised from `torch`'s current random state."""
     arch = Architecture(config.model)
-    is_cifar = arch.shape == "cifar"
-    if is_cifar:
+    if arch.shape == "cifar":
         block, blocks = BasicBlock, ((arch.depth - 2) // 6,) * 3
     else:
         block = Bottleneck if arch.depth in BOTTLENECK_DEPTHS else BasicBlock
         blocks = IMAGENET_BLOCKS[arch.depth]
-    option = "none" if arch.family == "plain" else config.shortcut or ("A" if is_cifar else "B")
+    chosen = {name: getattr(config, name) or usual for name, usual in arch.usual.items()}
     model = ResNet(
         block,
         blocks,
-        width=config.width or (16 if is_cifar else 64),
-        stem_kind=config.stem or arch.shape,
-        option=option,
+        width=chosen["width"],
+        stem_kind=chosen["stem"],
+        option="none" if arch.family == "plain" else chosen["shortcut"],
         num_classes=num_classes,
     )
     if config.init != "torch":
