@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story
 from resnet_lib.runs import experiment
 
@@ -128,7 +128,7 @@ def smoke(tmp_path_factory) -> Path:
         patch.setenv("RESNET_LAB_REPORTS", str(folder))
         for config in (story.BASELINE, story.step("03_cifar_architecture").configs["ResNet-20, 10 epochs"]):
             for seed in (0, 1):
-                experiment.run(config.at("smoke").replace(seed=seed), "smoke", show=Quiet())
+                experiment.run(config.at("smoke").replace(seed=seed), "smoke", show=Progress())
     return folder
 
 

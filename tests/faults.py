@@ -13,7 +13,7 @@ import torch
 
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.device import Choice
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import Stopped
 from resnet_lib.records.record import Diverged
 from resnet_lib.records.run_folder import RunFolder
@@ -82,7 +82,7 @@ def forking():
     return context
 
 
-class Ending(Quiet):
+class Ending(Progress):
     """Sends this process a signal once it has done so many steps."""
 
     def __init__(self, at: int, by: int) -> None:

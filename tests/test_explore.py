@@ -10,7 +10,7 @@ from crafted import craft, texts
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.data import cifar10
 from resnet_lib.findings.selection import MOST, chosen, one_of
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story
 from resnet_lib.records.record import Record
 from resnet_lib.report import closely, lab, tables
@@ -157,7 +157,7 @@ def test_a_page_without_the_images_says_so_and_shows_the_rest(monkeypatch, tmp_p
 
 def test_the_notebook_shows_what_there_is(reports):
     small = Config(model="resnet8", width=4, epochs=2, dataset="synthetic", train_images=200, test_images=100)
-    record = experiment.run(small, "smoke", show=Quiet())
+    record = experiment.run(small, "smoke", show=Progress())
     (outcome,) = lab.report("smoke", ("explore",))
     assert outcome.error is None
     page = (reports / "smoke" / "explore.html").read_text()

@@ -12,7 +12,7 @@ from resnet_lib.__main__ import app
 from resnet_lib.cli import options
 from resnet_lib.cli.runs import _settings
 from resnet_lib.config import Config, LabError
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, ledger, weights
 
@@ -32,12 +32,12 @@ def wide(monkeypatch):
 @pytest.fixture
 def three(reports):
     """A finished, an unfinished and a diverged run; their folders."""
-    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     unfinished = TINY.replace(seed=1)
     in_process(reports, unfinished, at=10)
     diverged = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
     with pytest.raises(experiment.Diverged):
-        experiment.run(diverged, choice=faults.ONE_THREAD, show=Quiet())
+        experiment.run(diverged, choice=faults.ONE_THREAD, show=Progress())
     return [RunFolder.of(config, "full").path for config in (TINY, unfinished, diverged)]
 
 

@@ -7,7 +7,7 @@ from resnet_lib.findings import best_epoch, paper_table
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.records.record import find_runs
+from resnet_lib.records.find import find_runs
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import figure6, outstanding
 

@@ -11,7 +11,7 @@ import pytest
 from crafted import craft, texts
 
 from resnet_lib.questions import story
-from resnet_lib.records.record import find_runs
+from resnet_lib.records.find import find_runs
 from resnet_lib.report import gallery, plots, summary
 
 pytestmark = pytest.mark.usefixtures("no_warnings")

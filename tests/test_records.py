@@ -22,9 +22,10 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
 from resnet_lib.machine.device import Choice, DeviceError
 from resnet_lib.machine.files import write_atomic
-from resnet_lib.records import checkpoint, record
+from resnet_lib.records import checkpoint, find, record
 from resnet_lib.records.checkpoint import CheckpointError
-from resnet_lib.records.record import RecordError, find_seeds, read_history, read_record
+from resnet_lib.records.find import find_seeds
+from resnet_lib.records.record import RecordError, read_history, read_record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import weights
 
@@ -236,7 +237,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch,
 def test_records_are_those_of_the_checkout_wherever_it_is_called(tmp_path, monkeypatch):
     monkeypatch.delenv("RESNET_LAB_REPORTS")
     monkeypatch.chdir(tmp_path)
-    assert record.reports_folder() == ROOT / "reports"
+    assert find.reports_folder() == ROOT / "reports"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no folder to sync")

@@ -19,7 +19,7 @@ from faults import TINY, in_process, survived
 
 from resnet_lib.data import cifar10
 from resnet_lib.machine.files import write_atomic
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint, run_folder
 from resnet_lib.records.checkpoint import CheckpointError
@@ -52,7 +52,7 @@ def undisturbed_muon(tmp_path_factory):
     return faults.result(reports, MUON)
 
 
-class Notes(Quiet):
+class Notes(Progress):
     def __init__(self):
         self.lines = []
 
@@ -141,7 +141,7 @@ def test_a_state_is_saved_within_an_epoch_after_the_seconds_that_are_set(reports
     saves = []
     monkeypatch.setattr(checkpoint, "save", lambda path, state: saves.append(state["step"]))
     monkeypatch.setattr(keeper, "SAVE_SECONDS", seconds)
-    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     assert sorted(set(saves)) == list(expected)
 
 
@@ -307,7 +307,7 @@ def test_a_disk_that_fails_while_the_end_is_written_costs_an_evaluation(reports,
             for module in (run_folder, weights):
                 disk.setattr(module, "write_atomic", failing)
             with pytest.raises(OSError, match="disk full"):
-                experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+                experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
         assert not RunFolder.of(TINY, "full").finished
         resumed()
         assert faults.result(reports) == undisturbed
@@ -322,7 +322,7 @@ def test_a_run_whose_result_is_written_elsewhere_agrees_with_itself_and_was_trai
     with monkeypatch.context() as disk:
         disk.setattr(weights, "write", failing)
         with pytest.raises(OSError, match="disk full"):
-            experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+            experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     evaluate = train.evaluate
 
     def evaluate_elsewhere(*arguments):
@@ -331,7 +331,7 @@ def test_a_run_whose_result_is_written_elsewhere_agrees_with_itself_and_was_trai
 
     monkeypatch.setattr(train, "evaluate", evaluate_elsewhere)
     monkeypatch.setattr(keeper, "device_name", lambda choice: "abacus")
-    record = experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    record = experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     assert record.history[-1]["test_loss"] == record.result["loss"]
     assert ledger.problems(ledger.entry(record.path)) == []
     assert "abacus" not in record.seconds_by_device
@@ -339,14 +339,14 @@ def test_a_run_whose_result_is_written_elsewhere_agrees_with_itself_and_was_trai
 
 @pytest.mark.parametrize("lost", [["result.json"], ["result.json", weights.NAME]], ids=", ".join)
 def test_a_finished_run_that_lost_its_result_is_damaged_and_not_trained_anew(reports, lost):
-    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     folder = RunFolder.of(TINY, "full")
     for name in lost:
         (folder.path / name).unlink()
     before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
     said = "has lost its result.json: restore it, or delete the folder"
     with pytest.raises(RecordError, match=re.escape(said)):
-        experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+        experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
     (entry,) = ledger.entries("full")
     assert entry.state == "damaged"
@@ -355,7 +355,7 @@ def test_a_finished_run_that_lost_its_result_is_damaged_and_not_trained_anew(rep
 
 def test_a_run_that_lost_its_checkpoint_begins_anew_and_keeps_what_it_had_recorded(reports, undisturbed, monkeypatch):
     in_process(reports, TINY, at=10)
-    folder, told, kept, show = RunFolder.of(TINY, "full"), [], [], Quiet()
+    folder, told, kept, show = RunFolder.of(TINY, "full"), [], [], Progress()
     monkeypatch.setattr(show, "note", told.append)
     before = (folder.path / "history.csv").read_text()
     assert len(folder.rows()) == 2
@@ -377,14 +377,14 @@ def test_what_a_run_was_resumed_from_goes_only_when_its_record_and_weights_are_w
     path = folder.path / damaged
     path.write_bytes(path.read_bytes()[:-9])
     with suppress(RecordError):
-        experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+        experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
     assert checkpoint.in_folder(folder.path)
 
 
 def killed_before_the_checkpoint_goes(reports):
     os.environ["RESNET_LAB_REPORTS"] = str(reports)
     checkpoint.remove = lambda path: os.kill(os.getpid(), signal.SIGKILL)
-    experiment.run(TINY, choice=faults.ONE_THREAD, show=Quiet())
+    experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
 
 
 def test_killed_between_its_record_and_the_end_it_is_finished_and_tidied_by_the_next_call(reports, undisturbed):
@@ -506,8 +506,8 @@ def test_a_run_that_diverged_is_marked_and_not_tried_again(reports, monkeypatch)
     config = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
     with survived("NaN or infinite loss"):
         with pytest.raises(Diverged, match="is no longer a number at step"):
-            experiment.run(config, choice=faults.ONE_THREAD, show=Quiet())
+            experiment.run(config, choice=faults.ONE_THREAD, show=Progress())
         monkeypatch.setattr(cifar10, "load", None)
         with pytest.raises(Diverged, match=r"diverged at step \d+ \(lr 100\); delete .* to try once more"):
-            experiment.run(config, choice=faults.ONE_THREAD, show=Quiet())
+            experiment.run(config, choice=faults.ONE_THREAD, show=Progress())
         assert not experiment.is_finished(config)

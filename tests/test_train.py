@@ -24,7 +24,7 @@ from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
 from resnet_lib.machine import progress
 from resnet_lib.machine.device import THREADS, Choice, DeviceError, choose
-from resnet_lib.machine.progress import Bar, Lines, Quiet
+from resnet_lib.machine.progress import Bar, Lines, Progress
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged
@@ -49,7 +49,7 @@ def fit(folder, dataset, config=TINY, progress=None, choice=CPU):
     run.start()
     model, _ = build_model(config)
     state = checkpoint.newest(run.checkpoint, print)
-    evaluation, _ = train.fit(model, dataset, config, choice, run, progress or Quiet(), state)
+    evaluation, _ = train.fit(model, dataset, config, choice, run, progress or Progress(), state)
     return SimpleNamespace(
         model=model, evaluation=evaluation, history=run.rows(), state=checkpoint.load(run.checkpoint)
     )
@@ -146,7 +146,7 @@ def test_twenty_steps_of_sgd_against_numpy(changes):
     at = Position()
     for epoch in range(3):
         before = at.step
-        train.train_epoch(update, at, config, Quiet())
+        train.train_epoch(update, at, config, Progress())
         assert update.totals.read()[0] == pytest.approx(np.mean(losses[before : at.step]), abs=1e-9)
         update.totals.reset()
         at.epoch = epoch + 1
@@ -187,7 +187,7 @@ def test_another_seed_gives_another(tmp_path, tiny_dataset, uninterrupted):
     assert other.history[0]["train_loss"] != uninterrupted.history[0]["train_loss"]
 
 
-class Interrupting(Quiet):
+class Interrupting(Progress):
     """Ctrl-C at an optimizer step, counted over all steps of this process."""
 
     def __init__(self, at):
@@ -503,7 +503,7 @@ SYNTHETIC = TINY.replace(dataset="synthetic", epochs=3, milestones=(2,))
 
 @pytest.fixture
 def trained(reports):
-    return experiment.run(SYNTHETIC, choice=CPU, show=Quiet())
+    return experiment.run(SYNTHETIC, choice=CPU, show=Progress())
 
 
 def test_a_finished_run_is_loaded_not_trained_again(trained, monkeypatch):
@@ -542,7 +542,7 @@ def test_the_weights_of_a_run_give_its_result(trained):
 
 def test_held_out_training_images_are_never_called_test(reports):
     config = SYNTHETIC.replace(split="train45k", epochs=1, milestones=())
-    record = experiment.run(config, choice=CPU, show=Quiet())
+    record = experiment.run(config, choice=CPU, show=Progress())
     assert {"val_loss", "val_accuracy"} < record.history[0].keys()
     assert not [name for name in record.history[0] if name.startswith("test")]
     assert record.result["evaluated_on"] == "val"
@@ -552,7 +552,7 @@ def test_without_the_images_there_is_no_run_and_none_on_others(reports, monkeypa
     monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "empty"))
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
     with pytest.raises(DataError, match="CIFAR-10 could not be had"):
-        experiment.run(TINY, choice=CPU, show=Quiet())
+        experiment.run(TINY, choice=CPU, show=Progress())
     assert not reports.exists()
 
 
@@ -561,9 +561,9 @@ import os, signal, sys
 from resnet_lib.runs import experiment
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 
-class Killing(Quiet):
+class Killing(Progress):
     def epoch(self, row):
         if row["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -582,7 +582,7 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     assert not folder.finished
 
     other = Choice(device="cpu", threads=2, channels_last=False, products=True)  # the checkpoint's choice goes on
-    show, told = Quiet(), []
+    show, told = Progress(), []
     monkeypatch.setattr(show, "note", told.append)
     resumed = experiment.run(SYNTHETIC, choice=other, show=show)
     assert told == [f"{SYNTHETIC.run_id} goes on as it began: threads 1, not 2; channels_last True, not False"]
@@ -597,11 +597,11 @@ def test_a_run_begun_before_there_were_products_goes_on_without():
     began = CPU.as_dict()
     del began["products"]
     state = {"choice": began, "sessions": [{}]}
-    assert experiment._going_on(SYNTHETIC, state, CPU, Quiet()) == replace(CPU, products=False)
+    assert experiment._going_on(SYNTHETIC, state, CPU, Progress()) == replace(CPU, products=False)
 
 
 def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypatch):
-    told, show = [], Quiet()
+    told, show = [], Progress()
     monkeypatch.setattr(show, "note", told.append)
     cores = os.cpu_count() or 1
     began = replace(CPU, threads=cores + 1, why="not compiled")
@@ -622,7 +622,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_loaded(trained, report
 
     monkeypatch.setattr(cifar10, "load", load_slowly)
     monkeypatch.setattr(train, "fit", None)
-    assert experiment.run(SYNTHETIC, choice=CPU, show=Quiet()).result == trained.result
+    assert experiment.run(SYNTHETIC, choice=CPU, show=Progress()).result == trained.result
 
 
 def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
@@ -667,7 +667,7 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
         experiment.run(SYNTHETIC, choice=choice, show=Interrupting(6))
     assert checkpoint.load(saved)["step"] > state["step"]
     assert checkpoint.load(saved)["choice"] == state["choice"]
-    show, told = Quiet(), []
+    show, told = Progress(), []
     monkeypatch.setattr(show, "note", told.append)
     moved = experiment.run(SYNTHETIC, choice=choice, show=show)
     assert told == [f"{SYNTHETIC.run_id} began on cuda, which is not available here: it goes on on cpu"]
@@ -685,13 +685,13 @@ def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monk
     monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cpu"])
     state = {"choice": Choice("cuda", 1, True).as_dict(), "sessions": [{}]}
     with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
-        experiment._going_on(SYNTHETIC.replace(precision="tf32"), state, None, Quiet())
+        experiment._going_on(SYNTHETIC.replace(precision="tf32"), state, None, Progress())
     with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
         CPU.activate("tf32")  # nor is another choice of a device one of a precision
 
 
 def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
-    told, show = [], Quiet()
+    told, show = [], Progress()
     monkeypatch.setattr(show, "note", told.append)
     monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "there is no C++ compiler")
     state = {"choice": replace(CPU, compile=True).as_dict(), "sessions": [{}]}

@@ -39,7 +39,7 @@ def report(
 ) -> None:
     """Execute the notebooks and render the lab report; continues after a failure and reports it."""
     from resnet_lib.data import sources
-    from resnet_lib.records.record import reports_folder
+    from resnet_lib.records.find import reports_folder
     from resnet_lib.report import lab
 
     checked_profile(profile)
@@ -72,7 +72,7 @@ def report(
 @app.command("verify-report")
 def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
     """Compute anew what README, its pages and the executed notebooks say of the records; fail if any differs."""
-    from resnet_lib.records.record import reports_folder
+    from resnet_lib.records.find import reports_folder
     from resnet_lib.report import verify
 
     with err.status("starting") as status:
@@ -183,7 +183,7 @@ def figures(
     ] = None,
 ) -> None:
     """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
-    from resnet_lib.records.record import reports_folder
+    from resnet_lib.records.find import reports_folder
     from resnet_lib.report import published
 
     checked_profile(profile)

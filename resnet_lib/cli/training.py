@@ -31,7 +31,7 @@ from resnet_lib.cli.options import (
     with_recipe,
 )
 from resnet_lib.config import Config, LabError, checked_profile
-from resnet_lib.records.record import runs_folder
+from resnet_lib.records.find import runs_folder
 
 app = typer.Typer()
 

@@ -22,7 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, LabError
 from resnet_lib.machine.files import write_atomic
-from resnet_lib.records.record import reports_folder
+from resnet_lib.records.find import reports_folder
 
 # By eye, once through all but four of the pairs from 0.76 on: from 0.85 on (233 pairs) all but about eight show one
 # photograph, or one thing photographed or drawn twice; the others are ships on the sea and planes in the sky. From

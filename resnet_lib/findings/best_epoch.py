@@ -7,7 +7,7 @@ import numpy as np
 from resnet_lib.findings.curves import came_down, curve
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.records.record import Runs
+from resnet_lib.records.find import Runs
 
 
 def sentence(runs: Runs, profile: str) -> str:

@@ -35,7 +35,8 @@ from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.records.record import Record, Runs, find_seeds
+from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.record import Record
 
 AGREE = 0.02  # largest difference (share of the images) of two networks that "agree"
 

@@ -15,7 +15,8 @@ from resnet_lib.questions.field_guide import Case
 from resnet_lib.questions.story import NOT_YET, STEPS, missing
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.questions.wording import described
-from resnet_lib.records.record import Record, Runs, find_runs
+from resnet_lib.records.find import Runs, find_runs
+from resnet_lib.records.record import Record
 
 FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
 STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked for

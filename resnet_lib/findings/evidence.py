@@ -13,7 +13,8 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weigh
 from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.records.record import Record, find_runs, find_seeds
+from resnet_lib.records.find import find_runs, find_seeds
+from resnet_lib.records.record import Record
 
 BY_STEM, BY_DROPS, BY_RATE = ([one.name for one in FACTORS].index(name) for name in ("stem", DROPS, "learning rate"))
 

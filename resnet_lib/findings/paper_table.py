@@ -16,7 +16,8 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
 from resnet_lib.questions.story import count, missing
-from resnet_lib.records.record import Record, Runs
+from resnet_lib.records.find import Runs
+from resnet_lib.records.record import Record
 
 CLOSE = 0.005  # errors no further apart (share of the images) agree: five runs of the paper's ResNet-110 have sd 0.0016
 ENOUGH = 40  # ways of dealing runs to two networks, from which on their complete separation is rarer than 1 in 20

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from resnet_lib.config import ConfigError
-from resnet_lib.records.record import Record, RecordError, Runs, read_record, runs_folder
+from resnet_lib.records.find import Runs, runs_folder
+from resnet_lib.records.record import Record, RecordError, read_record
 
 MOST = 6  # settings that are shown where nobody says which: more curves than these are hard to tell apart
 

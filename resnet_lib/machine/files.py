@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises ValueError for one that holds none, however deep or torn it is, and OSError."""
     return from_json(path.read_bytes(), allow_inf_nan=False)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def remove_litter(folder: Path) -> None:

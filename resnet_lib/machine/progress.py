@@ -12,8 +12,8 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 20
 
 
-class Quiet:
-    """Says nothing."""
+class Progress:
+    """What a run tells while it trains; this one says nothing."""
 
     def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
         """A run of `total` images, `images` an epoch, begins, `done` of them having been trained on before."""
@@ -31,7 +31,7 @@ class Quiet:
         """The run has ended, or was interrupted."""
 
 
-class Bar(Quiet):
+class Bar(Progress):
     """A bar over all images of the run, with images/s and the time left, for terminals and JupyterLab."""
 
     bar: tqdm | None = None
@@ -63,7 +63,7 @@ class Bar(Quiet):
             self.bar.close()
 
 
-class Lines(Quiet):
+class Lines(Progress):
     """A line now and then: for logs, batch output and executed notebooks."""
 
     def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
@@ -90,7 +90,7 @@ class Lines(Quiet):
         print(line, flush=True)
 
 
-def default() -> Quiet:
+def default() -> Progress:
     """A bar where somebody watches (a terminal, a notebook open in Jupyter), else lines."""
     return Bar() if is_watched() else Lines()
 

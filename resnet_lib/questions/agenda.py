@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
-from resnet_lib.records.record import Runs
+from resnet_lib.records.find import Runs
 from resnet_lib.records.run_folder import RunFolder
 
 SEEDS = range(3)

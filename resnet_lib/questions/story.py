@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.questions.paper import STORY
-from resnet_lib.records.record import Record, Runs, find_diverged, find_runs
+from resnet_lib.records.find import Runs, find_diverged, find_runs
+from resnet_lib.records.record import Record
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 

@@ -14,25 +14,22 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import ValidationError
 
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.machine.files import read_json
+from resnet_lib.records.result import RESULT
 
 Row = dict[str, float]
 
 CHECKPOINT = "checkpoint.pt"  # in the folder of an unfinished run: what it goes on from
 DIVERGED = "diverged.json"
-CALIBRATION_BINS = 15  # of the calibration error in a result (Guo et al. 2017, section 4)
 HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
 
 
@@ -48,67 +45,11 @@ class Diverged(LabError):
         self.details = details or {}
 
 
-def reports_folder() -> Path:
-    """Where records and reports live: `RESNET_LAB_REPORTS`, else `reports/` of the checkout, else of this folder."""
-    if chosen := os.environ.get("RESNET_LAB_REPORTS"):
-        return Path(os.path.expanduser(chosen)).resolve()
-    checkout = Path(__file__).resolve().parents[2]
-    return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "reports"
-
-
-def runs_folder(profile: str) -> Path:
-    return reports_folder() / profile / "runs"
-
-
 # Of history.csv, a row per epoch, with test_loss and test_accuracy (or val_loss and val_accuracy) after it. Losses are
 # in nats, accuracies lie in 0 to 1; those of training are means over the epoch, of the images as they were trained on,
 # and include label smoothing. `epoch` and `step` count from 1, `lr` and `drops` are those of the epoch's last step.
 # `seconds` are of training and evaluation, as is `training_seconds` in result.json; `images_per_second` of training.
 COLUMNS = ("epoch", "step", "lr", "drops", "train_loss", "train_accuracy", "seconds", "images_per_second")
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Environment(TypedDict):
-    """Of `result.json`: what else it says is kept and not checked."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")
-    device_name: str
-    threads: int
-    torch: str
-
-
-class Session(TypedDict):
-    """Of `result.json`: one process that trained the run, on one device."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")
-    from_step: int
-    device_name: NotRequired[str]  # records made before a run could go on elsewhere name none
-
-
-class Result(TypedDict):
-    """What figures, tables and claims read of `result.json`; more may stand there."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")
-    fingerprint: str
-    images: Annotated[int, Field(gt=0)]
-    accuracy: Share
-    loss: Finite
-    ece: Share
-    classes: Annotated[list[str], Field(max_length=256)]
-    per_class_accuracy: list[Share]
-    confusion: list[list[int]]
-    model_source: str
-    data_sha256: str
-    training_seconds: Finite
-    commit: str
-    environment: Environment
-    sessions: NotRequired[Annotated[list[Session], Field(min_length=1)]]  # the first records have none
-    files: NotRequired[dict[str, str]]  # records made before there were any have none
-
-
-RESULT = TypeAdapter(Result)
 
 
 @dataclass(frozen=True)
@@ -161,9 +102,6 @@ class Record:
         return self.predictions["predicted"] == self.predictions["label"]
 
 
-Runs = dict[str, list[Record]]  # label -> one record per seed; an empty list: not yet run
-
-
 def read_diverged(path: Path) -> str | None:
     """Where the run in `path` diverged, in words; None if it did not, as far as anything tells."""
     try:
@@ -173,36 +111,6 @@ def read_diverged(path: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path / DIVERGED} cannot be read ({error}): delete the folder to try again") from error
-
-
-def find_runs(configs: dict[str, Config], profile: str) -> Runs:
-    """The finished runs of full-size `configs` at a profile's size, by label."""
-    return {label: find_seeds(config.at(profile), profile) for label, config in configs.items()}
-
-
-def find_seeds(config: Config, profile: str) -> list[Record]:
-    """Every finished run of `config`, whatever its seed, in the order of the seeds.
-
-    They are shown as `config` has it: of what it never came to, such as milestones past its end, a record may say
-    otherwise. Raises RecordError for a record of another run: a default must never change without `protocol`.
-    """
-    found = runs_folder(profile).glob(f"{_folder_pattern(config)}/result.json")
-    records = sorted((read_record(path.parent) for path in found), key=lambda record: record.config.seed)
-    for record in records:
-        if record.config.run_id != record.path.name:
-            raise RecordError(f"{record.path} holds the record of another run: restore it, or delete the folder")
-    return [replace(record, config=config.replace(seed=record.config.seed)) for record in records]
-
-
-def find_diverged(config: Config, profile: str) -> list[str]:
-    """Where runs of `config` diverged, in words, whatever their seeds."""
-    found = sorted(runs_folder(profile).glob(f"{_folder_pattern(config)}/{DIVERGED}"))
-    return [where for path in found if (where := read_diverged(path.parent)) is not None]
-
-
-def _folder_pattern(config: Config) -> str:
-    """The pattern of the folders of `config`, whatever their seeds: a copy under a name of its own is no other seed."""
-    return config.run_id.replace(f"-s{config.seed}-", "-s*-")
 
 
 def read_record(path: Path) -> Record:
@@ -244,13 +152,3 @@ def read_history(path: Path) -> list[Row]:
     except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise ValueError(f"{path.name}, row {len(rows) + 1}: {error}") from None
     return rows
-
-
-def calibration_bins(confidence: np.ndarray) -> np.ndarray:
-    """The bin of each confidence [N], of CALIBRATION_BINS of equal width."""
-    bins = np.ceil(np.nan_to_num(confidence.astype(np.float64)) * CALIBRATION_BINS).astype(int) - 1
-    return np.clip(bins, 0, CALIBRATION_BINS - 1)
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

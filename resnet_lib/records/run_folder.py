@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from resnet_lib.config import Config
-from resnet_lib.machine.files import remove_litter, try_lock, write_atomic
+from resnet_lib.machine.files import remove_litter, sha256, try_lock, write_atomic
+from resnet_lib.records.find import runs_folder
 from resnet_lib.records.record import (
     CHECKPOINT,
     DIVERGED,
@@ -30,8 +31,6 @@ from resnet_lib.records.record import (
     read_diverged,
     read_history,
     read_record,
-    runs_folder,
-    sha256,
 )
 
 LOST_HISTORY = "history-lost.csv"

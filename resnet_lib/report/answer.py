@@ -9,7 +9,8 @@ from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.factorial import with_level
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import STEP
-from resnet_lib.records.record import find_runs, read_diverged, runs_folder
+from resnet_lib.records.find import find_runs, runs_folder
+from resnet_lib.records.record import read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, STEM_AUGMENTED, runs
 from resnet_lib.report.wording import percent

@@ -14,7 +14,8 @@ from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.recipes import recipe
-from resnet_lib.records.record import Record, find_seeds
+from resnet_lib.records.find import find_seeds
+from resnet_lib.records.record import Record
 from resnet_lib.report import bench_facts
 from resnet_lib.report.tables import folded, machine, markdown
 from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, precision, rate, rates, step_by_step

@@ -10,7 +10,8 @@ from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import causes, field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.wording import scientific
-from resnet_lib.records.record import Record, Runs, find_seeds
+from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.record import Record
 from resnet_lib.report import commands, summary
 from resnet_lib.report.wording import in_range, percent
 

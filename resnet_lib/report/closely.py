@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from resnet_lib.config import LabError
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.records.record import CALIBRATION_BINS, Record, calibration_bins
+from resnet_lib.records.calibration import CALIBRATION_BINS, calibration_bins
+from resnet_lib.records.record import Record
 from resnet_lib.report.gallery import GAP
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 

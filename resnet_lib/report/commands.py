@@ -5,7 +5,8 @@ from __future__ import annotations
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import paper_runs, suspects
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.records.record import Record, find_seeds
+from resnet_lib.records.find import find_seeds
+from resnet_lib.records.record import Record
 from resnet_lib.report import bench_tables, tables
 from resnet_lib.report.wording import duration
 

@@ -26,7 +26,7 @@ from traitlets.config import Config as Traits
 from resnet_lib.config import LabError
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
-from resnet_lib.records.record import reports_folder
+from resnet_lib.records.find import reports_folder
 from resnet_lib.report import answer, checklist, summary
 from resnet_lib.report.published import CHECKOUT, figures
 from resnet_lib.report.results import CURVES, results

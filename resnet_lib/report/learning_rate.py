@@ -12,7 +12,8 @@ from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import STEP
 from resnet_lib.questions.wording import scientific
-from resnet_lib.records.record import Record, find_runs
+from resnet_lib.records.find import find_runs
+from resnet_lib.records.record import Record
 from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, runs
 
 WHY_DECAY = (

@@ -17,7 +17,8 @@ from resnet_lib.data import cifar10, sources
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
-from resnet_lib.records.record import Diverged, Record, Runs, find_diverged, find_runs
+from resnet_lib.records.find import Runs, find_diverged, find_runs
+from resnet_lib.records.record import Diverged, Record
 from resnet_lib.report import closely, gallery, tables
 from resnet_lib.runs import experiment
 

@@ -7,7 +7,8 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import between, runs_in_words
 from resnet_lib.questions import causes, story
-from resnet_lib.records.record import Record, find_seeds
+from resnet_lib.records.find import find_seeds
+from resnet_lib.records.record import Record
 
 
 def torch_hub() -> str:

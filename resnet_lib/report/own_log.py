@@ -7,7 +7,8 @@ import pandas as pd
 from resnet_lib.findings import own_log
 from resnet_lib.findings.selection import finished
 from resnet_lib.questions.wording import described
-from resnet_lib.records.record import Record, runs_folder
+from resnet_lib.records.find import runs_folder
+from resnet_lib.records.record import Record
 from resnet_lib.report.wording import in_range
 
 FAR = 2  # times as far as two seeds of one setting are: another case

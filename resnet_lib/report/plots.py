@@ -23,7 +23,8 @@ from resnet_lib.findings.curves import curve
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.questions.story import stamp
-from resnet_lib.records.record import Record, Runs
+from resnet_lib.records.find import Runs
+from resnet_lib.records.record import Record
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 P = ParamSpec("P")

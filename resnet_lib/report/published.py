@@ -11,7 +11,7 @@ from resnet_lib.config import LabError
 from resnet_lib.findings import evidence
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import causes, paper_runs, story
-from resnet_lib.records.record import find_runs, reports_folder
+from resnet_lib.records.find import find_runs, reports_folder
 from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, results, summary, tables
 from resnet_lib.speed.measured import benchmarks
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import BUDGETS, FACTORS, HALF, label
-from resnet_lib.records.record import find_runs, reports_folder
+from resnet_lib.records.find import find_runs, reports_folder
 from resnet_lib.report import bars, figure6, tables
 from resnet_lib.speed.measured import benchmarks, fp32_share
 

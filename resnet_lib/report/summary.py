@@ -14,7 +14,7 @@ from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import STEP
-from resnet_lib.records.record import Runs, find_runs, find_seeds
+from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.report import plots, tables
 from resnet_lib.report.wording import percent
 

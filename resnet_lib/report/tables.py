@@ -16,7 +16,8 @@ from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET, missing, stamp
 from resnet_lib.questions.wording import described, scientific
-from resnet_lib.records.record import Record, Runs, find_runs
+from resnet_lib.records.find import Runs, find_runs
+from resnet_lib.records.record import Record
 
 CLAIMS = (
     "Each line is a claim, its verdict and the numbers behind it. What is said of curves is said of the recorded runs "

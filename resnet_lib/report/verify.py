@@ -10,7 +10,7 @@ import nbformat
 
 from resnet_lib.config import LabError
 from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.records.record import reports_folder
+from resnet_lib.records.find import reports_folder
 from resnet_lib.report import lab, published
 from resnet_lib.runs import ledger
 

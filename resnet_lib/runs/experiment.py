@@ -31,7 +31,7 @@ def run(
     config: Config,
     profile: str = "full",
     choice: Choice | None = None,
-    show: progress.Quiet | None = None,
+    show: progress.Progress | None = None,
 ) -> Record:
     """The record of `config` among the runs of `profile`, training whatever of it is missing.
 
@@ -75,7 +75,7 @@ def _finished(folder: RunFolder) -> Record:
     return record
 
 
-def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
+def _saved(folder: RunFolder, show: progress.Progress) -> dict[str, Any] | None:
     """The newest whole state of an unfinished run; None of one that is new."""
     state = checkpoint.newest(folder.checkpoint, show.note)
     if state:
@@ -86,7 +86,7 @@ def _saved(folder: RunFolder, show: progress.Quiet) -> dict[str, Any] | None:
     return state
 
 
-def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show: progress.Quiet) -> Choice:
+def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show: progress.Progress) -> Choice:
     """The choice with which an unfinished run goes on: the one it began with, as far as this machine has it."""
     began = Choice(**state["choice"])
     if began.device not in device.available():
@@ -113,7 +113,7 @@ def _train(
     config: Config,
     choice: Choice,
     folder: RunFolder,
-    show: progress.Quiet,
+    show: progress.Progress,
     state: dict[str, Any] | None,
 ) -> Record:
     """Train to the end, and leave the record and the weights."""
@@ -190,7 +190,7 @@ def run_many(
 
 
 def _outcome(
-    config: Config, profile: str, choose: Callable[[Config], Choice] | None, show: progress.Quiet | None = None
+    config: Config, profile: str, choose: Callable[[Config], Choice] | None, show: progress.Progress | None = None
 ) -> Record | Exception:
     try:
         is_unfinished = not is_finished(config, profile)

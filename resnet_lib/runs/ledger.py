@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from resnet_lib.config import Config, LabError
+from resnet_lib.machine.files import sha256
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
-from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record, runs_folder, sha256
+from resnet_lib.records.find import runs_folder
+from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import weights
 from resnet_lib.training.metrics import calibration_error, confusion

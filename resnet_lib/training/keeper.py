@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from resnet_lib.machine.device import Choice
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.provenance import commit, device_name
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint
@@ -58,7 +58,7 @@ class Keeper:
         run: RunFolder,
         update: Update,
         choice: Choice,
-        progress: Quiet,
+        progress: Progress,
         signals: StopSignals,
         state: dict[str, Any] | None = None,
     ) -> None:
@@ -134,7 +134,7 @@ class Keeper:
         except OSError as error:  # the checkpoint has it too
             self.progress.note(f"the history of {self.run.path} could not be written ({error}): tried again next epoch")
         self.stop_if_asked()
-        self.position.start_clock()
+        self.position.start_clock()  # again: saving is no part of an epoch's time
 
     def after_end(self) -> None:
         """The last state has to be on disk, for the result to be written again from it if that fails.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resnet_lib.records.record import CALIBRATION_BINS, calibration_bins
+from resnet_lib.records.calibration import CALIBRATION_BINS, calibration_bins
 
 
 class RunningTotals:

@@ -26,18 +26,11 @@ def make_optimizer(model: nn.Module, config: Config, choice: Choice) -> torch.op
     rest = [p for p in model.parameters() if p.ndim != 4 or not config.muon_lr]
     decayed = [p for p in rest if p.ndim > 1 or config.decayed == "all"]
     others = [p for p in rest if p.ndim <= 1 and config.decayed != "all"]
-    muon_lr = config.muon_lr or 0.0
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others},
-        {
-            "params": convolutions,
-            "momentum": 0.0,  # SGD's; they have their own
-            "muon_momentum": config.momentum,
-            "lr": rate(muon_lr),
-            "lr_ratio": muon_lr / config.lr,  # to the rate of the schedule
-        },
-    ]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others}]
+    if config.muon_lr:
+        muon = {"momentum": 0.0, "muon_momentum": config.momentum}  # SGD adds none: the matrices come from their own
+        ratio = config.muon_lr / config.lr  # to the rate of the schedule
+        groups.append({"params": convolutions, "lr": rate(config.muon_lr), "lr_ratio": ratio, **muon})
     return (Muon if config.muon_lr else torch.optim.SGD)(
         [group for group in groups if group["params"]],
         lr=rate(config.lr),

@@ -12,7 +12,7 @@ from torch import nn
 from resnet_lib.config import Config
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.machine.device import Choice
-from resnet_lib.machine.progress import Quiet
+from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import StopSignals
 from resnet_lib.records.record import Row
 from resnet_lib.records.run_folder import RunFolder
@@ -25,7 +25,11 @@ from resnet_lib.training.update import Update, autocast, make_update
 
 
 def train_epoch(
-    update: Update, position: Position, config: Config, progress: Quiet, after_step: Callable[[], None] = lambda: None
+    update: Update,
+    position: Position,
+    config: Config,
+    progress: Progress,
+    after_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Train from `position` to the end of its epoch, or to the config's last step, counting its steps.
 
@@ -60,7 +64,7 @@ def fit(
     config: Config,
     choice: Choice,
     run: RunFolder,
-    progress: Quiet,
+    progress: Progress,
     state: dict[str, Any] | None = None,
 ) -> tuple[Evaluation, Position]:
     """Train `model` to the config's last step, from a saved `state` of the run where there is one.

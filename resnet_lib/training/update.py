@@ -44,13 +44,13 @@ class Update:
         self.config = config
         self.totals = RunningTotals(batches.images.device)
         # An epoch's last, smaller batch would have to be compiled, or captured, for itself.
-        self.whole = min(config.batch_size, len(batches.images))
+        self.full_batch = min(config.batch_size, len(batches.images))
         self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
 
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
         images, labels = self.batches.take(plan)
-        forward = self.compiled if len(labels) == self.whole else self.model
+        forward = self.compiled if len(labels) == self.full_batch else self.model
         with autocast(images.device, self.config):
             logits = forward(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
@@ -66,7 +66,7 @@ class Replay(Update):
     graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, plan: Tensor) -> None:
-        if plan.shape[1] != self.whole:
+        if plan.shape[1] != self.full_batch:
             super().__call__(plan)
             return
         if self.graph is None:
