@@ -159,7 +159,7 @@ def test_resnet_26_has_a_row_and_answers_nothing_that_is_said_of_resnet_50():
     thrice(step.configs[label], 0.82)
     assert {claim.verdict for claim in judged(step.notebook)} == {"not yet run"}
     told = tables.story_markdown("full")
-    assert f"| 02 | {label} | ResNet-26 | 100 | 5e-4 | 50,000 |  | 82.0 |" in told
+    assert f"| 02 | {label} | 100 | 5e-4 | 50,000 |  | 82.0 |" in told
     assert step.title not in told
 
 

@@ -136,8 +136,7 @@ def test_the_surest_mistakes_are_shown_with_what_they_are_and_were_taken_for(tin
         closely.mistakes(record, tiny_dataset, "full")
 
 
-def test_of_no_run_there_is_no_figure_and_a_small_one_says_so():
-    assert closely.confusion(None, "full") is closely.reliability(None, "full") is None
+def test_a_figure_of_a_small_run_says_so():
     record = craft(SHORT.at("quick"), 0.5, profile="quick")
     for draw in (closely.confusion, closely.reliability):
         assert story.stamp("quick") in texts(draw(record, "quick"))
@@ -147,12 +146,15 @@ def test_a_page_without_the_images_says_so_and_shows_the_rest(monkeypatch, tmp_p
     record = craft(SHORT, 0.5)
     monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "empty"))
     shown = []
-    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda what, **_: shown.append(what.data))
-    Page("explore", "full", train=False).mistakes(record, "wrong")
-    Page("explore", "full", train=False).mistakes(None, "wrong")
-    Page("explore", "full", train=False).mistakes(craft(SHORT, 1.0), "wrong")
-    assert "not on this machine" in shown[0]
-    assert shown[1:] == ["*No figure, for want of records: wrong*", "It made no mistake."]
+    monkeypatch.setattr("resnet_lib.report.notebook.display", lambda what, **_: shown.append(getattr(what, "data", "")))
+    Page("full", train=False).one_run(record)
+    assert shown[0].startswith(f"`{record.path.name}`")
+    assert shown.count(f"*{closely.RELIABILITY}*") == 1
+    assert "not on this machine" in shown[-1]
+    shown.clear()
+    Page("full", train=False).one_run(None)
+    Page("full", train=False).mistakes(craft(SHORT, 1.0))
+    assert shown == ["None is recorded.", "It made no mistake."]
 
 
 def test_the_notebook_shows_what_there_is(reports):
@@ -164,4 +166,4 @@ def test_the_notebook_shows_what_there_is(reports):
     assert "ResNet-8, no augmentation" in page
     assert f"<code>{record.path.name}</code>: ResNet-8, no augmentation" in page
     assert page.count("<img") == 6
-    assert "for want of records" not in page
+    assert "No figure" not in page

@@ -4,6 +4,7 @@ import pytest
 from crafted import craft
 
 from resnet_lib.config import Config, ConfigError
+from resnet_lib.questions import story
 from resnet_lib.records.record import Diverged
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report.notebook import Page
@@ -23,16 +24,16 @@ def shown(monkeypatch):
 
 def test_a_page_is_quick_unless_it_or_else_the_environment_names_a_profile(shown, monkeypatch):
     monkeypatch.delenv("RESNET_LAB_PROFILE", raising=False)
-    assert Page("explore").profile == "quick"
+    assert Page().profile == "quick"
     monkeypatch.setenv("RESNET_LAB_PROFILE", "smoke")
-    assert Page("explore").profile == "smoke"
-    assert Page("explore", "full").profile == "full"
+    assert Page().profile == "smoke"
+    assert Page("full").profile == "full"
 
 
 def test_a_page_trains_one_seed_unless_told_otherwise_and_at_most_a_hundred(shown):
-    assert [list(Page("explore", "smoke", **told).seeds) for told in ({}, {"seeds": 1})] == [[0], [0]]
-    assert Page("explore", "smoke").train
-    assert Page("explore", "smoke", seeds=100).seeds == range(100)
+    assert [list(Page("smoke", **told).seeds) for told in ({}, {"seeds": 1})] == [[0], [0]]
+    assert Page("smoke").train
+    assert Page("smoke", seeds=100).seeds == range(100)
 
 
 @pytest.mark.parametrize(
@@ -44,15 +45,15 @@ def test_a_page_trains_one_seed_unless_told_otherwise_and_at_most_a_hundred(show
 )
 def test_what_is_no_number_of_seeds_or_no_answer_is_refused(shown, name, value, words):
     with pytest.raises(ConfigError, match=f"^{name} = {value!r} is not valid: {words}$"):
-        Page("explore", "smoke", **{name: value})
+        Page("smoke", **{name: value})
 
 
 def test_a_page_asks_for_its_seeds_of_every_config_at_its_profile_if_it_may_train(shown, monkeypatch):
     asked = []
     monkeypatch.setattr(experiment, "run", lambda config, profile: asked.append((config, profile)))
-    Page("explore", "smoke", seeds=2, train=False).run(CONFIGS)
+    Page("smoke", seeds=2, train=False).run(CONFIGS)
     assert asked == []
-    Page("explore", "smoke", seeds=2).run(CONFIGS)
+    Page("smoke", seeds=2).run(CONFIGS)
     expected = [config.replace(seed=seed).at("smoke") for config in CONFIGS.values() for seed in (0, 1)]
     assert asked == [(config, "smoke") for config in expected]
 
@@ -69,19 +70,44 @@ def test_a_run_that_diverges_is_told_and_stops_no_other_and_what_has_no_record_i
         return craft(config, 0.5, profile=profile) if config.model == "resnet20" else None
 
     monkeypatch.setattr(experiment, "run", run)
-    runs = Page("explore", "smoke").run(CONFIGS)
+    runs = Page("smoke").run(CONFIGS)
     assert [len(records) for records in runs.values()] == [0, 1, 0]
     assert shown == [
         "**ResNet-110: a run diverged at step 900 (lr 0.1)**",
-        "*1 of 3 configurations have no record yet: with `train` they are run.*",
+        "*1 of 3 configurations have no record yet: with `train = True` they are run.*",
     ]
 
 
-def test_a_full_page_says_how_to_learn_what_its_missing_runs_would_cost(shown):
-    Page("explore", "full", train=False).run(CONFIGS)
-    assert shown == ["*3 of 3 configurations have no record yet: `resnet-lab full --plan` says how long.*"]
-    shown.clear()
-    for config in CONFIGS.values():
+def test_a_full_page_says_how_much_there_is_to_train_before_it_trains(shown, monkeypatch):
+    monkeypatch.setattr(experiment, "run", lambda config, profile: shown.append(config.run_id))
+    first, *others = CONFIGS.values()
+    craft(first, 0.5)
+    Page("full").run(CONFIGS)
+    warning, *trained, lacking = shown
+    assert warning.startswith("*2 of 3 runs to train at full size: hours or days each without a GPU.")
+    assert trained == [config.run_id for config in (first, *others)]
+    assert lacking == "*2 of 3 configurations have no record yet: with `train = True` they are run.*"
+    for config in others:
         craft(config, 0.5)
-    Page("explore", "full", train=False).run(CONFIGS)
+    shown.clear()
+    Page("full", train=False).run(CONFIGS)
     assert shown == []
+
+
+def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
+    """Of the story's own claims none is called missing, for these runs are not about them."""
+    step = story.step("02_hundred_epochs")
+    configs = {label: config.replace(lr=0.05) for label, config in step.configs.items()}
+    for label, reached in (("two LR drops", 0.7), ("one LR drop", 0.6)):
+        craft(configs[label], reached)
+    page = Page("full", train=False)
+    page.verdicts("02_hundred_epochs", page.recorded(configs), configs)
+    (said,) = shown
+    compared, others = said.partition("\n\n")[0].splitlines()
+    assert compared.startswith("- “two LR drops” is more accurate than “one LR drop”: undecided (+10.0 points")
+    assert others.startswith("- These runs are none of the story's (`lr` 0.05, not 0.1)")
+    assert "Undecided: the interval allows both" in said
+    shown.clear()
+    page.verdicts("02_hundred_epochs", page.recorded(step.configs), step.configs)
+    assert "not yet run" in shown[0]
+    assert "none of the story's" not in shown[0]

@@ -31,7 +31,7 @@ def test_a_run_that_ends_before_any_drop_belongs_to_every_schedule_of_such(story
 
 def test_a_page_shows_a_run_as_it_asks_for_it_whoever_trained_it(story_runs):
     hundred = story.step("02_hundred_epochs").configs["no LR drop"]
-    ((record, _),) = Page("02_hundred_epochs", "smoke", train=False).run({"no LR drop": hundred}).values()
+    ((record, _),) = Page("smoke", train=False).run({"no LR drop": hundred}).values()
     assert record.config.milestones == ()
     assert record.path == story_runs["01_ten_epochs"]["ResNet-50"][0].path
 
@@ -39,30 +39,29 @@ def test_a_page_shows_a_run_as_it_asks_for_it_whoever_trained_it(story_runs):
 def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(story_runs, monkeypatch):
     shown = []
     monkeypatch.setattr("resnet_lib.report.notebook.display", lambda item, **_: shown.append(item))
-    page = Page("03_cifar_architecture", "smoke", train=False)
+    page = Page("smoke", train=False)
     runs = page.run(story.step("03_cifar_architecture").configs)
     assert [[record.config.seed for record in records] for records in runs.values()] == [[0, 1], []]
     page.figure(None, "What would be here.")
     said = [item.data for item in shown]
     assert any(line.startswith("*1 of 2 configurations have no record yet") for line in said)
-    assert said[-1] == "*No figure, for want of records: What would be here.*"
+    assert said[-1] == "*No figure yet, for nothing is recorded: What would be here.*"
 
 
 def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_come_from(story_runs, monkeypatch):
     shown = []
     monkeypatch.setattr("resnet_lib.report.notebook.display", lambda item, **_: shown.append(item.data))
-    page = Page("03_cifar_architecture", "smoke", train=False)
+    page = Page("smoke", train=False)
     shown.clear()
     page.table(pd.DataFrame(), "What would be here.")
     page.table(pd.DataFrame())
     page.table(pd.DataFrame({"a": ["1"]}), "What is here.")
-    assert [line for line in shown if "profile" not in line][:3] == [
-        "*What would be here. Not yet run.*", "*Not yet run.*", "*What is here.*"
-    ]  # fmt: skip
-    assert "<td>1</td>" in shown[-2]
-    page.provenance(story_runs["01_ten_epochs"])
+    *said, table = shown
+    assert said == ["*What would be here. Not yet run.*", "*Not yet run.*", "*What is here. Profile smoke.*"]
+    assert "<td>1</td>" in table
+    page.provenance(story_runs["01_ten_epochs"], {"again": story_runs["01_ten_epochs"]["ResNet-50"]})
     page.provenance({"nothing": []})
-    told, _, nothing, _ = shown[-4:]
+    told, nothing = shown[-2:]
     assert "<summary>2 runs, 0.0 hours of training in all</summary><table" in told
     assert all(record.path.name in told for record in story_runs["01_ten_epochs"]["ResNet-50"])
     assert "<summary>0 runs, 0.0 hours of training in all</summary></details>" in nothing
@@ -73,10 +72,10 @@ def test_results_show_the_record_or_say_not_yet_run(story_runs):
     mean = np.mean([record.accuracy for record in story_runs["01_ten_epochs"]["ResNet-50"]])
     row = table.loc["ResNet-50"]
     assert row["measured %"] == f"{100 * mean:.1f}"
-    assert (row["reported %"], row["n"], row["epochs"], row["images"]) == ("50", "2", "2", "200")
+    assert (row["reported %"], row["n"], row["epochs"], row["images"]) == ("", "2", "2", "200")  # of synthetic images
     assert row["LR drops made"] == "0 of 2"
-    assert table.loc["two LR drops", "measured %"] == "not yet run"
-    assert table.loc["ResNet-18 (torch.hub)", "network"] == "ResNet-18 (torch.hub)"
+    assert table.loc["ResNet-50, two LR drops", "measured %"] == "not yet run"
+    assert "ResNet-18 (torch.hub)" in table.index  # a label that names its network stays
 
 
 def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
@@ -88,7 +87,7 @@ def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
     assert len({row.count("|") for row in rows}) == 1
     assert "| 50 | 50.3 | [4" in rows[2]
     assert "| 91.25 | 91.2 | [" in rows[3]
-    assert "Not yet run: 02 (no LR drop; more weight decay; one LR drop; " in text
+    assert "Not yet run: 02 (ResNet-50, no LR drop; ResNet-50, more weight decay; " in text
     assert "04 (ResNet-50 (torch.hub); ResNet-18 (torch.hub)), Table 6 (ResNet-32; ResNet-44; ResNet-56;" in text
     assert "profile" not in text
     assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
@@ -97,11 +96,11 @@ def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
 def test_other_parameters_are_not_the_story():
     config = story.BASELINE.replace(milestones=(3, 6))
     record = craft(config, 0.5)
-    near, drops, *_ = claims.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
+    near, *_ = claims.claims("01_ten_epochs", {"ResNet-50": [record]}, "full")
     assert near.verdict == "not yet run"
-    assert "other parameters" in near.evidence
-    assert drops.verdict == "does not hold"
-    assert drops.evidence == "drops after 3 and 6 epochs, the run has 10"
+    drops, others = claims.page("01_ten_epochs", {"ResNet-50": [record]}, {"ResNet-50": config}, "full").splitlines()
+    assert drops.endswith("drops: does not hold (drops after 3 and 6 epochs, the run has 10).")
+    assert "none of the story's (`milestones` [3, 6], not [50, 75])" in others
     runs = {"ResNet-50": [record]}
     for shown in (runs, {"ResNet-50": []}):  # recorded or not
         table = tables.results({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})

@@ -22,6 +22,7 @@ from resnet_lib.findings.curves import (
 )
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import (
+    UNDECIDED,
     Claim,
     Verdict,
     between,
@@ -41,6 +42,38 @@ from resnet_lib.records.record import Record
 AGREE = 0.02  # largest difference (share of the images) of two networks that "agree"
 
 
+UNDECIDED_IS = {  # what the word means, below a list of claims
+    True: "Undecided: the interval allows both, or too few runs show how much seeds differ.",
+    False: "Runs of this size decide none of what the story says of accuracies and losses; at `full` it is judged.",
+}
+
+
+def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) -> str:
+    """The claims of one step, judged by the runs that its notebook shows, as a Markdown list.
+
+    Of `configs` with other parameters than the story's, only what compares the runs with each other is judged.
+    """
+    judged, others = claims(notebook, runs, profile), other_parameters(story.step(notebook), configs)
+    lines = [str(claim) for claim in judged if not (others and claim.verdict == NOT_YET)]
+    if others:
+        lines.append(f"These runs are none of the story's ({others}): what it says of its own is not judged by them.")
+    said = "\n".join(f"- {line}" for line in lines)
+    return f"{said}\n\n*{UNDECIDED_IS[profile == 'full']}*" if UNDECIDED in said else said
+
+
+def other_parameters(step: story.Step, configs: dict[str, Config]) -> str:
+    """What is otherwise in `configs` than in those of the story's step, in words; empty if nothing is."""
+    found = {}
+    for label, config in configs.items():
+        told = step.configs.get(label)
+        if told is None:
+            found[f"“{label}” is a config of your own"] = None
+        elif config.fingerprint != told.fingerprint:
+            ours, theirs = config.model_dump(mode="json"), told.model_dump(mode="json")
+            found |= {f"`{name}` {ours[name]}, not {theirs[name]}": None for name in ours if ours[name] != theirs[name]}
+    return "; ".join(found)
+
+
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
     """Every claim of every step, as a Markdown list."""
     parts = []
@@ -54,13 +87,9 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
     """What the story says in a notebook, judged by its runs; the same sentences in the same order at every profile."""
     step = story.step(notebook)
     told = {label: _of(config.at(profile), runs.get(label, [])) for label, config in step.configs.items()}
-    judged = JUDGES[notebook](step, told, profile)
-    if notebook == "01_ten_epochs":  # of whatever runs are shown
-        judged.insert(1, no_drop_reached(next((records for records in runs.values() if records), [])))
+    judged = JUDGES[notebook](step, told, runs, profile)
     gone = {label: story.missing(step.configs[label], profile) for label, records in told.items() if not records}
     why = {f"“{label}”": what for label, what in gone.items() if what != NOT_YET}
-    if any(len(records) != len(runs.get(label, [])) for label, records in told.items()):
-        why[""] = "the runs shown have other parameters than the story's"  # which any of them may be about
     return [_with_reasons(claim, why) if claim.verdict == NOT_YET else claim for claim in judged]
 
 
@@ -73,33 +102,37 @@ def _of(config: Config, records: list[Record]) -> list[Record]:
     return [record for record in records if record.config.fingerprint == config.fingerprint]
 
 
-def _ten_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    (records,) = runs.values()
+# Of each step: what it says, judged by `told`, the runs with the story's parameters, or by whatever runs are `shown`.
+
+
+def _ten_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
+    (records,) = told.values()
     about_loss = [loss_never_rose(records, profile), loss_settled(records, profile)]
-    return [near(step, step.headline, records, profile), *about_loss, underfitting(records, profile)]
+    at_the_end = no_drop_reached(next((records for records in shown.values() if records), []))
+    return [near(step, step.headline, records, profile), at_the_end, *about_loss, underfitting(records, profile)]
 
 
-def _hundred_epochs(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
+def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
     pairs = [
         ("more weight decay", "no LR drop"),
         ("two LR drops, more weight decay", "two LR drops"),
         ("one LR drop", "no LR drop"),
         ("two LR drops", "one LR drop"),
     ]
-    compared = [better(*pair, runs, profile) for pair in pairs]
-    told = {label: runs[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
-    return [loss_falls(told, profile), *compared, *at_the_end_and_before(step, step.headline, runs, profile)]
+    compared = [better(*pair, shown, profile) for pair in pairs]
+    own = {label: told[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
+    return [loss_falls(own, profile), *compared, *at_the_end_and_before(step, step.headline, told, profile)]
 
 
-def _architecture(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    headline = runs[step.headline]
-    about_accuracy = at_the_end_and_before(step, step.headline, runs, profile)
+def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
+    headline = told[step.headline]
+    about_accuracy = at_the_end_and_before(step, step.headline, told, profile)
     return [*about_accuracy, loss_settled(headline, profile), below_paper(headline, profile)]
 
 
-def _hub(step: story.Step, runs: Runs, profile: str) -> list[Claim]:
-    judged = [claim for label in step.told for claim in at_the_end_and_before(step, label, runs, profile)]
-    return [*judged, hub_agrees(runs[step.headline], profile)]
+def _hub(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
+    judged = [claim for label in step.told for claim in at_the_end_and_before(step, label, told, profile)]
+    return [*judged, hub_agrees(told[step.headline], profile)]
 
 
 JUDGES = {
@@ -224,7 +257,7 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
         known = min(len(first), len(second)) >= MIN_SEEDS
         return positive(difference), f"{difference}; {needs(first, second)}" if known else str(difference)
 
-    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs[a], runs[b])
+    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs.get(a, []), runs.get(b, []))
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:

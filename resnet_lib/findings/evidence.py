@@ -13,7 +13,7 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weigh
 from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.records.find import find_runs, find_seeds
+from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.records.record import Record
 
 BY_STEM, BY_DROPS, BY_RATE = ([one.name for one in FACTORS].index(name) for name in ("stem", DROPS, "learning rate"))
@@ -105,6 +105,18 @@ def find_cells(budget: int, profile: str) -> Cells:
     configs = {levels: causes.cell(levels, budget).at(profile) for levels in ALL}
     records = {levels: find_seeds(config, profile) for levels, config in configs.items()}
     return Cells(records, budget, configs[PAPER].epochs, profile)
+
+
+def factorials(profile: str, *more: int) -> list[Cells]:
+    """What is recorded at each budget of a profile, and at `more`, the longest first, each once."""
+    budgets = sorted({*causes.BUDGETS[profile], *more}, reverse=True)
+    cells = [find_cells(budget, profile) for budget in budgets]
+    return list({(one.epochs, one.start): one for one in cells}.values())  # a small profile caps several alike
+
+
+def shown(factorials: list[Cells]) -> Runs:
+    """Every recorded run of them, by what is chosen."""
+    return {f"{one.epochs} epochs, {levels}": one.recorded[levels] for one in factorials for levels in one.recorded}
 
 
 def worth(better: str, worse: str, profile: str) -> Estimate | None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.findings import best_epoch
 from resnet_lib.findings.claims import better
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide
@@ -32,7 +31,7 @@ def table(runs: Runs, profile: str) -> pd.DataFrame:
         found = error(records) if records else None
         rows.append(
             {
-                "network": Architecture(config.model).title,
+                "network": label,
                 "images": f"{config.train_size:,}",
                 "iterations": f"{config.iterations:,}",
                 "error %, paper": printed(published) if published and profile != "smoke" else "",

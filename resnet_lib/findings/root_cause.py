@@ -96,17 +96,17 @@ def known(cells: Cells) -> str:
     return said
 
 
-def conclusion(cells: Cells) -> str:
-    """Which factor is the largest part of the way from the story's settings to the paper's, as Markdown."""
-    return "\n".join(f"- {claim}" for claim in verdicts(cells))
+def conclusions(factorials: list[Cells]) -> str:
+    """Which factor is the largest part of the way from the story's settings to the paper's, as a Markdown list."""
+    return "\n".join(f"- {claim}" for cells in factorials for claim in verdicts(cells))
 
 
 def verdicts(cells: Cells) -> list[Claim]:
     """Whether the paper's settings are better, which change is the most of it, and whether each helps wherever made."""
     told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
-    way = f"the way from the story's settings ({told}) to the paper's"
-    network = f"ResNet-20 in {cells.epochs} epochs"
-    text = f"Which change contributes most to {way}, on {network}"
+    way = f"from the story's settings ({told}) to the paper's"
+    network = f"ResNet-20, {cells.epochs} epochs"
+    text = f"{network}: which change contributes most to the way {way}"
     if not cells.have(cells.way):
         done = sum(bool(cells.records[levels]) for levels in cells.way)
         return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
@@ -114,18 +114,18 @@ def verdicts(cells: Cells) -> list[Claim]:
         return [Claim(text, UNDECIDED)]
     first, second, *_ = found = shares(cells)
     lead = _lead(found, cells)
-    contributes = "contributes most to that, averaged over all orders of the changes"
+    largest = "The largest share of that, averaged over all orders of the changes (Shapley)"
     judged = [
-        Claim(f"On {network}, {way} raises the accuracy", positive(gap(cells)), str(gap(cells))),
-        Claim(f"The change that {contributes}, is {first.name}", "holds", f"ahead of {second.name} by {lead}")
+        Claim(f"{network}: {way}, the accuracy rises", positive(gap(cells)), str(gap(cells))),
+        Claim(f"{largest}, is that of {first.name}", "holds", f"ahead of {second.name} by {lead}")
         if _first_is_largest(found, cells)
-        else Claim(f"Which change {contributes}", UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
+        else Claim(largest, UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
     ]
     for share in found:
         changes = [(cells.start, cells.alone[share.factor]), (cells.without[share.factor], PAPER)]
         alone, last = (weigh({after: 1.0, before: -1.0}, cells, 2 * len(found)) for before, after in changes)
-        for difference, when in ((alone, "as the first change"), (last, "as the last change")):
-            text = f"Changing {share.name} ({share.change}) raises the accuracy {when}"
+        for difference, when in ((alone, "first"), (last, "last")):
+            text = f"{share.name.capitalize()} ({share.change}) raises the accuracy when changed {when}"
             judged.append(Claim(text, positive(difference), str(difference)))
     return judged
 

@@ -78,7 +78,8 @@ def cell(levels: Levels, epochs: int) -> Config:
 
 
 def factorial(epochs: int) -> dict[Levels, Config]:
-    """All cells, by their levels."""
+    """All cells, by their levels. Raises ConfigError for a budget of which `start` or a cell does."""
+    start(epochs)
     return {levels: cell(levels, epochs) for levels in CELLS}
 
 

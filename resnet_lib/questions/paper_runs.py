@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import Config
+from resnet_lib.config import Config, ConfigError
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.recipes import recipe
 
@@ -17,8 +17,14 @@ def table_6() -> dict[str, Config]:
 
 
 def configs(deepest: int = 1_000) -> dict[str, Config]:
-    """Table 6, the other reading of its training set for ResNet-20, and the plain nets, up to so many layers."""
+    """Table 6, the other reading of its training set for ResNet-20, and the plain nets, up to so many layers.
+
+    Raises ConfigError if none of them is that shallow.
+    """
     shown = table_6()
     shown[READING] = shown["ResNet-20"].replace(split="train45k-test")
     shown |= {Architecture(model).title: Config(model=model, **recipe("paper", model)) for model in PLAIN}
-    return {name: config for name, config in shown.items() if Architecture(config.model).depth <= deepest}
+    found = {name: config for name, config in shown.items() if Architecture(config.model).depth <= deepest}
+    if not found:
+        raise ConfigError(f"deepest = {deepest} is not valid: the paper's shallowest network has 20 layers")
+    return found

@@ -48,8 +48,11 @@ class Step:
     def about(self) -> str:
         return f"{self.claimed:g} % (± {100 * NEAR:g} points)"
 
-    def tells_of(self, label: str, config: Config, profile: str) -> bool:
-        """Whether the claimed accuracy may be about runs of `config`: those told of, with the story's parameters."""
+    def tells_of(self, label: str, config: Config, profile: str = "full") -> bool:
+        """Whether the claimed accuracy may be about runs of `config`, at the size of a profile.
+
+        They are those told of, with the story's parameters.
+        """
         return label in self.told and config.fingerprint == self.configs[label].at(profile).fingerprint
 
     def label(self, label: str) -> str:

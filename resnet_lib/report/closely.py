@@ -13,18 +13,22 @@ from resnet_lib.records.record import Record
 from resnet_lib.report.gallery import GAP
 from resnet_lib.report.plots import GREY, colour, new_figure, on_paper, put_stamp
 
+CONFUSION = "What each class was taken for, in % of its images; shades are of the mistakes alone."
+RELIABILITY = (
+    f"Accuracy of the predictions that were about as confident, in {CALIBRATION_BINS} bins: below the line it was too "
+    "sure of itself."
+)
+MISTAKES = "The images of which it was most sure and wrong: what each is, and what it was taken for."
 ROWS, COLUMNS = 3, 8  # of mistakes
 TEXT = 22  # pixels below an image, for two lines
 
 
 @on_paper
-def confusion(record: Record | None, profile: str) -> Figure | None:
-    """What each class was taken for, in % of its images; None without a run.
+def confusion(record: Record, profile: str) -> Figure:
+    """What each class was taken for, in % of its images.
 
     Shades are of the mistakes alone: beside the diagonal they could not be seen.
     """
-    if record is None:
-        return None
     counts, classes = np.array(record.result["confusion"]), record.result["classes"]
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     wrong = np.where(np.eye(len(counts), dtype=bool), 0, shares)
@@ -41,10 +45,8 @@ def confusion(record: Record | None, profile: str) -> Figure | None:
 
 
 @on_paper
-def reliability(record: Record | None, profile: str) -> Figure | None:
-    """Accuracy against confidence, in the bins of the calibration error (Guo et al. 2017); None without a run."""
-    if record is None:
-        return None
+def reliability(record: Record, profile: str) -> Figure:
+    """Accuracy against confidence, in the bins of the calibration error (Guo et al. 2017)."""
     confidence = record.predictions["confidence"].astype(float)
     which = calibration_bins(confidence)
     counts = np.bincount(which, minlength=CALIBRATION_BINS)

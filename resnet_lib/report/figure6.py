@@ -19,6 +19,10 @@ from resnet_lib.report.plots import DROP, GREY, MARKERS, WIDTH, colour, on_paper
 
 FIGURE = "06_figure6"  # its name in img/
 TOP = 20  # % error: where the paper cuts its axis, too
+CAPTION = (
+    "Error of the paper's networks against iterations, on the test images and, measured during training, on the "
+    f"training images; cut at {TOP} %."
+)
 DASHED = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.8}
 DOTTED = {"linestyle": ":", "linewidth": 1}
 PANELS = {"plain": "Plain nets", "resnet": "Residual nets"}

@@ -27,9 +27,9 @@ from resnet_lib.config import LabError
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.find import reports_folder
-from resnet_lib.report import answer, checklist, summary
+from resnet_lib.report import answer, checklist, plots, summary
 from resnet_lib.report.published import CHECKOUT, figures
-from resnet_lib.report.results import CURVES, results
+from resnet_lib.report.results import results
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "explore", "report")
@@ -194,7 +194,7 @@ def write_index(profile: str) -> Path:
         answer=markdown2html(f"{summary.short()}\n\n{answer.answer(profile)}") if profile == "full" else "",
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html")) if profile == "full" else "",
         results=markdown2html(results(profile)),
-        pictures={f"img/{name}.png": caption for name, caption in CURVES.items() if name in drawn},
+        pictures={f"img/{name}.png": caption for name, caption in plots.CURVES.items() if name in drawn},
     )
 
 

@@ -2,69 +2,49 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from contextlib import suppress
-from typing import Any
 
 import pandas as pd
-from IPython import get_ipython
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from resnet_lib.config import Config, ConfigError, checked_profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.findings import claims
+from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.find import Runs, find_diverged, find_runs
 from resnet_lib.records.record import Diverged, Record
-from resnet_lib.report import closely, gallery, tables
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import bars, closely, gallery, parameters, plots, tables
 from resnet_lib.runs import experiment
 
 MAX_SEEDS = 100
-INJECTED = "# Parameters"  # first line of the cell in which papermill puts the values it was given
 
 
 class Page:
     """One notebook at one profile.
 
-    `profile` empty: `RESNET_LAB_PROFILE`, else quick. `train` False: show what is recorded, train nothing.
+    `profile` empty: `RESNET_LAB_PROFILE`, else `default`. `train` False: show what is recorded, train nothing.
     Raises ConfigError for a value that is not allowed, or a parameter that the notebook does not have.
     """
 
-    def __init__(self, name: str, profile: str = "", seeds: int = 1, train: bool = True) -> None:
-        refuse_unknown_parameters()
-        self.name = name
-        self.profile = checked_profile(profile or os.environ.get("RESNET_LAB_PROFILE") or "quick")
+    def __init__(self, profile: str = "", seeds: int = 1, train: bool = True, default: str = "quick") -> None:
+        parameters.refuse_unknown()
+        self.profile = checked_profile(profile or os.environ.get("RESNET_LAB_PROFILE") or default)
         if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
             raise ConfigError(f"seeds = {seeds!r} is not valid: give a whole number from 1 to {MAX_SEEDS}")
         if type(train) is not bool:
             raise ConfigError(f"train = {train!r} is not valid: give True or False")
         self.seeds = range(seeds)
         self.train = train
-        self._say_profile()
+        if text := stamp(self.profile):
+            self.text(f"**{text}**")
 
-    def images(self, config: Config, caption: str) -> None:
-        """Show images that `config` trains on at this page's profile."""
-        if dataset := self._dataset(config.at(self.profile)):
-            self.figure(gallery.images(dataset, self.profile), caption)
-
-    def mistakes(self, record: Record | None, caption: str) -> None:
-        """Show the images of which a run was most sure and wrong."""
-        if record is None:
-            self.figure(None, caption)
-        elif record.correct.all():
-            self.text("It made no mistake.")
-        elif dataset := self._dataset(record.config):
-            self.figure(closely.mistakes(record, dataset, self.profile), caption)
-
-    def _dataset(self, config: Config) -> Dataset | None:
-        """The images of a config; says so where a page that trains nothing has to do without them."""
-        if self.train or config.dataset != "cifar10" or sources.is_cached():
-            return cifar10.load(config)
-        display(Markdown("*The images are not on this machine: `resnet-lab data` gets them.*"))
-        return None
+    # --- runs
 
     def run(self, configs: dict[str, Config]) -> Runs:
         """Train what this page's seeds lack, if it may; then every record of every config at its profile.
@@ -72,92 +52,109 @@ class Page:
         Of a run that diverges there is none, and the page says so. Seeds beyond the page's own are shown where somebody
         ran them: a page tells no less of a network than the report does.
         """
-        for config in configs.values() if self.train else ():
-            for seed in self.seeds:
-                with suppress(Diverged):
-                    experiment.run(config.replace(seed=seed).at(self.profile), self.profile)
-        runs = find_runs(configs, self.profile)
+        if self.train:
+            self._train([config.replace(seed=seed) for config in configs.values() for seed in self.seeds])
+        runs = self.recorded(configs)
         ended = {label: find_diverged(config.at(self.profile), self.profile) for label, config in configs.items()}
         for label, places in ended.items():
             for place in places:
-                display(Markdown(f"**{label}: a run diverged at {place}**"))
+                self.text(f"**{label}: a run diverged at {place}**")
         if lacking := sum(not (records or ended[label]) for label, records in runs.items()):
-            how = "`resnet-lab full --plan` says how long" if self.profile == "full" else "with `train` they are run"
-            display(Markdown(f"*{lacking} of {len(runs)} configurations have no record yet: {how}.*"))
+            how = "with `train = True` they are run"
+            self.text(f"*{lacking} of {len(runs)} configurations have no record yet: {how}.*")
         return runs
 
-    def figure(self, figure: Figure | None, caption: str) -> None:
-        """Show a figure with its caption; where there is nothing to draw, say so."""
+    def _train(self, configs: list[Config]) -> None:
+        sized = [config.at(self.profile) for config in configs]
+        lacking = sum(not RunFolder.of(config, self.profile).finished for config in sized)
+        if lacking and self.profile == "full":
+            self.text(
+                f"*{lacking} of {runs_in_words(len(sized))} to train at full size: hours or days each without a GPU. "
+                "They can be interrupted at any time, and go on where they stopped.*"
+            )
+        for config in sized:
+            with suppress(Diverged):
+                experiment.run(config, self.profile)
+
+    def recorded(self, configs: dict[str, Config]) -> Runs:
+        """Every record of every config at this page's profile, whoever trained it."""
+        return find_runs(configs, self.profile)
+
+    # --- what is shown of them
+
+    def images(self, config: Config) -> None:
+        """Show images that `config` trains on at this page's profile."""
+        if dataset := self._dataset(config.at(self.profile)):
+            caption = "Training images, one row per class, with the number of images in each."
+            self.figure(gallery.images(dataset, self.profile), caption)
+
+    def curves(self, runs: Runs, references: dict[float, str] | None = None) -> None:
+        """Show training loss, held-out accuracy and loss by epoch; `references` as in `plots.curves`."""
+        for quantity, caption in plots.CURVES.items():
+            figure = plots.curves(runs, quantity, self.profile, references)
+            self.figure(figure, caption, plots.settling(runs) if quantity == "test_loss" else "")
+
+    def results(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
+        """Show what a step of the story told beside what these runs of it reached."""
+        self.table(tables.results({step: runs}, self.profile, configs).drop(columns="step"))
+
+    def verdicts(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
+        """Show what a step of the story says, judged by these runs of it."""
+        self.text(claims.page(step, runs, configs, self.profile))
+
+    def waterfalls(self, factorials: list[Cells]) -> None:
+        """Show how the gap between the story and the paper divides among the choices, at each budget."""
+        for cells in factorials:
+            last = cells is factorials[-1]
+            self.figure(bars.waterfall(cells), bars.caption(cells), bars.HOW_TO_READ if last else "")
+
+    def one_run(self, record: Record | None) -> None:
+        """Show a run closely: which classes it confuses, whether its confidence is deserved, where it is wrong."""
+        self.text(tables.heading(record))
+        if record:
+            self.figure(closely.confusion(record, self.profile), closely.CONFUSION)
+            self.figure(closely.reliability(record, self.profile), closely.RELIABILITY)
+            self.mistakes(record)
+
+    def mistakes(self, record: Record) -> None:
+        """Show the images of which a run was most sure and wrong."""
+        if record.correct.all():
+            self.text("It made no mistake.")
+        elif dataset := self._dataset(record.config):
+            self.figure(closely.mistakes(record, dataset, self.profile), closely.MISTAKES)
+
+    def _dataset(self, config: Config) -> Dataset | None:
+        """The images of a config; says so where a page that trains nothing has to do without them."""
+        if self.train or config.dataset != "cifar10" or sources.is_cached():
+            return cifar10.load(config)
+        self.text("*The images are not on this machine: `resnet-lab data` gets them.*")
+        return None
+
+    def provenance(self, *shown: Runs) -> None:
+        """Show where each number of the page comes from, one row per run."""
+        records = {record.path: record for runs in shown for found in runs.values() for record in found}.values()
+        hours = sum(record.result["training_seconds"] for record in records) / 3600
+        said = f"{runs_in_words(len(records))}, {hours:,.1f} hours of training in all"
+        table = tables.provenance(list(records)).to_html(index=False, border=0) if records else ""
+        display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
+
+    # --- figures, words, tables
+
+    def figure(self, figure: Figure | None, caption: str, note: str = "") -> None:
+        """Show a figure with its caption, and with what is to be known of it; where nothing can be drawn, say so."""
         if figure:
             display(figure, metadata={"image/png": {"alt": caption}})
-        display(Markdown(f"*{caption}*" if figure else f"*No figure, for want of records: {caption}*"))
+        self.text(f"*{caption}* {note}".rstrip() if figure else f"*No figure yet, for nothing is recorded: {caption}*")
 
     def text(self, text: str) -> None:
-        """Show Markdown, and of what size the experiment was."""
+        """Show Markdown."""
         display(Markdown(text))
-        self._say_profile()
 
     def table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
-        said = f"{caption} {NOT_YET.capitalize()}.".strip() if table.empty else caption
-        if said:
-            display(Markdown(f"*{said}*"))
+        size = "" if self.profile == "full" else f"Profile {self.profile}."
+        parts = [caption, NOT_YET.capitalize() + "." if table.empty else size]
+        if said := " ".join(filter(None, parts)):
+            self.text(f"*{said}*")
         if not table.empty:
             display(HTML(table.to_html(index=False, border=0)))
-        self._say_profile()
-
-    def provenance(self, runs: Runs) -> None:
-        """Show where each number of the page comes from, one row per run."""
-        records = {record.path: record for found in runs.values() for record in found}.values()
-        rows = [
-            {
-                "run": record.path.name,
-                "device": ", then ".join(tables.machines(record)),
-                "precision": record.config.precision,
-                "torch": record.result["environment"]["torch"],
-                "network from": record.result["model_source"],
-                "data (SHA-256)": record.result["data_sha256"][:12],
-                "commit": record.result["commit"][:12] + record.result["commit"][40:],  # " with changes", too
-                "training time": f"{record.result['training_seconds']:,.0f} s",
-            }
-            for record in records
-        ]
-        hours = sum(record.result["training_seconds"] for record in records) / 3600
-        said = f"{runs_in_words(len(records))}, {hours:,.1f} hours of training in all"
-        table = pd.DataFrame(rows).to_html(index=False, border=0) if rows else ""
-        display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
-        self._say_profile()
-
-    def _say_profile(self) -> None:
-        if text := stamp(self.profile):
-            display(Markdown(f"**{text}**"))
-
-
-def refuse_unknown_parameters() -> None:
-    """papermill only warns of a parameter that the notebook lacks; here it is an error, before anything is trained."""
-    shell = get_ipython()
-    cells = shell.user_ns.get("In", []) if shell else []
-    declared = {name for cell in cells for name in declared_names(cell)}
-    for cell in cells:
-        if cell.startswith(INJECTED):
-            for name in assigned_names(cell):
-                if name not in declared:
-                    raise ConfigError(f"unknown parameter '{name}': this notebook has {', '.join(sorted(declared))}")
-
-
-def declared_names(cell: str) -> list[str]:
-    """Names that a cell declares with a type: `epochs: int = 10`."""
-    targets = [node.target for node in _statements(cell) if isinstance(node, ast.AnnAssign)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def assigned_names(cell: str) -> list[str]:
-    targets = [target for node in _statements(cell) if isinstance(node, ast.Assign) for target in node.targets]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _statements(cell: str) -> list[Any]:
-    try:
-        return ast.parse(cell).body
-    except SyntaxError:  # a cell of magics or of a person's experiments
-        return []

@@ -27,6 +27,11 @@ from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
+CURVES: dict[Quantity, str] = {  # each with its caption, in the order in which they are shown
+    "train_loss": "Training loss: mean cross-entropy of each epoch, measured while it trains.",
+    "test_acc": "Accuracy on the images held out after each epoch; of several seeds the mean, with their range.",
+    "test_loss": "Loss on the images held out after each epoch: their mean cross-entropy.",
+}
 P = ParamSpec("P")
 F = TypeVar("F")
 
@@ -94,7 +99,7 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
 
 
 def settling(runs: Runs) -> str:
-    """A sentence for the caption of a held-out curve that begins too early for batch norm; empty where it does not.
+    """A sentence below a held-out curve that begins too early for batch norm; empty where it does not.
 
     The running statistics move by a tenth at each step (torch's default), from mean 0 and variance 1.
     """
@@ -103,9 +108,8 @@ def settling(runs: Runs) -> str:
     if initial < 0.01:
         return ""
     return (
-        f" Batch norm's running statistics, with which a network is evaluated, still hold {100 * initial:.0f} % of "
-        f"their initial values after the first epoch's {steps} steps: until they have settled, losses are far too "
-        "high, those of deep networks absurdly so."
+        f"It begins too high: batch norm's running statistics, with which a network is evaluated, still hold "
+        f"{100 * initial:.0f} % of their initial values after the first epoch's {steps} steps."
     )
 
 

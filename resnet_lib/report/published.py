@@ -33,7 +33,7 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
     steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
     drawn: dict[str, Figure | None] = {}
     for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
-        for quantity in results.CURVES:
+        for quantity in plots.CURVES:
             drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
     drawn[summary.FIGURE] = summary.figure(profile)
     for epochs in causes.BUDGETS[profile]:

@@ -7,16 +7,11 @@ from collections.abc import Iterable
 
 from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
-from resnet_lib.questions.causes import BUDGETS, FACTORS, HALF, label
+from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
-from resnet_lib.report import bars, figure6, tables
+from resnet_lib.report import bars, figure6, plots, tables
 from resnet_lib.speed.measured import benchmarks, fp32_share
 
-CURVES = {
-    "test_acc": "Test accuracy after each epoch; of several seeds the mean, with their range. Dotted: the story's.",
-    "train_loss": "Training loss: mean cross-entropy of an epoch, measured while it trains.",
-    "test_loss": "Test loss after each epoch: mean cross-entropy on the test images.",
-}
 IMG = "../../img"  # seen from the page of all results
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
@@ -88,13 +83,13 @@ def page() -> str:
 def _curves() -> list[str]:
     """The pictures of the whole story, then, folded, the same of its steps, as far as they are recorded."""
     steps = [story.step(name) for name, runs in story.runs("full").items() if any(runs.values())]
-    whole = [f"![{said}]({IMG}/{name}.png)\n\n*{said}*" for name, said in CURVES.items()]
+    whole = [f"![{said}]({IMG}/{name}.png)\n\n*{said}*" for name, said in plots.CURVES.items()]
     return whole * bool(steps) + [tables.folded(f"{one.notebook[:2]}: {one.title}", _curves_of(one)) for one in steps]
 
 
 def _curves_of(step: story.Step) -> str:
     prefix = step.notebook[:2]
-    return "\n\n".join(f"![{prefix}: {said}]({IMG}/{prefix}_{name}.png)" for name, said in CURVES.items())
+    return "\n\n".join(f"![{prefix}: {said}]({IMG}/{prefix}_{name}.png)" for name, said in plots.CURVES.items())
 
 
 def results(profile: str, img: str = "img") -> str:
@@ -105,7 +100,7 @@ def results(profile: str, img: str = "img") -> str:
     paper, measured = find_runs(paper_runs.configs(), profile), agenda.recorded(profile)
     parts = ["### The story, step by step", tables.story_markdown(profile)]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
-    factorials = [evidence.find_cells(budget, profile) for budget in BUDGETS[profile]]
+    factorials = evidence.factorials(profile)
     if bars.single_changes(profile):
         parts += [f"![{bars.CHANGES}]({img}/{bars.CHANGES_FIGURE}.png)", f"*{bars.CHANGES}*"]
     shares = []
@@ -115,7 +110,7 @@ def results(profile: str, img: str = "img") -> str:
             shares += [f"![{caption}]({img}/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
     if shares:
         shares.append(f"*{bars.HOW_TO_READ}*")
-    shares.append("\n".join(root_cause.conclusion(cells) for cells in factorials))
+    shares.append(root_cause.conclusions(factorials))
     shares += [root_cause.known(cells) for cells in factorials if cells.recorded]
     parts.append(tables.folded("How the gap divides among the choices: figures and claims", "\n\n".join(shares)))
     for cells in factorials:
@@ -124,8 +119,8 @@ def results(profile: str, img: str = "img") -> str:
             effects = tables.markdown(root_cause.effects_table(cells)[: len(FACTORS)])
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     if any(paper.values()):
-        caption = f"Error of the paper's networks against iterations, cut at {figure6.TOP} %."
-        parts += ["### The paper's table", f"![{caption}]({img}/{figure6.FIGURE}.png)", f"*{caption}*"]
+        picture = f"![{figure6.CAPTION}]({img}/{figure6.FIGURE}.png)"
+        parts += ["### The paper's table", picture, f"*{figure6.CAPTION}*"]
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])

@@ -34,9 +34,11 @@ def results(steps: dict[str, Runs], profile: str, configs: dict[str, Config] | N
     for name, runs in steps.items():
         step = story.step(name)
         for label, records in runs.items():
-            config = (configs or step.configs)[label].at(profile)
-            told = f"{step.claimed:g}" if step.tells_of(label, config, profile) else ""
-            rows.append({"step": name[:2], "run": label, **_row(config, records, told, profile)})
+            config = (configs or step.configs)[label]
+            is_told = profile != "smoke" and step.tells_of(label, config)
+            network, told = Architecture(config.model).title, f"{step.claimed:g}" if is_told else ""
+            run = label if network in label else f"{network}, {label}"
+            rows.append({"step": name[:2], "run": run, **_row(config.at(profile), records, told, profile)})
     return pd.DataFrame(rows)
 
 
@@ -44,7 +46,6 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     estimate = accuracy_of(records, profile) if records else None
     reached = max(record.history[-1]["drops"] for record in records) if records else 0
     return {
-        "network": Architecture(config.model).title,
         "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
         "weight decay": scientific(config.weight_decay),
         "images": f"{config.train_size:,}",
@@ -81,7 +82,7 @@ def heading(record: Record | None) -> str:
     if record is None:
         return "None is recorded."
     wrong, count = (~record.correct).sum(), len(record.correct)
-    return f"`{record.path.name}`: {described(record.config)}. It took {wrong:,} of {count:,} images for another class."
+    return f"`{record.path.name}`: {described(record.config)}. It misclassifies {wrong:,} of {count:,} images."
 
 
 def paper_results(profile: str) -> pd.DataFrame:
@@ -131,6 +132,25 @@ def lacking(rows: pd.DataFrame) -> list[str]:
         return []
     by_step = [f"{step} ({'; '.join(found['run'])})" for step, found in rows.groupby("step", sort=False)]
     return [f"{NOT_YET.capitalize()}: {', '.join(by_step)}."]
+
+
+def provenance(records: list[Record]) -> pd.DataFrame:
+    """Where the numbers of runs come from, a row for each."""
+    return pd.DataFrame(
+        [
+            {
+                "run": record.path.name,
+                "device": ", then ".join(machines(record)),
+                "precision": record.config.precision,
+                "torch": record.result["environment"]["torch"],
+                "network from": record.result["model_source"],
+                "data (SHA-256)": record.result["data_sha256"][:12],
+                "commit": record.result["commit"][:12] + record.result["commit"][40:],  # " with changes", too
+                "training time": f"{record.result['training_seconds']:,.0f} s",
+            }
+            for record in records
+        ]
+    )
 
 
 def machine(environment: dict[str, Any]) -> str:
