@@ -14,6 +14,7 @@ from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, PAPER, STORY
+from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, outstanding, results
 from resnet_lib.speed import cost, measured
 
@@ -38,7 +39,9 @@ def test_a_suspect_is_set_against_the_first_row():
     assert table.loc["no flip", "against the first row"].startswith("-10.0 [")
     assert table.loc["no flip", "against the first row"].endswith("seed spread unknown")
     assert table.loc[PAPER, "against the first row"] == ""
-    assert table.loc["no crop", "test accuracy, %"] == NOT_YET
+    assert "no crop" not in table.index
+    assert "no crop" in diagnosis.lacking(configs, "full")
+    assert not {PAPER, "no flip"} & set(diagnosis.lacking(configs, "full"))
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
@@ -92,7 +95,9 @@ def test_falls_of_several_runs_do_not_cancel():
 def test_a_change_that_a_small_profile_does_not_show_has_no_row():
     configs = suspects.one_at_a_time()
     for profile, is_told in (("full", True), ("quick", False)):
-        craft(configs[STORY].at(profile), 0.5, profile=profile)
+        assert ("164 epochs" in diagnosis.lacking(configs, profile)) == is_told
+        for config in configs.values():
+            craft(config.at(profile), 0.5, profile=profile)
         assert ("164 epochs" in set(diagnosis.suspects_table(configs, profile)["change"])) == is_told
 
 
@@ -141,6 +146,17 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
     table = diagnosis.hypotheses_table("full").set_index("assumption")
     assert table.loc[told.name, "03: 80 %"].startswith("holds (80.0 % [79.")
     assert table.loc[HYPOTHESES[2].name, "holds"] == "0 of 6, 6 open"
+    folder = RunFolder.of(told.configs()["04_torch_hub_check"], "full")
+    folder.start()
+    folder.mark_diverged({"step": 900, "lr": 0.1})
+    table = diagnosis.hypotheses_table("full").set_index("assumption")
+    assert table.loc[told.name, ["04: 83 %", "holds"]].tolist() == ["diverged (at step 900 (lr 0.1))", "2 of 6, 2 open"]
+
+
+def test_an_account_says_of_a_single_run_that_its_interval_leaves_seeds_out():
+    craft(HYPOTHESES[0].configs()["01_ten_epochs"], 0.5)
+    table = diagnosis.hypotheses_table("full").set_index("assumption")
+    assert table.loc[HYPOTHESES[0].name, "01: 50 %"].endswith("(over images alone))")
 
 
 # --- the field guide

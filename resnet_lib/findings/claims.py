@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -29,10 +28,11 @@ from resnet_lib.findings.judgement import (
     compare,
     decide,
     needs,
+    or_diverged,
     positive,
     runs_in_words,
 )
-from resnet_lib.findings.stats import MIN_SEEDS
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
@@ -88,14 +88,13 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
     step = story.step(notebook)
     told = {label: _of(config.at(profile), runs.get(label, [])) for label, config in step.configs.items()}
     judged = JUDGES[notebook](step, told, runs, profile)
-    gone = {label: story.missing(step.configs[label], profile) for label, records in told.items() if not records}
-    why = {f"“{label}”": what for label, what in gone.items() if what != NOT_YET}
-    return [_with_reasons(claim, why) if claim.verdict == NOT_YET else claim for claim in judged]
+    return [_or_diverged(claim, step, told, profile) if claim.verdict == NOT_YET else claim for claim in judged]
 
 
-def _with_reasons(claim: Claim, why: dict[str, str]) -> Claim:
-    """Why a claim has nothing to rest on, although somebody ran something, by what it names."""
-    return replace(claim, evidence="; ".join(reason for name, reason in why.items() if name in claim.text))
+def _or_diverged(claim: Claim, step: story.Step, told: Runs, profile: str) -> Claim:
+    """Of a claim that nothing is there to judge by: whether what it names, or else the headline, diverged."""
+    named = [label for label in told if f"“{label}”" in claim.text] or [step.headline]
+    return or_diverged(claim, *((step.configs[label], told[label]) for label in named), profile=profile)
 
 
 def _of(config: Config, records: list[Record]) -> list[Record]:
@@ -152,9 +151,9 @@ def near(step: story.Step, label: str, records: list[Record], profile: str) -> C
     """The story's accuracy, give or take `story.NEAR`."""
     text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * story.NEAR:g} points)"
 
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
+    def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
         estimate = accuracy_of(records, profile)
-        return between(estimate, *step.near), str(estimate)
+        return between(estimate, *step.near), estimate
 
     return decide(text, profile, judge, records)
 
@@ -261,9 +260,9 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
+    def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
         estimate = accuracy_of(records, profile)
-        return between(estimate, 0, RESNET_20 / 100), str(estimate)
+        return between(estimate, 0, RESNET_20 / 100), estimate
 
     return decide(f"ResNet-20 stays below the paper's {RESNET_20:g} %", profile, judge, records)
 

@@ -9,7 +9,15 @@ from resnet_lib.config import Config
 from resnet_lib.findings.claims import loss_falls, loss_settled, near
 from resnet_lib.findings.curves import curve, loss_rise, mean_curve, overfits, underfits
 from resnet_lib.findings.evidence import accuracy_of, find_cells
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, between, compare, mean_accuracy
+from resnet_lib.findings.judgement import (
+    UNDECIDED,
+    Claim,
+    Verdict,
+    between,
+    compare,
+    mean_accuracy,
+    or_diverged,
+)
 from resnet_lib.questions import causes, field_guide, suspects
 from resnet_lib.questions.field_guide import Case
 from resnet_lib.questions.story import NOT_YET, STEPS, missing
@@ -61,18 +69,18 @@ def distinct(configs: dict[str, Config], profile: str) -> dict[str, Config]:
 
 
 def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
-    """One row per change: its accuracy, against that of the first row, and its symptoms; none if nothing is recorded.
+    """One row per change that was run: its accuracy, against that of the first row, and its symptoms.
 
-    All columns are text. Intervals hold for all rows together.
+    All columns are text. Intervals hold for all rows together, those that were not yet run among them.
     """
     told = distinct(configs, profile)
-    rows, runs = [], find_runs(told, profile)
+    rows, runs, absent = [], find_runs(told, profile), lacking(configs, profile)
     first, *_ = runs.values()
     # Elsewhere the single changes of the story's settings are seen as cells of the factorial, whose seeds differ alike.
     alike = find_cells(suspects.EPOCHS, profile).recorded.values() if suspects.STORY in told else ()
-    if not any(records or missing(told[name], profile) != NOT_YET for name, records in runs.items()):
-        return pd.DataFrame()
     for name, records in runs.items():
+        if name in absent:
+            continue
         difference = ""
         if records and first and records is not first:
             difference = str(compare(records, first, len(runs) - 1, [*runs.values(), *alike]))
@@ -83,6 +91,12 @@ def suspects_table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
         }
         rows.append(row | (symptoms(records) if records else dict.fromkeys(SYMPTOMS, "")))
     return pd.DataFrame(rows)
+
+
+def lacking(configs: dict[str, Config], profile: str) -> list[str]:
+    """The names of those that were not yet run at a profile."""
+    runs = find_runs(distinct(configs, profile), profile)
+    return [name for name, found in runs.items() if not found and missing(configs[name], profile) == NOT_YET]
 
 
 def symptoms_table(runs: Runs) -> pd.DataFrame:
@@ -101,10 +115,12 @@ def symptoms_table(runs: Runs) -> pd.DataFrame:
 
 def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
     """The story's four numbers and what it says of two curves, judged by the runs of a hypothesis."""
-    runs = find_runs(hypothesis.configs(), profile)
-    numbers = [near(step, step.headline, runs[step.notebook], profile) for step in STEPS]
-    settled = loss_settled(runs["01_ten_epochs"], profile)
-    return [*numbers, settled, loss_falls({"": runs["02_hundred_epochs"]}, profile)]
+    configs = hypothesis.configs()
+    runs = find_runs(configs, profile)
+    judged = [(step.notebook, near(step, step.headline, runs[step.notebook], profile)) for step in STEPS]
+    judged.append(("01_ten_epochs", loss_settled(runs["01_ten_epochs"], profile)))
+    judged.append(("02_hundred_epochs", loss_falls({"": runs["02_hundred_epochs"]}, profile)))
+    return [or_diverged(claim, (configs[name], runs[name]), profile=profile) for name, claim in judged]
 
 
 def hypotheses_table(profile: str) -> pd.DataFrame:
@@ -114,7 +130,7 @@ def hypotheses_table(profile: str) -> pd.DataFrame:
     rows = []
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)
-        cells = [_shown(claim) for claim in claims]
+        cells = [f"{claim.verdict} ({claim.brief})" if claim.evidence else claim.verdict for claim in claims]
         rows.append({"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
     return pd.DataFrame(rows)
 
@@ -124,11 +140,6 @@ def score(claims: list[Claim]) -> str:
     open_ = sum(claim.verdict in (NOT_YET, UNDECIDED) for claim in claims)
     held = sum(claim.verdict == "holds" for claim in claims)
     return f"{held} of {len(claims)}" + (f", {open_} open" if open_ else "")
-
-
-def _shown(claim: Claim) -> str:
-    """Its verdict, and the number that it was judged by."""
-    return f"{claim.verdict} ({claim.evidence.partition(', n = ')[0]})" if claim.evidence else claim.verdict
 
 
 def shown(profile: str) -> Runs:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from resnet_lib.config import Config
 from resnet_lib.findings.curves import came_down
 from resnet_lib.findings.stats import (
     MIN_SEEDS,
@@ -21,9 +22,10 @@ from resnet_lib.findings.stats import (
     weighted_sum,
 )
 from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.find import find_diverged
 from resnet_lib.records.record import Record
 
-Verdict = Literal["holds", "does not hold", "undecided", "not yet run"]
+Verdict = Literal["holds", "does not hold", "undecided", "not yet run", "diverged"]
 
 UNDECIDED = "undecided"
 
@@ -34,13 +36,27 @@ class Claim:
 
     text: str
     verdict: Verdict
-    evidence: str = ""
+    evidence: str | Estimate = ""  # what it was judged by
+
+    @property
+    def brief(self) -> str:
+        """The evidence, without what a table tells of it elsewhere."""
+        return self.evidence.number if isinstance(self.evidence, Estimate) else self.evidence
 
     def __str__(self) -> str:
         return f"{self.text}: {self.verdict}{f' ({self.evidence})' if self.evidence else ''}."
 
 
-def decide(text: str, profile: str, judge: Callable[..., tuple[Verdict, str]], *needed: list[Record]) -> Claim:
+def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str) -> Claim:
+    """The claim, which says of a run that diverged so, and not that it is yet to come."""
+    lost = [config.at(profile) for config, records in needed if not records]
+    ended = [where for config in lost for where in find_diverged(config, profile)]
+    return replace(claim, verdict="diverged", evidence=f"at {'; '.join(ended)}") if ended else claim
+
+
+def decide(
+    text: str, profile: str, judge: Callable[..., tuple[Verdict, str | Estimate]], *needed: list[Record]
+) -> Claim:
     """Only a full run settles anything; below, no measured number enters the sentence."""
     if not all(needed):
         return Claim(text, NOT_YET)

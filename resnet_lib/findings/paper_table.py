@@ -10,7 +10,7 @@ import pandas as pd
 
 from resnet_lib.findings import best_epoch
 from resnet_lib.findings.claims import better
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide, or_diverged
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
@@ -93,7 +93,8 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
 
     of_runs = "mean of five runs, " if published.mean else ""
     text = f"{label} has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
-    return decide(text, profile, judge, runs[label])
+    claim = decide(text, profile, judge, runs[label])
+    return or_diverged(claim, (paper_runs.configs()[label], runs[label]), profile=profile)
 
 
 def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:

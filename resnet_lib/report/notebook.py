@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from resnet_lib.config import Config, ConfigError, checked_profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.findings import claims
+from resnet_lib.findings import claims, diagnosis
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
@@ -90,6 +90,9 @@ class Page:
 
     def curves(self, runs: Runs, references: dict[float, str] | None = None) -> None:
         """Show training loss, held-out accuracy and loss by epoch; `references` as in `plots.curves`."""
+        if not any(runs.values()):
+            self.text("*No curves yet, for nothing is recorded.*")
+            return
         for quantity, caption in plots.CURVES.items():
             figure = plots.curves(runs, quantity, self.profile, references)
             self.figure(figure, caption, plots.settling(runs) if quantity == "test_loss" else "")
@@ -101,6 +104,12 @@ class Page:
     def verdicts(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
         """Show what a step of the story says, judged by these runs of it."""
         self.text(claims.page(step, runs, configs, self.profile))
+
+    def suspects(self, configs: dict[str, Config], caption: str) -> None:
+        """Show what each of some changes does to the first of `configs`, and which of them were not yet run."""
+        lacking = diagnosis.lacking(configs, self.profile)
+        left = f" {NOT_YET.capitalize()}: {'; '.join(lacking)}." if lacking else ""
+        self.table(diagnosis.suspects_table(configs, self.profile), caption + left)
 
     def waterfalls(self, factorials: list[Cells]) -> None:
         """Show how the gap between the story and the paper divides among the choices, at each budget."""
@@ -153,7 +162,7 @@ class Page:
     def table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
         size = "" if self.profile == "full" else f"Profile {self.profile}."
-        parts = [caption, NOT_YET.capitalize() + "." if table.empty else size]
+        parts = [caption, f"{NOT_YET.capitalize()}." * (NOT_YET not in caption.lower()) if table.empty else size]
         if said := " ".join(filter(None, parts)):
             self.text(f"*{said}*")
         if not table.empty:

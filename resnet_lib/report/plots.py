@@ -29,8 +29,8 @@ from resnet_lib.records.record import Record
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 CURVES: dict[Quantity, str] = {  # each with its caption, in the order in which they are shown
     "train_loss": "Training loss: mean cross-entropy of each epoch, measured while it trains.",
-    "test_acc": "Accuracy on the images held out after each epoch; of several seeds the mean, with their range.",
-    "test_loss": "Loss on the images held out after each epoch: their mean cross-entropy.",
+    "test_acc": "Accuracy after each epoch on the images held out; of several seeds the mean, with their range.",
+    "test_loss": "Loss after each epoch on the images held out: their mean cross-entropy.",
 }
 P = ParamSpec("P")
 F = TypeVar("F")

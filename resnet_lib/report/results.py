@@ -67,8 +67,7 @@ def page() -> str:
     changes = diagnosis.suspects_table(suspects.one_at_a_time(), "full")
     parts = ["# Results", said, re.sub("^###", "##", results("full", IMG), flags=re.MULTILINE)]
     if len(changes):
-        recorded = changes[changes["test accuracy, %"] != story.NOT_YET]
-        parts += ["## One change at a time", ONE_CHANGE, tables.markdown(recorded)]
+        parts += ["## One change at a time", ONE_CHANGE, tables.markdown(changes)]
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     if cells.recorded:
         table = tables.markdown(root_cause.settings_table(cells))
