@@ -91,7 +91,7 @@ class Config(BaseModel):
     onecycle_peak: float = Field(0.2, gt=0, lt=1)  # share of the run after its warm-up at which one-cycle reaches `lr`
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # tf32: NVIDIA's; bf16: autocast, parameters stay float32
-    seed: int = Field(0, ge=0, lt=4096)  # 12 bits before the epoch's 20: torch's CPU generator takes 64, uses 32
+    seed: int = Field(0, ge=0, lt=4096)  # with the epoch it seeds a generator of which torch uses 32 bits
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -175,13 +175,13 @@ class Config(BaseModel):
         return self.test_images or TEST_IMAGES[self.split]
 
     @property
-    def length(self) -> str:
+    def length_label(self) -> str:
         return f"{self.iterations}it" if self.iterations else f"{self.epochs}ep"
 
     @property
     def run_id(self) -> str:
         """Name of the run's folder: model, length, seed, fingerprint."""
-        return f"{self.model}-{self.length}-s{self.seed}-{self.fingerprint}"
+        return f"{self.model}-{self.length_label}-s{self.seed}-{self.fingerprint}"
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training images; the last batch of a pass may be smaller."""

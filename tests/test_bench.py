@@ -220,7 +220,7 @@ def test_time_to_accuracy_has_a_column_only_if_it_was_ever_reached(best, shown):
 
 def test_a_busy_machine_is_told_before_anything_is_timed(monkeypatch, capsys):
     for busy, said in ((0.1, ""), (0.9, "busy in the last minute (0.9 processes per core)")):
-        monkeypatch.setattr(device, "load_average", lambda busy=busy: busy)
+        monkeypatch.setattr("resnet_lib.cli.options._load_average", lambda busy=busy: busy)
         warn_if_busy("the rates will be too low")
         assert said in (printed := capsys.readouterr().err)
         assert bool(printed) == bool(said)

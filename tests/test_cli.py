@@ -496,6 +496,27 @@ def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports,
     assert seen[2:] == [(None, 12)]
 
 
+def test_a_run_whose_process_is_always_killed_does_not_stop_those_behind_it(reports, monkeypatch):
+    """One of three ends every pool that it is in: the others come to their end, and it is told of."""
+    configs = [Config(seed=seed) for seed in range(3)]
+
+    def run_many(configs, profile, choose, executor):
+        for config in configs:
+            if config.seed == 0:
+                yield from ((one, BrokenProcessPool()) for one in configs)
+                return
+            yield config, SimpleNamespace(accuracy=0.5)
+
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda jobs, context, **dealt: nullcontext(jobs))
+    monkeypatch.setattr(experiment, "run_many", run_many)
+    said = []
+    outcomes = {config.seed: outcome for config, outcome in pool.run_all(configs, "smoke", 2, "cpu", 1, said.append)}
+    assert set(outcomes) == {0, 1, 2}
+    assert "although it was alone" in str(outcomes[0])
+    assert [outcomes[seed].accuracy for seed in (1, 2)] == [0.5, 0.5]
+    assert [line.partition(": ")[2] for line in said] == ["going on, 1 at a time (3 left)"]
+
+
 def test_a_signal_that_comes_while_no_outcome_does_stops_all_and_leaves_the_handlers_as_they_were(reports, monkeypatch):
     class Broken:
         """A pool of which a process was killed, and which is asked to stop while the others end."""
@@ -537,7 +558,7 @@ def test_a_child_that_comes_into_being_after_the_signal_is_ended_too():
 def test_runs_at_a_time_are_dealt_out_to_all_gpus(reports, monkeypatch, device, names, dealt):
     seen = []
     monkeypatch.setattr("resnet_lib.machine.device.choose", lambda *_, **__: SimpleNamespace(device=device))
-    monkeypatch.setattr("resnet_lib.machine.device.gpus", lambda: names)
+    monkeypatch.setattr(pool, "gpus", lambda: names)
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda *_, **options: seen.append(options) or nullcontext())
     monkeypatch.setattr(
         experiment, "run_many", lambda configs, *_: [(config, SimpleNamespace(accuracy=0.5)) for config in configs]

@@ -54,6 +54,8 @@ def test_the_list_tells_what_became_of_every_run(three):
     assert code == 0
     assert all(path.name in said for path in three)
     assert "unfinished, 2 of 6 epochs" in said
+    with RunFolder.of(TINY.replace(seed=1), "full").lock():
+        assert {entry.path: entry.state for entry in ledger.entries("full")}[three[1]] == "running"
     assert "weight_decay" in said
     for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"], ["verify", "--profile", "quick"]):
         assert runs(*arguments) == (0, "there are no runs at profile quick yet\n")

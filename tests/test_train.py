@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from resnet_lib.cli.options import print_outcomes
-from resnet_lib.config import Config
+from resnet_lib.config import PROTOCOL, Config, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
 from resnet_lib.machine import progress
@@ -27,7 +27,7 @@ from resnet_lib.machine.device import THREADS, Choice, DeviceError, choose
 from resnet_lib.machine.progress import Bar, Lines, Progress
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
-from resnet_lib.records.record import Diverged
+from resnet_lib.records.record import Diverged, RecordError
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, weights
 from resnet_lib.training import keeper, train
@@ -610,6 +610,20 @@ def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypa
     assert told[0].endswith(f"began with {cores + 1} threads, more than are here: it goes on with 1")
     assert experiment._going_on(SYNTHETIC, elsewhere, None, show).threads == THREADS
     assert experiment._going_on(SYNTHETIC, here, None, show) == began  # as it was asked to
+    again = {"choice": began.as_dict(), "sessions": [{"cores": cores + 1}, {"cores": cores}]}
+    assert experiment._going_on(SYNTHETIC, again, CPU, show).threads == 1  # here for the second time
+
+
+def test_a_run_of_another_protocol_is_shown_but_not_trained_by_this_code(trained, reports):
+    config = SYNTHETIC.replace(protocol=PROTOCOL + 1)
+    with pytest.raises(RecordError, match=f"protocol {PROTOCOL + 1}, and this code trains by {PROTOCOL}"):
+        experiment.run(config, choice=CPU, show=Progress())
+    assert not RunFolder.of(config, "full").path.exists()
+
+
+def test_a_profile_that_there_is_not_is_refused_before_anything_is_trained(reports):
+    with pytest.raises(ConfigError, match="profile = 'Full' is not valid"):
+        experiment.run(SYNTHETIC, "Full")
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_loaded(trained, reports, monkeypatch, tmp_path):
@@ -758,7 +772,7 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
         raise error
 
     monkeypatch.setattr(train, "fit", exhausted)
-    with pytest.raises(DeviceError, match=r"too little memory for batches of 64 in resnet8: set a smaller batch_size"):
+    with pytest.raises(DeviceError, match=r"too little memory for batches of 64 in resnet8: use fewer --jobs if "):
         experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
 
 

@@ -18,12 +18,11 @@ from resnet_lib.machine.device import (
     DeviceError,
     available,
     choose,
-    gpus,
     missing_to_compile,
     out_of_memory,
-    take_gpu,
 )
 from resnet_lib.models.build import build_model
+from resnet_lib.runs.pool import gpus, take_gpu
 from resnet_lib.training.loader import draw
 from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import lr_at

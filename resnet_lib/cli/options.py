@@ -152,14 +152,20 @@ def quoted(path: Path) -> str:
 
 def warn_if_busy(consequence: str) -> None:
     """Before something is timed."""
-    from resnet_lib.machine import device
-
-    if (load := device.load_average()) > BUSY:
+    if (load := _load_average()) > BUSY:
         err.print(
             f"this machine was busy in the last minute ({load:.1f} processes per core): if something else computes "
             f"still, {consequence}",
             style="yellow",
         )
+
+
+def _load_average() -> float:
+    """How many processes per core wanted to compute in the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # Windows has none, and a container may not
+        return 0.0
 
 
 def as_table(frame: Any) -> Table:

@@ -26,7 +26,7 @@ app = typer.Typer(help="List, show, verify or resume the runs that are there.")
 
 @app.callback(invoke_without_command=True)
 def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
-    """List every run: finished, then unfinished, diverged or damaged."""
+    """List every run: finished, then running, unfinished, diverged or damaged."""
     from resnet_lib.runs import ledger
 
     context.obj = checked_profile(profile)

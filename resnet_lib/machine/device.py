@@ -10,7 +10,6 @@ import shutil
 import sys
 import sysconfig
 from dataclasses import asdict, dataclass, field
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ class Choice:
     compile: bool = False  # forward and backward pass by torch.compile
     graph: bool = False  # the whole step replayed as a CUDA graph
     deterministic: bool = False  # on a GPU: only kernels that give the same bits every time; CPUs have no others
-    why: str = field(default="", compare=False)  # it was compiled or not, in words
+    why: str = field(default="", compare=False)  # why it is compiled or not
 
     def activate(self, precision: str = "fp32") -> torch.device:
         """Apply to this process and return the device. Raises DeviceError if it, or the precision, is not there."""
@@ -87,14 +86,6 @@ class Choice:
         ours, theirs = self.as_dict(), other.as_dict()
         names = [name for name in ours if name != "why" and ours[name] != theirs[name]]
         return "; ".join(f"{name} {ours[name]}, not {theirs[name]}" for name in names)
-
-
-def load_average() -> float:
-    """How many processes per core wanted to compute in the last minute; 0 where the system does not tell."""
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except (AttributeError, OSError):  # Windows has none, and a container may not
-        return 0.0
 
 
 def choose(
@@ -173,21 +164,6 @@ def available() -> list[str]:
     return ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
 
 
-def gpus() -> list[str]:
-    """NVIDIA's GPUs that this process sees, each as CUDA_VISIBLE_DEVICES would name it."""
-    count = torch.cuda.device_count()
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (told.split(",") if told else [str(number) for number in range(count)])[:count]
-
-
-def take_gpu(names: list[str], taken: Synchronized[int]) -> None:
-    """Have this process, in which nothing has used CUDA yet, see one GPU alone: of all who ask, the next in turn."""
-    with taken:
-        turn = taken.value
-        taken.value += 1
-    os.environ["CUDA_VISIBLE_DEVICES"] = names[turn % len(names)]
-
-
 def refuse_missing(device: str | None) -> None:
     """Raises DeviceError if a device is named that is not here."""
     if device is not None and device not in available():
@@ -202,14 +178,6 @@ def refuse_precision(precision: str, device: str) -> None:
     """Raises DeviceError if a device would compute in another precision than it is told."""
     if precision == "tf32" and not has_tf32(device):
         raise DeviceError(f"precision 'tf32' needs an NVIDIA GPU that has TF32, and not {device}: use fp32 or bf16")
-
-
-def nvidia_mps_is_started() -> bool:
-    """Whether NVIDIA's Multi-Process Service is: with it processes compute on a GPU together, else in turn.
-
-    Its control daemon has a pipe in this folder (NVIDIA's documentation of MPS, "Environment variables").
-    """
-    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
 
 
 def has_bf16(device: str) -> bool:

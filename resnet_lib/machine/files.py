@@ -13,7 +13,7 @@ from pydantic_core import from_json
 LITTER = "*.tmp"  # what a killed process may leave
 
 
-def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
+def write_atomic(path: Path, *content: bytes | memoryview, keep: Path | None = None) -> None:
     """Replace `path` by `content`: after a crash at any moment it holds the old bytes or the new ones.
 
     With `keep`, the old file goes there; then a crash may leave nothing at `path`, but the old bytes at `keep`.
@@ -21,7 +21,7 @@ def write_atomic(path: Path, content: bytes, keep: Path | None = None) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         if keep and path.exists():

@@ -37,7 +37,7 @@ def device_name(choice: Choice) -> str:
 
 def _cpu_name() -> str:
     if CPUINFO.exists():
-        first, *_ = CPUINFO.read_text(errors="replace").strip().split("\n\n")  # of several alike
+        first, *_ = CPUINFO.read_text(errors="replace").strip().split("\n\n")  # of the cores, which are alike
         pairs = (line.partition(":") for line in first.splitlines())
         found = {key.strip(): value.strip() for key, _, value in pairs}
         if name := found.get("model name"):

@@ -17,7 +17,10 @@ BUILDING = threading.Lock()  # torch's random state, from which networks are ini
 
 
 def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
-    """The network of a config, and where its code comes from. Sets torch's random state to the seed, and uses it."""
+    """The network of a config, and where its code comes from. Sets torch's random state to the seed, and uses it.
+
+    For one of torch.hub's the hub is asked. Raises LabError where that needs torchvision, and it is not installed.
+    """
     with BUILDING:
         torch.manual_seed(config.seed)
         if Architecture(config.model).family == "hub":
@@ -26,7 +29,7 @@ def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
 
 
 def place(network: nn.Module, choice: Choice) -> nn.Module:
-    """The same network, on the device, in the layout and with the convolutions that were chosen."""
+    """The network itself, moved to the chosen device and layout; with `products`, its convolutions are changed."""
     if choice.products:
         use_products(network)
     return network.to(choice.device, memory_format=choice.memory_format)

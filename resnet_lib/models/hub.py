@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import socket
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 
 import torch
 from torch import nn
@@ -46,19 +46,22 @@ def _own(config: Config, num_classes: int) -> tuple[nn.Module, str]:
             f"{config.model} needs torchvision: pip install 'resnet-lab[lab]', or choose one of the lab's own models"
         ) from None
     release = torchvision.__version__.partition("+")[0]
+    why = HUB_NOT_REACHED
     if _reachable():
         repository = f"pytorch/vision:v{release}"  # the release that fits the installed torch
         seeded = torch.get_rng_state()
         try:
-            with redirect_stderr(io.StringIO()):  # it announces its download, with a path of this machine
+            # It announces its download, with a path of this machine: by version of torch on one or the other.
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 model = torch.hub.load(
                     repository, name, weights=None, num_classes=num_classes, trust_repo=True, verbose=False
                 )
             return model, f"torch.hub {repository}, by the installed torchvision {release}"
-        except Exception:  # a rate limit, a proxy in the way: torch.hub can raise almost anything; the source says so
+        except Exception as error:  # a rate limit, a proxy in the way: torch.hub can raise almost anything
             torch.set_rng_state(seeded)
+            why += f": {type(error).__name__}"
     model = getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
-    return model, f"torchvision {release}, installed ({HUB_NOT_REACHED})"
+    return model, f"torchvision {release}, installed ({why})"
 
 
 def _reachable() -> bool:

@@ -46,14 +46,17 @@ def shortcut(option: Shortcut, in_channels: int, out_channels: int, stride: int)
 
 
 def add_and_relu(out: Tensor, x: Tensor, path: nn.Module | None) -> Tensor:
-    """The end of a block, in place: nothing reads batch norm's output again, and memory is what CPUs wait for."""
+    """ReLU of the residual [N, C, H, W] plus the shortcut of `x`, in place.
+
+    Nothing reads batch norm's output again, and on a CPU such steps take as long as memory takes to be written.
+    """
     if path is not None:
         out += path(x)
     return F.relu(out, inplace=True)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions (Fig. 5, left); the first one strides."""
+    """Two 3x3 convolutions (Fig. 5, left); the first one strides. [N, C, H, W] -> [N, channels, H/stride, W/stride]."""
 
     expansion = 1
 
@@ -74,7 +77,8 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions (Fig. 5, right).
 
-    The 3x3 one strides, as in torchvision and fb.resnet.torch; the paper strides in the first 1x1.
+    [N, C, H, W] -> [N, 4 * channels, H/stride, W/stride]. The 3x3 one strides, as in torchvision and fb.resnet.torch;
+    the paper strides in the first 1x1.
     """
 
     expansion = 4

@@ -28,8 +28,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Put `state` (tensors and plain values), preceded by its SHA-256, at `path`; what was there is kept beside it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    payload = buffer.getvalue()
-    write_atomic(path, MAGIC + hashlib.sha256(payload).digest() + payload, keep=before(path))
+    payload = buffer.getbuffer()  # no copy: it is large, and every run beside this one has its own
+    write_atomic(path, MAGIC, hashlib.sha256(payload).digest(), payload, keep=before(path))
 
 
 def remove(path: Path) -> None:

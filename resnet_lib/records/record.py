@@ -8,7 +8,9 @@
     weights.safetensors
                       what the network ended with; a record stands without it
     diverged.json     instead of the last three: where a loss became no number
-    checkpoint.pt     while it is unfinished: what it goes on from, and checkpoint-before.pt, in case that is damaged
+    checkpoint.pt     until it is finished: what it goes on from, and checkpoint-before.pt, in case that is damaged
+    history-lost.csv  until it is finished: what was recorded before somebody deleted the checkpoint
+    lock              held by the process that trains it
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pydantic import ValidationError
 
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.machine.files import read_json
-from resnet_lib.records.result import RESULT
+from resnet_lib.records.result import RESULT, Result
 
 Row = dict[str, float]
 
@@ -59,7 +61,7 @@ class Record:
     path: Path
     config: Config
     history: list[Row]
-    result: dict[str, Any]
+    result: Result
 
     @property
     def accuracy(self) -> float:

@@ -33,6 +33,7 @@ from resnet_lib.records.record import (
     read_record,
 )
 
+LOCK = "lock"
 LOST_HISTORY = "history-lost.csv"
 
 
@@ -127,6 +128,15 @@ class RunFolder:
         (self.path / LOST_HISTORY).unlink(missing_ok=True)  # it came to the same again
         return self.record()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is training it now; where the file system has no locks, nobody knows: no."""
+        try:
+            with (self.path / LOCK).open("r+") as file:
+                return not try_lock(file.fileno())  # ours until the file is closed
+        except OSError:
+            return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder against other processes; released by the system even if this one is killed.
@@ -134,7 +144,7 @@ class RunFolder:
         Raises RecordError if another process trains here, or the file system has no locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
+        with (self.path / LOCK).open("a+") as file:
             try:
                 is_ours = try_lock(file.fileno())
             except OSError as error:

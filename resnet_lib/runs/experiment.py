@@ -11,7 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from resnet_lib.config import Config, LabError
+from torch import nn
+
+from resnet_lib.config import PROTOCOL, Config, LabError, checked_profile
 from resnet_lib.data import cifar10
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.machine import device, progress, provenance
@@ -21,10 +23,12 @@ from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import count_parameters
 from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
-from resnet_lib.records.record import Diverged, Record
+from resnet_lib.records.record import Diverged, Record, RecordError
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import weights
 from resnet_lib.training import train
+from resnet_lib.training.keeper import Position
+from resnet_lib.training.metrics import Evaluation
 
 
 def run(
@@ -40,14 +44,20 @@ def run(
     on a device that is not here, it goes on with `choice`; if it began compiled and this machine has no compiler, it
     goes on without; if it began elsewhere with more threads than there are cores here, with fewer: equal but for
     rounding, and the record tells of it.
-    Raises RecordError if another process trains the same run or its folder holds another or has lost its result,
+    Raises RecordError if another process trains the same run, its folder holds another or has lost its result, or it is
+    of another `protocol` than this code's,
     CheckpointError if there is nothing whole to go on from, DataError if the images cannot be had, DeviceError if the
     device is not there or too small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a
     signal asked for it, OSError if the last state or the record cannot be written.
     """
-    folder = RunFolder.of(config, profile)
+    folder = RunFolder.of(config, checked_profile(profile))
     if folder.finished:
         return _finished(folder)
+    if config.protocol != PROTOCOL:
+        raise RecordError(
+            f"{config.run_id} is of protocol {config.protocol}, and this code trains by {PROTOCOL}, which gives other "
+            "results: leave protocol out, or use the code it was begun with"
+        )
     folder.refuse_diverged()
     folder.refuse_lost()
     dataset = cifar10.load(config)  # before anything is written: without images there is no run
@@ -99,7 +109,7 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
         began = replace(began, compile=False, why=f"not compiled: {missing}")
     cores = os.cpu_count() or 1
-    if began.threads > cores != state["sessions"][-1].get("cores", cores):  # as many as asked, on the same machine
+    if began.threads > cores != state["sessions"][0].get("cores", cores):  # where it began they may have been asked for
         threads = choice.threads if choice else device.THREADS
         show.note(f"{config.run_id} began with {began.threads} threads, more than are here: it goes on with {threads}")
         began = replace(began, threads=threads)
@@ -128,8 +138,34 @@ def _train(
             raise
         reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
         said = str(error).partition("\n")[0] or type(error).__name__
-        raise DeviceError(f"{reason}: set a smaller batch_size, or precision bf16, in another run ({said})") from None
-    result = {
+        help_ = "use fewer --jobs if other runs share it, or a smaller batch_size, or precision bf16, in another run"
+        raise DeviceError(f"{reason}: {help_} ({said})") from None
+    predictions = {
+        "predicted": evaluation.predicted,
+        "confidence": evaluation.confidence,
+        "label": evaluation.labels.astype("uint8"),
+    }
+    weights.write(folder.path / weights.NAME, model.state_dict(), config)
+    result = _result(config, dataset, model, source, evaluation, end, choice)
+    record = folder.finish(end.history, result, predictions)
+    try:
+        checkpoint.remove(folder.checkpoint)  # of what it holds, the record and the weights are kept
+    except OSError as error:
+        show.note(f"{folder.path} keeps its checkpoint, of no use any more ({error}): delete it")
+    return record
+
+
+def _result(
+    config: Config,
+    dataset: Dataset,
+    model: nn.Module,
+    source: str,
+    evaluation: Evaluation,
+    end: Position,
+    choice: Choice,
+) -> dict[str, Any]:
+    """What is recorded of a run that came to its end, beside its history and its predictions."""
+    return {
         "fingerprint": config.fingerprint,
         "evaluated_on": config.held_out,
         **evaluation.summary(dataset.classes),
@@ -143,18 +179,6 @@ def _train(
         "sessions": end.sessions,
         "environment": provenance.environment(choice),
     }
-    predictions = {
-        "predicted": evaluation.predicted,
-        "confidence": evaluation.confidence,
-        "label": evaluation.labels.astype("uint8"),
-    }
-    weights.write(folder.path / weights.NAME, model.state_dict(), config)
-    record = folder.finish(end.history, result, predictions)
-    try:
-        checkpoint.remove(folder.checkpoint)  # of what it holds, the record and the weights are kept
-    except OSError as error:
-        show.note(f"{folder.path} keeps its checkpoint, of no use any more ({error}): delete it")
-    return record
 
 
 def is_finished(config: Config, profile: str = "full") -> bool:

@@ -13,7 +13,7 @@ from resnet_lib.records import checkpoint
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.find import runs_folder
 from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record
-from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.records.run_folder import LOCK, RunFolder
 from resnet_lib.runs import weights
 from resnet_lib.training.metrics import calibration_error, confusion
 
@@ -26,7 +26,7 @@ class Entry:
     """One run's folder."""
 
     path: Path
-    state: str  # finished, unfinished, diverged or damaged
+    state: str  # finished, running, unfinished, diverged or damaged
     detail: str
     config: Config | None = None
     record: Record | None = None  # of a finished one
@@ -40,7 +40,7 @@ def entries(profile: str) -> list[Entry]:
 
 def _is_begun(path: Path) -> bool:
     """Whether it is a run's folder in which something was saved, and not a tool's, or one that was only locked."""
-    return path.is_dir() and path.name[0] != "." and any(file.name != "lock" for file in path.iterdir())
+    return path.is_dir() and path.name[0] != "." and any(file.name != LOCK for file in path.iterdir())
 
 
 def entry(path: Path) -> Entry:
@@ -56,7 +56,8 @@ def entry(path: Path) -> Entry:
         done = len(folder.rows())
         if where := read_diverged(path):
             return Entry(path, "diverged", f"at {where}", config)
-        return Entry(path, "unfinished", f"{done} of {config.total_epochs()} epochs", config)
+        state = "running" if folder.is_held else "unfinished"
+        return Entry(path, state, f"{done} of {config.total_epochs()} epochs", config)
     except (LabError, OSError, ValueError) as error:
         return Entry(path, "damaged", str(error))
 
@@ -69,7 +70,9 @@ def problems(found: Entry) -> list[str]:
     for file in checkpoint.in_folder(path):
         try:
             checkpoint.load(file)
-        except CheckpointError as error:
+        except FileNotFoundError:  # the run beside this was finished meanwhile
+            continue
+        except (CheckpointError, OSError) as error:
             wrong.append(str(error))
     kept = path / weights.NAME
     try:

@@ -11,7 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing import active_children, get_context
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any
+
+import torch
 
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine import device as machine
@@ -33,10 +36,10 @@ def run_all(
     """Every config, once, with its record or what went wrong, as they come; at most `jobs` at a time.
 
     Where a process is killed, which ends all of its pool, the runs left go on in another with one process less, and
-    `say` tells so. Raises LabError if the process was alone, Stopped if a signal asked for it, DeviceError if the
-    device is not there.
+    `say` tells so; if it was alone, its run comes with a LabError. Raises Stopped if a signal asked for it, DeviceError
+    if the device is not there.
     """
-    is_cuda = machine.choose(device=device).device == "cuda"  # what is not there is told once, and not by every run
+    is_cuda = machine.choose(device=device).device == "cuda"  # refused here, once, and not by every run
     waiting = {config.run_id: config for config in configs}
     left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
     jobs = max(1, min(jobs, left))
@@ -52,11 +55,14 @@ def run_all(
                         yield config, outcome
             _refuse(asked)
             if waiting:
-                jobs = min(jobs - 1, len(waiting))
                 said = "a process was killed, by the system for lack of memory unless by you"
-                if not jobs:
-                    raise LabError(f"{said}, although it was alone; the same command goes on from what is saved")
-                say(f"{said}: going on, {jobs} at a time ({len(waiting)} left)")
+                if jobs == 1:  # whose process had the first of those that wait
+                    killed = waiting.pop(next(iter(waiting)))
+                    said += ", although it was alone: the same command goes on from what is saved"
+                    yield killed, LabError(said)
+                else:
+                    jobs = min(jobs - 1, len(waiting))
+                    say(f"{said}: going on, {jobs} at a time ({len(waiting)} left)")
 
 
 def _refuse(asked: list[str]) -> None:
@@ -66,9 +72,24 @@ def _refuse(asked: list[str]) -> None:
 
 def _processes(jobs: int, is_cuda: bool) -> Executor:
     """A pool whose processes, where there are several GPUs, each take one."""
-    context, names = get_context("spawn"), machine.gpus() if is_cuda else []
-    dealt = {"initializer": machine.take_gpu, "initargs": (names, context.Value("i", 0))} if len(names) > 1 else {}
+    context, names = get_context("spawn"), gpus() if is_cuda else []
+    dealt = {"initializer": take_gpu, "initargs": (names, context.Value("i", 0))} if len(names) > 1 else {}
     return ProcessPoolExecutor(jobs, context, **dealt)
+
+
+def gpus() -> list[str]:
+    """NVIDIA's GPUs that this process sees, each as CUDA_VISIBLE_DEVICES would name it."""
+    count = torch.cuda.device_count()
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (told.split(",") if told else [str(number) for number in range(count)])[:count]
+
+
+def take_gpu(names: list[str], taken: Synchronized[int]) -> None:
+    """Have this process, in which nothing has used CUDA yet, see one GPU alone: of all who ask, the next in turn."""
+    with taken:
+        turn = taken.value
+        taken.value += 1
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[turn % len(names)]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, nvidia_mps_is_started, out_of_memory
+from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import environment
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
@@ -176,6 +176,14 @@ def _bytes_of_process(field: str) -> int | None:
 
 
 # --- sweep
+
+
+def nvidia_mps_is_started() -> bool:
+    """Whether NVIDIA's Multi-Process Service is: with it processes compute on a GPU together, else in turn.
+
+    Its control daemon has a pipe in this folder (NVIDIA's documentation of MPS, "Environment variables").
+    """
+    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
 
 
 def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:

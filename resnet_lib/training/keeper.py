@@ -33,13 +33,12 @@ class Position:
     step: int = 0  # optimizer steps done, those of an unfinished epoch too
     history: list[Row] = field(default_factory=list)  # one row per finished epoch
     sessions: list[dict[str, Any]] = field(default_factory=list)  # it may go on by other code, or on another device
-    spent: float = 0.0  # seconds on the epoch under way, before this session
-    began: float = field(default_factory=time.perf_counter)
+    epoch_began: float = field(default_factory=time.perf_counter)  # on its clock; of a resumed epoch, as if in one go
 
     @property
     def seconds(self) -> float:
         """Spent on the epoch under way."""
-        return self.spent + time.perf_counter() - self.began
+        return time.perf_counter() - self.epoch_began
 
     def end_epoch(self, row: Row) -> None:
         self.epoch += 1
@@ -47,7 +46,8 @@ class Position:
         self.start_clock()
 
     def start_clock(self, spent: float = 0.0) -> None:
-        self.spent, self.began = spent, time.perf_counter()
+        """The epoch under way begins now, or goes on after so many seconds."""
+        self.epoch_began = time.perf_counter() - spent
 
 
 class Keeper:
@@ -83,14 +83,14 @@ class Keeper:
         self.saved_step = self.position.step
         self.last_try = time.monotonic()
         run.write_history(self.position.history)  # whatever a crash left there
-        self.position.start_clock(self.position.spent)
+        self.position.start_clock(state["spent"] if state else 0.0)
 
     def load(self, state: dict[str, Any]) -> Position:
         self.update.model.load_state_dict(state["model"])
         load_state(self.update.optimizer, state["optimizer"])
         for name, total in self.update.totals.tensors.items():
             total.copy_(state["totals"][name])
-        return Position(**{name: state[name] for name in ("epoch", "step", "history", "sessions", "spent")})
+        return Position(**{name: state[name] for name in ("epoch", "step", "history", "sessions")})
 
     def state(self) -> dict[str, Any]:
         """All that the rest of a run depends on; order and crops follow from (seed, epoch) and need no state."""

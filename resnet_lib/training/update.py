@@ -45,12 +45,12 @@ class Update:
         self.totals = RunningTotals(batches.images.device)
         # An epoch's last, smaller batch would have to be compiled, or captured, for itself.
         self.full_batch = min(config.batch_size, len(batches.images))
-        self.compiled = torch.compile(model, dynamic=False) if choice.compile else model
+        self.full_batch_model = torch.compile(model, dynamic=False) if choice.compile else model
 
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
         images, labels = self.batches.take(plan)
-        forward = self.compiled if len(labels) == self.full_batch else self.model
+        forward = self.full_batch_model if len(labels) == self.full_batch else self.model
         with autocast(images.device, self.config):
             logits = forward(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
