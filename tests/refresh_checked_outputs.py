@@ -20,7 +20,7 @@ def main() -> None:
         failed = [outcome for outcome in lab.report("smoke", done=print) if outcome.error]
         if failed:
             raise SystemExit(f"not renewed: {', '.join(outcome.name for outcome in failed)} failed")
-        for name in lab.STEPS:
+        for name in lab.NOTEBOOKS:
             executed = nbformat.read(Path(folder) / "smoke" / f"{name}.ipynb", as_version=4)
             outputs = {cell.source: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
             notebook = nbformat.read(lab.source(name), as_version=4)

@@ -169,16 +169,16 @@ def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_chan
     assert summary.table()["measured, %"].tolist()[4:6] == ["80.0", "85.0"]
 
 
-def test_without_a_seed_in_common_the_answer_has_no_picture():
+def test_a_change_without_a_seed_in_common_is_left_out_of_the_picture_and_not_of_the_table():
     assert summary.caption("full") == f"{summary.CAPTION}."
+    assert summary.figure("full") is None
     config = story.TUNED.replace(model="resnet20")
     craft(config, 0.87, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, seed=1)
-    assert summary.figure("full") is None
-    assert summary.short().endswith(
-        f"{summary.HOW_TO_READ}\n\n{tables.folded('How the numbers are to be read', summary.TERMS)}"
-    )
-    assert summary.caption("full") == f"{summary.CAPTION}."
+    assert list(summary.drawn("full")) == [summary.AS_TOLD]
+    assert summary.caption("full") == f"{summary.CAPTION}; seed 0 of each."
+    assert f"img/{summary.FIGURE}.png" in summary.short()
+    assert "random crops and flips" in summary.short()
 
 
 def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():

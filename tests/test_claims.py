@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from crafted import craft, thrice
 
-from resnet_lib.findings import claims, diagnosis
+from resnet_lib.findings import claims, symptoms
 from resnet_lib.findings.judgement import Claim
 from resnet_lib.questions import paper, paper_runs, story
 from resnet_lib.records.run_folder import RunFolder
@@ -98,7 +98,7 @@ def test_what_is_said_of_several_runs_is_not_said_of_their_mean_curve():
     _, until_drop, *_ = judged("03_cifar_architecture")
     assert until_drop.verdict == "does not hold"
     assert until_drop.evidence.endswith("; it is so in 3 of 4 runs")
-    signs = diagnosis.symptoms(story.runs("full")["03_cifar_architecture"]["ResNet-20, 100 epochs"])
+    signs = symptoms.row(story.runs("full")["03_cifar_architecture"]["ResNet-20, 100 epochs"])
     assert signs["test loss, final ÷ lowest"] == "1.06"
     assert "overfitting" in signs["reading"]
 
@@ -121,7 +121,7 @@ def test_underfitting_is_seen_in_each_run_and_not_in_their_mean():
         "does not hold",
         "on average 53.0 and 50.0 %; it is so in 1 of 2 runs, with gaps of 1.0, 5.0",
     )
-    assert "underfitting" not in diagnosis.symptoms(runs)["reading"]
+    assert "underfitting" not in symptoms.row(runs)["reading"]
     ten, *_ = answer.answer("full").split("\n\n")
     assert " Training accuracy ended at 53.0 %, test loss ended at " in ten
     assert ten.endswith(": 1 of 2 runs underfit.")

@@ -422,9 +422,9 @@ def test_report_tells_before_it_trains_for_days(reports, monkeypatch, options, i
 @pytest.mark.parametrize(
     ("options", "asked", "fetches"),
     [
-        ("", ("quick", lab.STEPS, True), 1),
-        ("--profile smoke", ("smoke", lab.STEPS, True), 0),
-        ("--profile full --no-train", ("full", lab.STEPS, False), 0),
+        ("", ("quick", lab.NOTEBOOKS, True), 1),
+        ("--profile smoke", ("smoke", lab.NOTEBOOKS, True), 0),
+        ("--profile full --no-train", ("full", lab.NOTEBOOKS, False), 0),
         ("--only 03_cifar_architecture", ("quick", ("03_cifar_architecture",), True), 1),
         ("--only b --only a --no-train", ("quick", ("b", "a"), False), 0),
     ],

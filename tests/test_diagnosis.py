@@ -9,7 +9,7 @@ from crafted import craft, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
-from resnet_lib.findings import diagnosis, purged
+from resnet_lib.findings import diagnosis, plateaus, purged, symptoms
 from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
@@ -78,10 +78,10 @@ def test_curves_are_read_as_a_person_would(fitted, loss, accuracies, reading):
     record = craft(Config(epochs=6), accuracies[-1], loss, fitted=fitted)
     for row, value in zip(record.history, accuracies, strict=True):
         row["test_accuracy"] = value
-    found = diagnosis.symptoms([record])
+    found = symptoms.row([record])
     assert found["reading"].endswith(reading)
     assert found["training accuracy, %"] == f"{100 * fitted:.1f}"
-    assert diagnosis.symptoms([record, record, record]) == found
+    assert symptoms.row([record, record, record]) == found
 
 
 def test_falls_of_several_runs_do_not_cancel():
@@ -89,7 +89,7 @@ def test_falls_of_several_runs_do_not_cancel():
     for record, values in zip(runs, ([0.5, 0.6] * 3, [0.6, 0.5] * 3), strict=True):
         for row, value in zip(record.history, values, strict=True):
             row["test_accuracy"] = value
-    assert diagnosis.symptoms(runs)["mean fall, points"] == "5.0"
+    assert symptoms.row(runs)["mean fall, points"] == "5.0"
 
 
 def test_a_change_that_a_small_profile_does_not_show_has_no_row():
@@ -102,8 +102,8 @@ def test_a_change_that_a_small_profile_does_not_show_has_no_row():
 
 
 def test_falls_are_looked_for_where_there_are_epochs_enough():
-    short, longer = (craft(Config(epochs=n), 0.5) for n in (diagnosis.STEPS_SEEN, diagnosis.STEPS_SEEN + 1))
-    assert [diagnosis.symptoms([record])["mean fall, points"] for record in (short, longer)] == ["", "0.0"]
+    short, longer = (craft(Config(epochs=n), 0.5) for n in (symptoms.STEPS_SEEN, symptoms.STEPS_SEEN + 1))
+    assert [symptoms.row([record])["mean fall, points"] for record in (short, longer)] == ["", "0.0"]
 
 
 def test_single_changes_are_drawn_run_by_run_the_best_first():
@@ -177,7 +177,7 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     configs = field_guide.configs()
     thrice(configs["kuangliu/pytorch-cifar #2"], 0.885)
     thrice(configs["PyTorch forum 135051"], 0.91)
-    table = diagnosis.field_guide_table("full").set_index("thread")["our run"]
+    table = plateaus.table("full").set_index("thread")["our run"]
     same = table["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"]
     assert same.endswith("100 epochs: 88.5 %, n = 3; the same accuracy: yes")
     other = table["[PyTorch forum 135051](https://discuss.pytorch.org/t/135051)"]
@@ -185,7 +185,7 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     assert sum(ours.endswith(NOT_YET) for ours in table) == len(configs) - 2
     small = configs["kuangliu/pytorch-cifar #2"].at("quick")
     craft(small, 0.885, profile="quick")
-    quick = diagnosis.field_guide_table("quick").set_index("thread")["our run"]
+    quick = plateaus.table("quick").set_index("thread")["our run"]
     same = quick["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"]
     assert same.endswith(UNDECIDED)
 

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from resnet_lib.questions.factorial import between, effect, half_fraction, shapley
+from resnet_lib.questions.factorial import cells_between, effect, half_fraction, shapley
 
 CELLS = half_fraction(5)
 EVERY = list(product((-1, 1), repeat=5))
@@ -42,7 +42,7 @@ def test_an_effect_is_the_mean_change_over_all_cells():
 
 
 def test_between_two_cells_lies_every_mixture_of_them():
-    assert between((1, -1, -1), (1, 1, 1)) == [(1, -1, -1), (1, -1, 1), (1, 1, -1), (1, 1, 1)]
+    assert cells_between((1, -1, -1), (1, 1, 1)) == [(1, -1, -1), (1, -1, 1), (1, 1, -1), (1, 1, 1)]
 
 
 @pytest.mark.parametrize("start", [(-1, -1, -1, -1, -1), (1, -1, -1, -1, 1), (1, 1, -1, 1, 1)], ids=str)

@@ -206,7 +206,7 @@ def test_executed_notebooks(tmp_path, data):
 
 KNOWN = {name: get_args(Config.model_fields[name].annotation) for name in ("schedule", "split", "precision", "dataset")}
 HOSTILE = ("<script>alert(1)</script>", "resnet20/../..", 'a"b', "resnet20\n", "\0")
-known = st.sampled_from([*sum(KNOWN.values(), ()), "resnet20", "plain56", "hub-resnet18", *lab.STEPS])
+known = st.sampled_from([*sum(KNOWN.values(), ()), "resnet20", "plain56", "hub-resnet18", *lab.NOTEBOOKS])
 alike = st.builds(lambda name, at, more: name[:at] + more + name[at:], known, st.integers(0, 12), st.text(max_size=2))
 
 
@@ -219,7 +219,7 @@ def test_names_are_known_ones_or_refused(name):
             assert is_valid({field: name}) == (name in names)
         with suppress(ConfigError):
             assert set(Config(model=name).run_id) <= PLAIN
-        if name not in lab.STEPS:
+        if name not in lab.NOTEBOOKS:
             with pytest.raises(LabError, match="there is no notebook"):
                 lab.source(name)
         with suppress(ConfigError):

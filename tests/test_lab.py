@@ -40,7 +40,7 @@ def notebooks(tmp_path, monkeypatch):
     """A folder of notebooks of the test's own."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(lab, "NOTEBOOKS", folder)
+    monkeypatch.setattr(lab, "SOURCES", folder)
 
     def write(name, *sources, parameters='profile: str = ""'):
         cells = [nbformat.v4.new_markdown_cell(f"# {name}"), nbformat.v4.new_code_cell(parameters)]
@@ -79,13 +79,13 @@ def test_a_kernel_that_dies_does_not_stop_the_others(reports, notebooks):
 
 def test_kernels_in_parallel_have_sockets_of_their_own_and_leave_none(reports, notebooks):
     notebooks("where", "import ipykernel.connect\nprint(ipykernel.connect.get_connection_info())")
-    heard, before = [], set(lab.NOTEBOOKS.iterdir())
+    heard, before = [], set(lab.SOURCES.iterdir())
     for _ in range(2):
         lab.report("smoke", ("where",), say=heard.append)
     addresses = re.findall(r'"ip": "(.+?)"', "".join(heard))
     assert len(set(addresses)) == 2
     assert all("/lab" in address for address in addresses)
-    assert set(lab.NOTEBOOKS.iterdir()) == before
+    assert set(lab.SOURCES.iterdir()) == before
 
 
 def test_kernels_import_this_library_whatever_else_could_be_imported(reports, notebooks, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from resnet_lib.findings.own_log import apart, nearest, read_log, signs
 from resnet_lib.questions import agenda
 from resnet_lib.questions.wording import described
 from resnet_lib.records.record import read_record
-from resnet_lib.report import own_log
+from resnet_lib.report import diagnose
 
 RUNS = ROOT / "reports" / "full" / "runs"
 STORY, NO_DROP, STEM_AUGMENTED = (
@@ -72,9 +72,9 @@ def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     assert re.search(r"Seeds of one setting are \d+\.\d to \d+\.\d apart", result.output)
     own = pd.read_csv(RUNS / STORY / "history.csv")
     own.assign(test_accuracy=0.6 * own["test_accuracy"]).to_csv(tmp_path / "log.csv", index=False)
-    _, said = own_log.nearest(read_log(tmp_path / "log.csv"))
+    _, said = diagnose.nearest(read_log(tmp_path / "log.csv"))
     assert re.search(r"no record is like this log, and the nearest, \d+\.\d points away, is another case", said)
-    table, _ = own_log.nearest(read_log(RUNS / STEM_AUGMENTED / "history.csv"))
+    table, _ = diagnose.nearest(read_log(RUNS / STEM_AUGMENTED / "history.csv"))
     assert table.iloc[0].tolist() == [
         "0.0",
         "ResNet-20, ImageNet's stem, crop and flip, weight decay 5e-4, learning rate 0.1, 2 drops, 100 epochs",
@@ -138,7 +138,7 @@ def test_all_settings_that_are_planned_are_told_apart():
 def test_a_rate_that_was_halved_is_a_sign_as_it_says(tmp_path):
     own = pd.read_csv(RUNS / STORY / "history.csv").assign(lr=[0.1] * 50 + [0.05] * 50)
     own.to_csv(tmp_path / "log.csv", index=False)
-    rate = own_log.signs(read_log(tmp_path / "log.csv")).iloc[0]
+    rate = diagnose.signs(read_log(tmp_path / "log.csv")).iloc[0]
     assert rate["seen"] == "yes"
     assert "0.05 at the end, 0.1 at its highest (a sign: half or more)" in rate["the log"]
 
@@ -162,18 +162,18 @@ def test_a_long_log_is_read_and_compared_with_every_record_of_its_length(tmp_pat
     pd.DataFrame({"val_acc": [0.8] * 20_000}).to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")
     assert len(log.history) == 20_000
-    assert own_log.nearest(log)[1].startswith("No record is at least half")
+    assert diagnose.nearest(log)[1].startswith("No record is at least half")
     fast = next(RUNS.glob("resnet20-24ep-s0-*"))  # of a recipe, which no part of the agenda has
     log = read_log(fast / "history.csv")
-    assert own_log.nearest(log)[0].iloc[0]["record"] == fast.name
+    assert diagnose.nearest(log)[0].iloc[0]["record"] == fast.name
 
 
 def test_what_is_not_in_the_log_is_not_said_to_be_absent(tmp_path):
     pd.read_csv(RUNS / STORY / "history.csv")[["test_accuracy"]].to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")
     assert list(seen(log).values()) == ["?", "?", "?"]
-    assert own_log.signs(log)["seen"].tolist() == ["?", "?", "?"]
-    assert own_log.nearest(log)[0].iloc[0]["record"] == STORY
+    assert diagnose.signs(log)["seen"].tolist() == ["?", "?", "?"]
+    assert diagnose.nearest(log)[0].iloc[0]["record"] == STORY
 
 
 GOOD = ["test_accuracy", *["0.5"] * 12]

@@ -309,7 +309,7 @@ def test_committed_records_agree_with_themselves(tmp_path: Path) -> None:
 
 
 def test_every_notebook_is_executed_by_the_report() -> None:
-    assert {path.stem for path in NOTEBOOKS} == set(lab.STEPS)
+    assert {path.stem for path in NOTEBOOKS} == set(lab.NOTEBOOKS)
 
 
 @each_notebook

@@ -68,7 +68,7 @@ def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_co
 
 
 def test_results_show_the_record_or_say_not_yet_run(story_runs):
-    table = tables.results(story_runs, "smoke").set_index("run")
+    table = tables.told_and_measured(story_runs, "smoke").set_index("run")
     mean = np.mean([record.accuracy for record in story_runs["01_ten_epochs"]["ResNet-50"]])
     row = table.loc["ResNet-50"]
     assert row["measured %"] == f"{100 * mean:.1f}"
@@ -103,7 +103,7 @@ def test_other_parameters_are_not_the_story():
     assert "none of the story's (`milestones` [3, 6], not [50, 75])" in others
     runs = {"ResNet-50": [record]}
     for shown in (runs, {"ResNet-50": []}):  # recorded or not
-        table = tables.results({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
+        table = tables.told_and_measured({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
         assert table[["reported %", "epochs"]].to_numpy().tolist() == [["", "7"]]
     assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
 
@@ -111,7 +111,8 @@ def test_other_parameters_are_not_the_story():
 @pytest.mark.parametrize(("value", "shown"), [(1e-4, "1e-4"), (2.5e-4, "2.5e-4"), (0.0015, "1.5e-3"), (0.0, "0")])
 def test_weight_decay_is_shown_as_it_is(value, shown):
     configs = {"ResNet-50": story.BASELINE.replace(weight_decay=value)}
-    assert tables.results({"01_ten_epochs": {"ResNet-50": []}}, "full", configs)["weight decay"].tolist() == [shown]
+    table = tables.told_and_measured({"01_ten_epochs": {"ResNet-50": []}}, "full", configs)
+    assert table["weight decay"].tolist() == [shown]
 
 
 def test_a_seed_that_diverged_is_counted_beside_those_that_did_not():
@@ -121,5 +122,5 @@ def test_a_seed_that_diverged_is_counted_beside_those_that_did_not():
     folder = RunFolder.of(config.replace(seed=1), "full")
     folder.start()
     folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "training"})
-    table = tables.results(story.runs("full"), "full")
+    table = tables.told_and_measured(story.runs("full"), "full")
     assert table["n"].tolist()[:2] == ["1, 1 diverged", "0"]

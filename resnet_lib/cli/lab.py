@@ -44,7 +44,7 @@ def report(
 
     checked_profile(profile)
     use_data(data)
-    names = tuple(only) if only else lab.STEPS
+    names = tuple(only) if only else lab.NOTEBOOKS
     if profile == "full" and not no_train:
         err.print(
             "this trains what has no record yet, for days on a CPU: it can be stopped at any time, and with --no-train "
@@ -165,14 +165,14 @@ def diagnose(
 ) -> None:
     """Say what the curves of a training of yours show, and which recorded runs they are most like."""
     from resnet_lib.findings.own_log import read_log
-    from resnet_lib.report import own_log
+    from resnet_lib.report.diagnose import CHECKLIST, nearest, signs
 
     found = read_log(log)
-    out.print(as_table(own_log.signs(found)))
-    similar, said = own_log.nearest(found)
+    out.print(as_table(signs(found)))
+    similar, said = nearest(found)
     if len(similar):
         out.print(as_table(similar))
-    out.print(said, own_log.CHECKLIST, sep="\n")
+    out.print(said, CHECKLIST, sep="\n")
 
 
 @app.command()

@@ -122,7 +122,7 @@ def shown(factorials: list[Cells]) -> Runs:
 def worth(better: str, worse: str, profile: str) -> Estimate | None:
     """What one of the single changes is worth beyond another, in the story's hundred epochs; None if either lacks."""
     cells = find_cells(suspects.EPOCHS, profile)
-    more, less = suspects.cell_of(better), suspects.cell_of(worse)
+    more, less = (causes.levels_of(suspects.one_at_a_time()[name]) for name in (better, worse))
     return weigh({more: 1.0, less: -1.0}, cells) if {more, less} <= cells.recorded.keys() else None
 
 
@@ -174,14 +174,14 @@ def gap(cells: Cells) -> Estimate:
 
 
 def accuracy_of(records: list[Record], profile: str) -> Estimate:
-    """That of the runs of a config, which may be one of those varied together, in a hundred epochs or on the hub's."""
-    cells, config = find_cells(suspects.EPOCHS, profile), records[0].config.replace(seed=0)
-    for levels in cells.recorded:
-        if causes.cell(levels, cells.budget) == config:
-            return accuracy_in(levels, cells)
-    if config not in causes.square().values():
+    """That of the runs of a config, which may be one of those varied together, on ResNet-20 or the hub's ResNet-18."""
+    config, square = records[0].config, causes.square()
+    if levels := causes.levels_of(config):
+        cells = find_cells(config.epochs, profile)
+        return accuracy_in(levels, cells) if levels in cells.recorded else accuracy(records)
+    if config.fingerprint not in {one.fingerprint for one in square.values()}:
         return accuracy(records)
-    square = find_runs(causes.square(), profile).values()
+    square = find_runs(square, profile).values()
     return _accuracy(records, spread(*([one.correct for one in found] for found in square)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ import pandas as pd
 
 from resnet_lib.config import Config, LabError
 from resnet_lib.findings.curves import FITTED, GAP, LOSS_TREND, LOW, came_down, loss_rise, overfits, underfits
-from resnet_lib.findings.diagnosis import FALL, mean_fall
+from resnet_lib.findings.symptoms import FALL, mean_fall
 from resnet_lib.records.record import Record
 
 # What each column may be called, without regard to case, spaces and hyphens; `accuracy` beside `val_accuracy`, as
@@ -105,7 +106,7 @@ def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarr
 def _numbers(column: pd.Series, path: Path) -> np.ndarray:
     """NaN where a cell is empty, or not finite."""
     values = pd.to_numeric(column, errors="coerce")
-    if wrong := [cell for cell in column[values.isna() & column.notna()]]:
+    if wrong := list(column[values.isna() & column.notna()]):
         reason = f"{path} has {wrong[0]!r} in the column {column.name}, which is no number"
         raise LabError(f"{reason}: write 43.7 or 0.437, say, and leave cells empty where there is none")
     return np.where(np.isfinite(values), values, np.nan)
@@ -118,13 +119,26 @@ def _shares(column: np.ndarray, name: str, path: Path) -> np.ndarray:
     return np.minimum(shares, 1)
 
 
+class Check(IntEnum):
+    """The points of the README's checklist, by number."""
+
+    CODE = 1
+    RATE = 2
+    OVERFITTING = 3
+    UNDERFITTING = 4
+    ELSE = 5
+
+
 def signs(log: Record) -> list[Sign]:
     """What the curves show, in the order of the README's checklist, whose first point no curve shows."""
     return [_high_rate(log), _overfitting(log), _underfitting(log)]
 
 
 def _high_rate(log: Record) -> Sign:
-    name, advice = "the learning rate is still high", "see what a few epochs at a tenth of it do (checklist 2)"
+    name, advice = (
+        "the learning rate is still high",
+        f"see what a few epochs at a tenth of it do (checklist {Check.RATE})",
+    )
     fall = mean_fall(log)
     evidence = (
         f"at the end test accuracy falls back by {100 * fall:.1f} points from one epoch to the next, gains counting as "
@@ -138,7 +152,8 @@ def _high_rate(log: Record) -> Sign:
 
 
 def _overfitting(log: Record) -> Sign:
-    name, advice = "it overfits", "the stem first (checklist 1); then random crops and flips (checklist 3)"
+    name = "it overfits"
+    advice = f"the stem first (checklist {Check.CODE}); then random crops and flips (checklist {Check.OVERFITTING})"
     if not {"train_accuracy", "test_loss"} <= log.history[0].keys():
         return Sign(name, "?", UNKNOWN, advice)
     evidence = (
@@ -146,12 +161,14 @@ def _overfitting(log: Record) -> Sign:
         f"{100 * loss_rise([log]):.1f} % above its minimum (a sign: more than {100 * LOSS_TREND:g})"
     )
     if not overfits(log) and loss_rise([log]) > LOSS_TREND:
-        return Sign(name, "in part", evidence, "judge again once the learning rate has come down (checklist 2)")
+        later = f"judge again once the learning rate has come down (checklist {Check.RATE})"
+        return Sign(name, "in part", evidence, later)
     return Sign(name, "yes" if overfits(log) else "no", evidence, advice)
 
 
 def _underfitting(log: Record) -> Sign:
-    name, advice = "it underfits", "the stem; train longer; raise a small learning rate (checklist 4)"
+    name = "it underfits"
+    advice = f"the stem; train longer; raise a small learning rate (checklist {Check.UNDERFITTING})"
     if "train_accuracy" not in log.history[0]:
         return Sign(name, "?", UNKNOWN, advice)
     evidence = (

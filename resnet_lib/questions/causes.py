@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
 from resnet_lib.config import Config, ConfigError
-from resnet_lib.questions.factorial import Levels, between, half_fraction
+from resnet_lib.questions.factorial import Levels, cells_between, half_fraction
 from resnet_lib.questions.story import AUGMENTED, TUNED
 
 
@@ -41,7 +42,8 @@ PAPER: Levels = (1, 1, 1, 1, 1)  # in these five alone: not in its length, nor i
 TEN: Levels = (1, -1, -1, 1, 1)
 HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
-CUBE = between((1, -1, -1, -1, 1), PAPER)  # holds every way from the story's settings to the paper's, at each budget
+# It holds every way from the story's settings to the paper's, at each budget.
+CUBE = cells_between((1, -1, -1, -1, 1), PAPER)
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
 ALL = list(product((-1, 1), repeat=len(FACTORS)))  # of which some are in no design, but run for other reasons
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs that are shown; a small profile caps them all
@@ -62,7 +64,7 @@ def way(epochs: int) -> list[Levels]:
 
     They are run with several seeds.
     """
-    return between(start(epochs), PAPER)
+    return cells_between(start(epochs), PAPER)
 
 
 def cell(levels: Levels, epochs: int) -> Config:
@@ -75,6 +77,16 @@ def cell(levels: Levels, epochs: int) -> Config:
         if factor.name == DROPS and level > 0:
             fields["milestones"] = (round(epochs / 2), round(3 * epochs / 4))
     return Config(model="resnet20", epochs=epochs, **fields)
+
+
+def levels_of(config: Config) -> Levels | None:
+    """The combination of factors that a run is, whatever its seed; None of one that varies something else."""
+    return None if config.iterations or config.epochs < 4 else _by_fingerprint(config.epochs).get(config.fingerprint)
+
+
+@cache
+def _by_fingerprint(epochs: int) -> dict[str, Levels]:
+    return {cell(levels, epochs).fingerprint: levels for levels in ALL}
 
 
 def factorial(epochs: int) -> dict[Levels, Config]:

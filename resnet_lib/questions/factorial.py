@@ -30,7 +30,7 @@ def effect(factors: tuple[int, ...], cells: list[Levels]) -> dict[Levels, float]
     return {cell: 2 ** len(factors) * prod(cell[f] for f in factors) / len(cells) for cell in cells}
 
 
-def between(start: Levels, end: Levels) -> list[Levels]:
+def cells_between(start: Levels, end: Levels) -> list[Levels]:
     """Every cell whose factors are each as in `start` or as in `end`."""
     return sorted(set(product(*zip(start, end, strict=True))))
 
@@ -42,7 +42,7 @@ def shapley(start: Levels, end: Levels) -> dict[int, dict[Levels, float]]:
     shares add up to the whole change, whatever the interactions.
     """
     changed = [f for f in range(len(start)) if start[f] != end[f]]
-    shares = {f: dict.fromkeys(between(start, end), 0.0) for f in changed}
+    shares = {f: dict.fromkeys(cells_between(start, end), 0.0) for f in changed}
     for factor, size in product(changed, range(len(changed))):
         orders = factorial(size) * factorial(len(changed) - size - 1) / factorial(len(changed))
         for others in combinations([f for f in changed if f != factor], size):

@@ -7,13 +7,13 @@ from typing import Any
 
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.causes import ALL, cell, start
+from resnet_lib.questions.causes import cell, start
 from resnet_lib.questions.factorial import Levels, with_level
 
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
 STEM = "ImageNet's stem"
-STEP = story.step("03_cifar_architecture")  # which reports the network that all of these train
+CIFAR_STEP = story.step("03_cifar_architecture")  # which reports the network that all of these train
 
 ADDED: dict[str, dict[str, Any]] = {
     "crop and flip": story.AUGMENTED,
@@ -49,12 +49,6 @@ def one_at_a_time() -> dict[str, Config]:
     return _changed(STORY, cell(start(EPOCHS), EPOCHS), ADDED)
 
 
-def cell_of(name: str) -> Levels:
-    """The combination of factors that is the story's settings, or a single change of them."""
-    wanted = one_at_a_time()[name]
-    return next(levels for levels in ALL if cell(levels, EPOCHS) == wanted)
-
-
 def changed(levels: Levels) -> str:
     """What a combination of factors changes of the story's hundred epochs, by the names of the single changes."""
     names = {config: name for name, config in one_at_a_time().items()}
@@ -88,7 +82,7 @@ class Hypothesis:
     def configs(self) -> dict[str, Config]:
         """The run that the story reports of each step, by notebook, if this were so."""
         told = {step.notebook: step.configs[step.headline].replace(**self.fields) for step in story.STEPS}
-        return told | {STEP.notebook: told[STEP.notebook].replace(**self.of_cifar_network)}
+        return told | {CIFAR_STEP.notebook: told[CIFAR_STEP.notebook].replace(**self.of_cifar_network)}
 
 
 HYPOTHESES = (

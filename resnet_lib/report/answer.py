@@ -8,7 +8,7 @@ from resnet_lib.findings.judgement import between
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.factorial import with_level
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.questions.suspects import STEP
+from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.records.find import find_runs, runs_folder
 from resnet_lib.records.record import read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks
@@ -56,7 +56,7 @@ def _stem() -> str:
     augmented = ""
     if both := found.get(STEM_AUGMENTED):
         reached = evidence.accuracy_of(both, "full")
-        where = f", near the story's {STEP.about}" if between(reached, *STEP.near) == "holds" else ""
+        where = f", near the story's {CIFAR_STEP.about}" if between(reached, *CIFAR_STEP.near) == "holds" else ""
         augmented = f" With random crops and flips, too, it came to {reached}{where}."
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     wrong = with_level(causes.PAPER, evidence.BY_STEM, -1)

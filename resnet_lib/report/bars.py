@@ -139,7 +139,7 @@ def changes(profile: str) -> Figure | None:
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
-    told = {suspects.STEP.claimed: "story", RESNET_20: "paper"} if profile != "smoke" else {}
+    told = {suspects.CIFAR_STEP.claimed: "story", RESNET_20: "paper"} if profile != "smoke" else {}
     for value, text in told.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(

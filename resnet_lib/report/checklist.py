@@ -7,6 +7,7 @@ import numpy as np
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, overfits, rise_by_chance
 from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.own_log import Check
 from resnet_lib.questions import causes, field_guide, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.wording import scientific
@@ -25,8 +26,14 @@ def checklist(runs: str, threads: str) -> str:
 
     `runs` and `threads` are where these and the field guide are, as seen from where the text stands.
     """
-    items = [_code(), _learning_rate(), _overfitting(), _underfitting(), _else(runs, threads)]
-    numbered = [f"{number}. {item}" for number, item in enumerate(items, 1)]
+    items = {
+        Check.CODE: _code(),
+        Check.RATE: _learning_rate(),
+        Check.OVERFITTING: _overfitting(),
+        Check.UNDERFITTING: _underfitting(),
+        Check.ELSE: _else(runs, threads),
+    }
+    numbered = [f"{number}. {items[number]}" for number in Check]
     return "\n\n".join([f"Look in this order. {_scope()}", "\n".join(numbered), _in_your_own_code()])
 
 

@@ -29,10 +29,10 @@ from resnet_lib.questions import story
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import answer, checklist, plots, summary
 from resnet_lib.report.published import CHECKOUT, figures
-from resnet_lib.report.results import results
+from resnet_lib.report.results import body
 
-NOTEBOOKS = CHECKOUT / "notebooks"
-STEPS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "explore", "report")
+SOURCES = CHECKOUT / "notebooks"
+NOTEBOOKS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "explore", "report")
 PAGES = PackageLoader("resnet_lib.report", "")
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 
@@ -53,7 +53,7 @@ OUTCOMES = TypeAdapter(Outcome | None)
 
 def report(
     profile: str,
-    names: tuple[str, ...] = STEPS,
+    names: tuple[str, ...] = NOTEBOOKS,
     train: bool = True,
     say: Callable[[str], None] = lambda line: None,
     done: Callable[[Outcome], None] = lambda outcome: None,
@@ -78,9 +78,9 @@ def report(
 
 
 def source(name: str) -> Path:
-    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    known = {path.stem: path for path in sorted(SOURCES.glob("*.ipynb"))}
     if name not in known:  # a path into another folder is no name either
-        raise LabError(f"there is no notebook {name!r}: use one of {', '.join(known) or f'none in {NOTEBOOKS}'}")
+        raise LabError(f"there is no notebook {name!r}: use one of {', '.join(known) or f'none in {SOURCES}'}")
     return known[name]
 
 
@@ -99,7 +99,7 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
                 str(path),
                 str(target),
                 {name: value for name, value in settings.items() if name in declared},
-                cwd=str(NOTEBOOKS),
+                cwd=str(SOURCES),
                 progress_bar=False,
                 log_output=False,
                 stdout_file=Listener(say),
@@ -193,7 +193,7 @@ def write_index(profile: str) -> Path:
         },
         answer=markdown2html(f"{summary.short()}\n\n{answer.answer(profile)}") if profile == "full" else "",
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html")) if profile == "full" else "",
-        results=markdown2html(results(profile)),
+        results=markdown2html(body(profile)),
         pictures={f"img/{name}.png": caption for name, caption in plots.CURVES.items() if name in drawn},
     )
 

@@ -10,7 +10,7 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import UNDECIDED, accuracy, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
 from resnet_lib.questions import causes, suspects
-from resnet_lib.questions.suspects import STEP
+from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import find_runs
 from resnet_lib.records.record import Record
@@ -26,7 +26,7 @@ def while_it_was_high() -> str:
     """Where the learning rate kept ResNet-20 until it dropped, if that is where the story says."""
     found = runs("full")
     plain, undropped, augmented = (found.get(label, []) for label in (AS_TOLD, NO_DROP, AUGMENTED))
-    if claims.near_until_drop(STEP, STEP.headline, plain, "full").verdict != "holds":
+    if claims.near_until_drop(CIFAR_STEP, CIFAR_STEP.headline, plain, "full").verdict != "holds":
         return ""
     drop, more = first_drop(plain), [_without_drops(undropped)] if undropped else []
     if augmented:
@@ -37,7 +37,7 @@ def while_it_was_high() -> str:
         said = f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
         more.append(f"{said} {WHY_DECAY}" if augmented and _is_higher(paper_like, augmented) else said)
     said = (
-        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {STEP.about} "
+        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {CIFAR_STEP.about} "
         f"until its learning rate first dropped from {plain[0].config.lr:g}: "
         f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
         f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
@@ -66,15 +66,15 @@ def _without_drops(undropped: list[Record]) -> str:
     lost = evidence.worth("no LR drop", suspects.STORY, "full")
     ended = f"Without any drop it ended at {reached.number} ({lost}); its last {LAST} epochs ranged from "
     ended += f"{last.min():.1f} to {last.max():.1f} %."
-    low, high = STEP.near
+    low, high = CIFAR_STEP.near
     levels = np.array([[record.accuracy for record in undropped], last.mean(axis=1) / 100])
     if lost.high >= 0 or levels.min() <= low or levels.max() >= high:
         return ended
     decided = between(reached, low, high) == between(lost, -1, 0) == "holds"
     seen = "" if decided else f", {in_those_recorded(len(undropped))},"
     return (
-        f"{ended} So{seen} a learning rate that never came down was enough to stop ResNet-20 near {STEP.claimed:g} %, "
-        "without augmentation and at this weight decay."
+        f"{ended} So{seen} a learning rate that never came down was enough to stop ResNet-20 near "
+        f"{CIFAR_STEP.claimed:g} %, without augmentation and at this weight decay."
     )
 
 
@@ -82,16 +82,16 @@ def with_its_drops() -> str:
     plain = runs("full").get(AS_TOLD)
     if not plain:
         return ""
-    low, high = STEP.near
+    low, high = CIFAR_STEP.near
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     reached = evidence.accuracy_in(cells.start, cells)
     is_near = between(reached, low, high)
     seen = f" {in_those_recorded(len(plain))}" if is_near == UNDECIDED else ""
     if reached.mean < high:
-        place = f"{'near' if reached.mean > low else 'well below'} {STEP.claimed:g} %"
+        place = f"{'near' if reached.mean > low else 'well below'} {CIFAR_STEP.claimed:g} %"
         return f"**With its drops, ResNet-20 ended {place}**{seen}: at {reached}."
     return (
-        f"**With its drops, ResNet-20 did not stop at {STEP.claimed:g} %**{seen}, but at {reached}. Why "
+        f"**With its drops, ResNet-20 did not stop at {CIFAR_STEP.claimed:g} %**{seen}, but at {reached}. Why "
         "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
         "this one: either they never took effect, or something else differed that was not told."
         f"{_what_comes_near(cells)}"
@@ -100,14 +100,14 @@ def with_its_drops() -> str:
 
 def _what_comes_near(cells: Cells) -> str:
     """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
-    (low, high), near = STEP.near, []
+    (low, high), near = CIFAR_STEP.near, []
     others = [levels for levels in cells.recorded if levels != cells.start]
     ends = {suspects.changed(levels): evidence.accuracy_in(levels, cells) for levels in others}
     told = {suspects.STORY, *ends}
     alone = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
     found = find_runs({name: config for name, config in alone.items() if name not in told}, cells.profile)
     ends |= {name: accuracy(records) for name, records in found.items() if records}
-    for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - STEP.claimed / 100)):
+    for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - CIFAR_STEP.claimed / 100)):
         if low < end.mean < high:
             sure = "" if end.seed_sd is None else f" {end.interval}"
             near.append(f"{name} ({100 * end.mean:.1f} %{sure}, n = {end.seeds})")
@@ -116,7 +116,7 @@ def _what_comes_near(cells: Cells) -> str:
     of = f"Of the {len(ends)} other settings" if len(ends) > 1 else "The only other setting"
     return (
         f" {of} of ResNet-20 recorded in {cells.epochs} epochs{', these' if len(ends) > 1 else ''} ended near "
-        f"{STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}: {'; '.join(near)}."
+        f"{CIFAR_STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}: {'; '.join(near)}."
     )
 
 

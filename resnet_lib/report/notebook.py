@@ -99,7 +99,7 @@ class Page:
 
     def results(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
         """Show what a step of the story told beside what these runs of it reached."""
-        self.table(tables.results({step: runs}, self.profile, configs).drop(columns="step"))
+        self.table(tables.told_and_measured({step: runs}, self.profile, configs).drop(columns="step"))
 
     def verdicts(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
         """Show what a step of the story says, judged by these runs of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, purged, root_cause
+from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, plateaus, purged, root_cause, symptoms
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
@@ -15,7 +15,7 @@ from resnet_lib.speed.measured import benchmarks, fp32_share
 IMG = "../../img"  # seen from the page of all results
 WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
-    f"The story reached its {suspects.STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
+    f"The story reached its {suspects.CIFAR_STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
     f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
     "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
     "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
@@ -29,7 +29,7 @@ ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
     f"is widened so that those of all {len(suspects.ADDED)} changes hold at once: elsewhere, where the same difference "
     "stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval is over the "
-    f"test images alone, and too narrow. {diagnosis.HOW_TO_READ}"
+    f"test images alone, and too narrow. {symptoms.HOW_TO_READ}"
 )
 THREADS = "Others who were stuck"
 OTHERS = (
@@ -65,14 +65,14 @@ def page() -> str:
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
     changes = diagnosis.suspects_table(suspects.one_at_a_time(), "full")
-    parts = ["# Results", said, re.sub("^###", "##", results("full", IMG), flags=re.MULTILINE)]
+    parts = ["# Results", said, re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE)]
     if len(changes):
         parts += ["## One change at a time", ONE_CHANGE, tables.markdown(changes)]
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     if cells.recorded:
         table = tables.markdown(root_cause.settings_table(cells))
         parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
-    parts += [f"## {THREADS}", OTHERS, tables.markdown(diagnosis.field_guide_table("full"))]
+    parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
     parts += ["## Curves", *_curves(), "## What to know of single records", ABOUT_RECORDS]
     if lacking := unfinished():
         parts += ["## Not yet run", order, lacking]
@@ -91,7 +91,7 @@ def _curves_of(step: story.Step) -> str:
     return "\n\n".join(f"![{prefix}: {said}]({IMG}/{prefix}_{name}.png)" for name, said in plots.CURVES.items())
 
 
-def results(profile: str, img: str = "img") -> str:
+def body(profile: str, img: str = "img") -> str:
     """The cause, the story and the paper's table from the records of a profile, as Markdown.
 
     Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.

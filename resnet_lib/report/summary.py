@@ -13,14 +13,14 @@ from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.questions.suspects import STEP
+from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.report import plots, tables
 from resnet_lib.report.wording import percent
 
 FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with changes"
-REPORTED = {STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
+REPORTED = {CIFAR_STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
 HOW_TO_READ = (
     "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed. The stem is the "
     "first layers of a network. `n` counts runs, each with a seed of its own; [a, b] is a 95 % interval over seeds and "
@@ -52,11 +52,17 @@ def runs(profile: str) -> Runs:
 
 
 def drawn(profile: str) -> Runs:
-    """Of these, the runs of seeds that all have: what their curves differ by is then not the seed."""
-    found = runs(profile)
-    seeds = [{record.config.seed for record in records} for records in found.values()]
-    shared = set.intersection(*seeds) if seeds else set()
-    return {label: [one for one in records if one.config.seed in shared] for label, records in found.items()}
+    """Of these, the runs of seeds that all have: what their curves differ by is then not the seed.
+
+    Without those that share no seed with the ones before them.
+    """
+    shared: set[int] = set()
+    shown: Runs = {}
+    for label, records in runs(profile).items():
+        seeds = {record.config.seed for record in records}
+        if common := shared & seeds if shown else seeds:
+            shared, shown[label] = common, records
+    return {label: [one for one in records if one.config.seed in shared] for label, records in shown.items()}
 
 
 def short() -> str:
@@ -75,10 +81,10 @@ def short() -> str:
 def _what_stops(found: Runs) -> str:
     """Whether ResNet-20, trained as the lab assumes, ends near the story's accuracy, and if not, what took it there."""
     ends = {label: evidence.accuracy_of(records, "full") for label, records in found.items()}
-    low, high = STEP.near
+    low, high = CIFAR_STEP.near
     verdicts = {label: between(end, low, high) for label, end in ends.items()}
     seen = [label for label, end in ends.items() if low < end.mean < high]
-    place = f"{'' if AS_TOLD in seen else 'not '}near {STEP.about}"
+    place = f"{'' if AS_TOLD in seen else 'not '}near {CIFAR_STEP.about}"
     if verdicts[AS_TOLD] == UNDECIDED:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
     said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}"
@@ -91,9 +97,9 @@ def _what_stops(found: Runs) -> str:
     sure = [label for label in seen if is_sure and verdicts[label] == "holds"]
     others = [label for label in seen if label not in sure]
     if sure:
-        said += f" Of the changes below, these took it near {STEP.claimed:g} %: {'; '.join(sure)}."
+        said += f" Of the changes below, these took it near {CIFAR_STEP.claimed:g} %: {'; '.join(sure)}."
     if others:
-        where = "Near it, too" if sure else f"Of the changes below, near {STEP.claimed:g} %"
+        where = "Near it, too" if sure else f"Of the changes below, near {CIFAR_STEP.claimed:g} %"
         said += f" {where}, but not decided by the runs recorded: {'; '.join(others)}."
     return f"{said} Whether one of these changes stopped the story's own is open."
 
@@ -151,7 +157,7 @@ def caption(profile: str) -> str:
     means = [
         f" “{label}” ends at {percent(found[label])} here; the mean of its {len(records)} runs is {percent(records)}."
         for label, records in every.items()
-        if percent(found[label]) != percent(records)
+        if label in found and percent(found[label]) != percent(records)
     ]
     return f"{CAPTION}; {_seeds(seeds)} of each.{''.join(means)}{fork(profile)}"
 

@@ -25,7 +25,7 @@ CLAIMS = (
 )
 
 
-def results(steps: dict[str, Runs], profile: str, configs: dict[str, Config] | None = None) -> pd.DataFrame:
+def told_and_measured(steps: dict[str, Runs], profile: str, configs: dict[str, Config] | None = None) -> pd.DataFrame:
     """One row per run of the story: what was told beside what was measured, at the last epoch. All columns are text.
 
     `configs` are those of a page, by label, whose parameters may be others than the story's.
@@ -86,7 +86,7 @@ def heading(record: Record | None) -> str:
 
 
 def paper_results(profile: str) -> pd.DataFrame:
-    """Table 6 of He et al. (2015), in the columns of `results`."""
+    """Table 6 of He et al. (2015), in the columns of `told_and_measured`."""
     configs = paper_runs.table_6()
     rows = []
     for label, records in find_runs(configs, profile).items():
@@ -99,7 +99,7 @@ def paper_results(profile: str) -> pd.DataFrame:
 
 def by_step(profile: str) -> pd.DataFrame:
     """The rows of the story and of the paper's table, recorded or not."""
-    return pd.concat([results(story.runs(profile), profile), paper_results(profile)])
+    return pd.concat([told_and_measured(story.runs(profile), profile), paper_results(profile)])
 
 
 def story_markdown(profile: str) -> str:
@@ -127,7 +127,7 @@ def story_markdown(profile: str) -> str:
 
 
 def lacking(rows: pd.DataFrame) -> list[str]:
-    """A sentence on the rows of `results` that have no record; none where all have one."""
+    """A sentence on the rows of `told_and_measured` that have no record; none where all have one."""
     if rows.empty:
         return []
     by_step = [f"{step} ({'; '.join(found['run'])})" for step, found in rows.groupby("step", sort=False)]
