@@ -8,7 +8,7 @@ import numpy as np
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.training.schedule import drops_before
+from resnet_lib.training.schedule import drops_before, lr_at
 
 IMAGES = 2_000
 ROWS = [
@@ -41,7 +41,7 @@ def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, hig
     rows = []
     for epoch, (loss, of_train) in enumerate(zip(losses, train_losses, strict=True), 1):
         step = epoch * config.steps_per_epoch()
-        row = {"epoch": epoch, "step": step, "lr": 0.1, "drops": drops_before(step - 1, config)}
+        row = {"epoch": epoch, "step": step, "lr": lr_at(step - 1, config), "drops": drops_before(step - 1, config)}
         row |= {"train_loss": float(of_train), "train_accuracy": fitted, "seconds": 1.0, "images_per_second": 50_000.0}
         seen = right if high is None or row["drops"] else np.resize(high, config.epochs)[epoch - 1].item()
         rows.append(row | {f"{config.held_out}_loss": float(loss), f"{config.held_out}_accuracy": seen})

@@ -20,15 +20,20 @@ def described(config: Config) -> str:
     stem = config.stem or arch.shape
     if "imagenet" in (stem, arch.shape):  # networks of the CIFAR shape have the other one
         parts.append({"cifar": "3×3 stem", "imagenet": "ImageNet's stem"}[stem])
-    crop = {0: "", 4: "crop"}.get(config.crop, f"crop {config.crop}")  # 4 is the paper's
-    flip = {False: "", True: "flip"}.get(config.flip, f"{config.flip} flip")
-    parts.append(" and ".join(filter(None, (crop, flip))) or "no augmentation")
+    parts.append(augmentation(config))
     drops = sum(step < config.total_steps() for step in config.milestone_steps())
     falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
     parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]
     parts.append(f"{config.total_epochs()} epochs")
     others = {name: value for name, value in config if name not in TOLD and value != Config.model_fields[name].default}
     return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
+
+
+def augmentation(config: Config) -> str:
+    """`crop and flip`, or `no augmentation`."""
+    crop = {0: "", 4: "crop"}.get(config.crop, f"crop {config.crop}")  # 4 is the paper's
+    flip = {False: "", True: "flip"}.get(config.flip, f"{config.flip} flip")
+    return " and ".join(filter(None, (crop, flip))) or "no augmentation"
 
 
 def scientific(value: float) -> str:

@@ -9,7 +9,7 @@ from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, pl
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
-from resnet_lib.report import bars, figure6, plots, tables
+from resnet_lib.report import bars, figure6, plots, single_records, tables
 from resnet_lib.speed.measured import benchmarks, fp32_share
 
 IMG = "../../img"  # seen from the page of all results
@@ -37,22 +37,6 @@ OTHERS = (
     "run of the lab's that resembles theirs, and may stop at the same accuracy "
     f"(± {100 * field_guide.SAME:g} points). Those with a cause come first."
 )
-ABOUT_RECORDS = (
-    "- Of the story's ResNet-20 (`resnet20-100ep-*-3d3cdb6f9f73`) seed 0 was trained on a CPU with torch 2.15, the "
-    "others on an NVIDIA H200 with torch 2.11.\n"
-    "- `resnet20-64000it-s0-6018d643fa6c`, the paper's training, began on an NVIDIA H200 with torch 2.11, and went on "
-    "from step 38,709 on a CPU with torch 2.15.\n"
-    "- Seed 0 of the recipe `fast` and three of its trials name commits that were rewritten before they were "
-    "published.\n"
-    "- `resnet20-10ep-s0-f12f2e92b789` was trained with uncommitted changes.\n"
-    "- `hub-resnet18-18ep-s0-9fdfe08e0071` stands in no table: it was to resemble a thread's, whose network turned out "
-    "to be another.\n"
-    "- The training times of `hub-resnet18-100ep-s0-c09190fd0e6a` and `hub-resnet18-100ep-s0-1c29f6a36dd2` count 23 "
-    "and 22 minutes in which they were paused; those of `resnet20-100ep-s1-acbc0ed62f3f`, its seed 2, "
-    "`resnet20-100ep-*-882b4edff07c`, `resnet20-100ep-*-d542ec2ab3e1`, `resnet20-100ep-s0-6ab3d0f932b8` and "
-    "`resnet20-100ep-s0-d0f2b42c588a` are of two or three runs at a time, some of them paused for minutes, the last "
-    "two for three quarters of the time."
-)
 CHECKED = "Over all recorded runs of the plan:"
 
 
@@ -73,7 +57,7 @@ def page() -> str:
         table = tables.markdown(root_cause.settings_table(cells))
         parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
-    parts += ["## Curves", *_curves(), "## What to know of single records", ABOUT_RECORDS]
+    parts += ["## Curves", *_curves(), "## What to know of single records", single_records.about()]
     if lacking := unfinished():
         parts += ["## Not yet run", order, lacking]
     return "\n\n".join(parts) + "\n"

@@ -15,7 +15,7 @@ from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.story import NOT_YET, missing, stamp
-from resnet_lib.questions.wording import described, scientific
+from resnet_lib.questions.wording import augmentation, described, scientific
 from resnet_lib.records.find import Runs, find_runs
 from resnet_lib.records.record import Record
 
@@ -105,15 +105,15 @@ def by_step(profile: str) -> pd.DataFrame:
 def story_markdown(profile: str) -> str:
     """The results of the story and of the paper's own runs as far as recorded, and what holds of them, as Markdown."""
     steps, rows = story.runs(profile), by_step(profile)
-    is_missing = rows["measured %"] == NOT_YET
+    is_missing, told = rows["measured %"] == NOT_YET, story.BASELINE
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
         f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ: no verdict is then given on an "
         "accuracy or a difference, unless comparable runs show it. `n` counts runs, each with a random seed of its "
         "own; of a difference, those of the smaller group. `seed sd` is the standard deviation over seeds; of a "
         "difference, that between two runs, one of each group. Points are percentage points. A claim that "
-        "an interval leaves open is undecided. Steps 01 to 04: SGD, "
-        "learning rate 0.1, momentum 0.9, batch 128, no augmentation."
+        f"an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate {told.lr:g}, momentum "
+        f"{told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."

@@ -1,0 +1,62 @@
+"""What has to be known of single `full` records: what they tell themselves, and what was noted by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from resnet_lib.findings import selection
+from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.records.find import Runs, reports_folder
+from resnet_lib.records.record import Record
+
+NOTES = "NOTES.md"  # beside the records, a list in Markdown
+
+
+def about() -> str:
+    """A list in Markdown; empty if there is nothing to know."""
+    by_setting: Runs = {}
+    for record in selection.finished("full"):
+        by_setting.setdefault(selection.setting(record.path.name), []).append(record)
+    records = [record for found in by_setting.values() for record in found]
+    told = [_apart(name, found) for name, found in by_setting.items()]
+    told += [_went_on(record) for record in records] + [_uncommitted(record) for record in records]
+    lines = [f"- {line}" for line in told if line]
+    notes = reports_folder() / "full" / NOTES
+    return "\n".join([*lines, *([notes.read_text(encoding="utf-8").strip()] if notes.exists() else [])])
+
+
+def _apart(name: str, found: list[Record]) -> str:
+    """Whether runs of a setting were trained with different versions of torch."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for record in sorted(found, key=lambda record: record.config.seed):
+        where = record.result["environment"]
+        seeds.setdefault((_release(where["torch"]), where["device_name"]), []).append(record.config.seed)
+    if len({torch for torch, _ in seeds}) < 2:
+        return ""
+    parts = [f"seed{'s' * (len(of) > 1)} {', '.join(map(str, of))} with {_with(*how)}" for how, of in seeds.items()]
+    return f"The {runs_in_words(len(found))} of `{name}` were trained apart: {'; '.join(parts)}."
+
+
+def _went_on(record: Record) -> str:
+    """Where a run went on on another device, or with another version of torch."""
+    parts, last = [], record.result["environment"]  # which the first records alone tell of
+    for before, after in pairwise({**last, **session} for session in record.result.get("sessions", [])):
+        one, other = ((_release(session["torch"]), session["device_name"]) for session in (before, after))
+        if one != other:
+            parts += [] if parts else [f"began with {_with(*one)}"]
+            parts.append(f"went on from step {after['from_step']:,} with {_with(*other)}")
+    return f"`{record.path.name}` {', and '.join(parts)}." if parts else ""
+
+
+def _uncommitted(record: Record) -> str:
+    changed = record.result["commit"].endswith("with changes")
+    return f"`{record.path.name}` was trained with uncommitted changes." if changed else ""
+
+
+def _with(torch: str, device: str) -> str:
+    return f"torch {torch} on {device}"
+
+
+def _release(version: str) -> str:
+    """`2.15.0+cu132` -> `2.15`."""
+    return ".".join(version.partition("+")[0].split(".")[:2])
