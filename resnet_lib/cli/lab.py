@@ -24,7 +24,7 @@ from resnet_lib.cli.options import (
     use_data,
     warn_if_busy,
 )
-from resnet_lib.config import Config, ConfigError, LabError, checked_profile
+from resnet_lib.config import Config, ConfigError, LabError, Profile
 from resnet_lib.machine.files import read_json
 
 app = typer.Typer()
@@ -32,7 +32,7 @@ app = typer.Typer()
 
 @app.command()
 def report(
-    profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "quick",
+    profile: Annotated[Profile, typer.Option(help="The size of the experiments")] = "quick",
     only: Annotated[list[str] | None, typer.Option(help="One notebook, by name; may be repeated")] = None,
     no_train: Annotated[bool, switch("--no-train", "Show what is recorded, train nothing")] = False,
     data: DataFolder = None,
@@ -42,7 +42,6 @@ def report(
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import lab
 
-    checked_profile(profile)
     use_data(data)
     names = tuple(only) if only else lab.NOTEBOOKS
     if profile == "full" and not no_train:
@@ -70,13 +69,13 @@ def report(
 
 
 @app.command("verify-report")
-def verify_report(profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
+def verify_report(profile: Annotated[Profile, typer.Option(help="The size of the experiments")] = "full") -> None:
     """Compute anew what README, its pages and the executed notebooks say of the records; fail if any differs."""
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import verify
 
     with err.status("starting") as status:
-        found = verify.report(checked_profile(profile), teller(status))
+        found = verify.report(profile, teller(status))
     wrong = [line for lines in found.values() for line in lines]
     for line in wrong:
         err.print(line, style="red")
@@ -177,7 +176,7 @@ def diagnose(
 
 @app.command()
 def figures(
-    profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full",
+    profile: Annotated[Profile, typer.Option(help="The size of the experiments")] = "full",
     pdf: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw PDFs into DIR, for a paper, and no more")
     ] = None,
@@ -186,7 +185,6 @@ def figures(
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import published
 
-    checked_profile(profile)
     if pdf:
         for path in published.figures(profile, pdf, "pdf"):
             out.print(str(path))

@@ -10,26 +10,28 @@ import typer
 from rich.table import Column, Table
 
 from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcomes, use_data
-from resnet_lib.config import Config, LabError, Profile, checked_profile
+from resnet_lib.config import Config, LabError, Profile
 
 
-def _own_or_groups(context: typer.Context, profile: str | None) -> Profile:
-    return checked_profile(profile or context.obj)
+def _own_or_groups(context: typer.Context, profile: Profile | None) -> Profile:
+    return profile or context.obj
 
 
 OfProfile = Annotated[
-    str | None, typer.Option("--profile", help="smoke, quick or full", callback=_own_or_groups)
+    Profile | None, typer.Option("--profile", help="The size of the runs", callback=_own_or_groups)
 ]  # that of `runs`, unless given after the command, too
 
 app = typer.Typer(help="List, show, verify or resume the runs that are there.")
 
 
 @app.callback(invoke_without_command=True)
-def runs(context: typer.Context, profile: Annotated[str, typer.Option(help="smoke, quick or full")] = "full") -> None:
+def runs(
+    context: typer.Context, profile: Annotated[Profile, typer.Option(help="The size of the runs")] = "full"
+) -> None:
     """List every run: finished, then running, unfinished, diverged or damaged."""
     from resnet_lib.runs import ledger
 
-    context.obj = checked_profile(profile)
+    context.obj = profile
     if context.invoked_subcommand is None:
         found = ledger.entries(context.obj)
         if not found:

@@ -30,7 +30,7 @@ from resnet_lib.cli.options import (
     warn_if_busy,
     with_recipe,
 )
-from resnet_lib.config import Config, LabError, checked_profile
+from resnet_lib.config import Config, LabError, Profile
 from resnet_lib.records.find import runs_folder
 
 app = typer.Typer()
@@ -64,7 +64,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, field("seed", "Seed of initialisation, order and augmentation")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of the experiment")] = "full",
+    profile: Annotated[Profile, typer.Option(help="The size of the experiment")] = "full",
     device: Device = None,
     threads: Threads = None,
     compile: Annotated[
@@ -83,7 +83,7 @@ def run(
         split=split, seed=seed, milestones=None if milestones is None else integers(milestones),
     )  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None} | assignments(set_ or [])
-    config = Config(**with_recipe(recipe, given)).at(checked_profile(profile))
+    config = Config(**with_recipe(recipe, given)).at(profile)
     use_data(data)
     known = experiment.is_finished(config, profile)
     choice = None if known else choose(config, device, threads, compile, deterministic)
@@ -102,14 +102,14 @@ def run(
 @app.command("run-many")
 def run_many(
     file: Annotated[Path, typer.Argument(help='A JSON list of configs: [{"model": "resnet20", "seed": 1}, ...]')],
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: the size of each run")] = "full",
+    profile: Annotated[Profile, typer.Option(help="The size of each run")] = "full",
     jobs: Jobs = 1,
     device: Device = None,
     threads: Threads = None,
     data: DataFolder = None,
 ) -> None:
     """Run every config of a list that has no record yet; continues after a failure and reports it."""
-    configs = [config.at(checked_profile(profile)) for config in read_configs(file)]
+    configs = [config.at(profile) for config in read_configs(file)]
     use_data(data)
     _run_all(configs, profile, jobs, device, threads)
 
