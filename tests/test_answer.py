@@ -113,13 +113,13 @@ def test_the_answer_tells_what_one_change_did():
     ends = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points) in the one run "
     ends += "recorded; with random crops and flips added, at 91.0 %, where the paper has 91.25 %. Of the"
     assert summary.short().startswith(
-        f"{ends} changes below, near 80 %, but not decided by the runs recorded: no learning-rate drop. Whether"
+        f"{ends} changes below, near 80 %, but not decided by the runs recorded: “no learning-rate drop”. Whether"
     )
     craft(config.replace(stem="imagenet"), 0.76)
-    assert ": no learning-rate drop; ImageNet's stem. Whether" in summary.short()
+    assert ": “no learning-rate drop”, “ImageNet's stem”. Whether" in summary.short()
     craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
-    assert "; ImageNet's stem; ImageNet's stem, with crop and flip. Whether" in summary.short()
-    assert "| ↳ that stem, and random crops and flips |  | 82.0 | 1 |" in summary.short()
+    assert ", “ImageNet's stem”, “ImageNet's stem, crop and flip”. Whether" in summary.short()
+    assert "| ↳ ImageNet's stem, crop and flip |  | 82.0 | 1 |" in summary.short()
     for fields in ({}, {"crop": 4, "flip": True}):
         shutil.rmtree(RunFolder.of(config.replace(stem="imagenet", **fields), "full").path)
     paper_like = config.replace(crop=4, flip=True, weight_decay=1e-4)
@@ -157,15 +157,15 @@ def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_chan
     craft(config, 0.87)
     craft(config.replace(crop=4, flip=True), 0.91)
     assert rows()["ResNet-20, 100 epochs"] == ["80 (the story)", "87.0", "1"]  # no interval: seeds are not known
-    assert list(rows())[2:4] == ["ResNet-20, 100 epochs", "↳ random crops and flips"]
+    assert list(rows())[2:4] == ["ResNet-20, 100 epochs", "↳ crop and flip"]
     thrice(config, 0.87)
     assert rows()["ResNet-20, 100 epochs"][1].startswith("87.0 [")
-    assert rows()["↳ random crops and flips"][1].startswith("91.0 [")  # by the spread of those
+    assert rows()["↳ crop and flip"][1].startswith("91.0 [")  # by the spread of those
     square = causes.square()
     craft(square["its own stem"], 0.8)
-    craft(square["its own stem, augmentation"], 0.85)
+    craft(square["crop and flip"], 0.85)
     found = list(summary.table()["network and training"])
-    assert found[4:6] == ["ResNet-18 (torch.hub), 100 epochs", "↳ random crops and flips"]
+    assert found[4:6] == ["ResNet-18 (torch.hub), 100 epochs", "↳ crop and flip"]
     assert summary.table()["measured, %"].tolist()[4:6] == ["80.0", "85.0"]
 
 
@@ -178,7 +178,7 @@ def test_a_change_without_a_seed_in_common_is_left_out_of_the_picture_and_not_of
     assert list(summary.drawn("full")) == [summary.AS_TOLD]
     assert summary.caption("full") == f"{summary.CAPTION}; seed 0 of each."
     assert f"img/{summary.FIGURE}.png" in summary.short()
-    assert "random crops and flips" in summary.short()
+    assert "↳ crop and flip" in summary.short()
 
 
 def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
@@ -192,15 +192,15 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     assert f"{undecided}. Training accuracy ended at 50.0 %, test loss ended at 1.000, its minimum: " in said
     assert said.endswith("it underfits.")
     square = causes.square()
-    craft(square["its own stem, augmentation"], 0.85)
-    craft(square["CIFAR stem"], 0.9)
-    assert " With random crops and flips ResNet-18 (torch.hub) came to 85.0 % [" in paragraphs()[0]
-    assert " With a 3×3 stem ResNet-18 (torch.hub) came to 90.0 % [" in paragraphs()[0]
+    craft(square["crop and flip"], 0.85)
+    craft(square["3×3 stem"], 0.9)
+    assert " Of ResNet-18, with this changed: crop and flip 85.0 % [" in paragraphs()[0]
+    assert "; 3×3 stem 90.0 % [" in paragraphs()[0]
     assert paragraphs()[0].endswith("n = 1, seed spread unknown.")
     thrice(square["its own stem"], 0.8)
     assert paragraphs()[0].endswith("n = 1, seed sd 0.10 (of comparable runs).")
     assert "reached in none of these runs" not in paragraphs()[0]
-    for config in (hub["ResNet-18 (torch.hub)"], square["its own stem, augmentation"], square["CIFAR stem"]):
+    for config in (hub["ResNet-18 (torch.hub)"], square["crop and flip"], square["3×3 stem"]):
         for path in RunFolder.of(config, "full").path.parent.glob(f"*{config.fingerprint}/result.json"):
             assert "reached in none of these runs" not in paragraphs()[0]
             path.write_text(path.read_text().replace("a test", f"torchvision, installed ({HUB_NOT_REACHED})"))
@@ -323,10 +323,10 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert "] (over images alone) in 100 epochs of the story's ResNet-20 and 0.0 points [" in told
     assert f"[{summary.AS_TOLD}](runs/{config.run_id}/history.csv) (50, then 50, then 50 %)" in told
     square = causes.square()
-    craft(square["CIFAR stem"], 0.9)
+    craft(square["3×3 stem"], 0.9)
     assert "not yet run here" not in listed()
     craft(square["its own stem"], 0.8)
-    craft(square["its own stem, augmentation"], 0.87)
+    craft(square["crop and flip"], 0.87)
     assert " They took torchvision's unchanged ResNet-18 from 80.0 % to 87.0 % (n = 1 and 1)." in listed()
 
 

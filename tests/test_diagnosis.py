@@ -12,6 +12,7 @@ from resnet_lib.data import duplicates
 from resnet_lib.findings import diagnosis, plateaus, purged, symptoms
 from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, PAPER, STORY
 from resnet_lib.records.run_folder import RunFolder
@@ -22,7 +23,14 @@ from resnet_lib.speed import cost, measured
 
 
 def test_each_suspect_changes_what_it_names_and_no_two_are_the_same_run():
-    for configs, changes in ((suspects.one_at_a_time(), ADDED), (suspects.leave_one_out(), LEFT_OUT)):
+    varied = {
+        "ImageNet's stem": ["stem"],
+        "crop and flip": ["crop", "flip"],
+        "no learning-rate drop": ["milestones"],
+        "weight decay 1e-4": ["weight_decay"],
+        "learning rate 0.01": ["lr"],
+    }
+    for configs, changes in ((suspects.one_at_a_time(), varied | ADDED), (suspects.leave_one_out(), LEFT_OUT)):
         base, *_ = configs.values()
         assert len({config.run_id for config in configs.values()}) == len(changes) + 1
         for name, fields in changes.items():
@@ -47,17 +55,17 @@ def test_a_suspect_is_set_against_the_first_row():
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
     configs = suspects.leave_one_out()
     first = thrice(configs[PAPER], 0.9)
-    runs = {name: craft(configs[name], 0.8) for name in ("no flip", "no LR drop")}
+    runs = {name: craft(configs[name], 0.8) for name in ("no flip", "no learning-rate drop")}
     for record in [*first, runs["no flip"]]:
         record.history[-1]["lr"] = 0.001
     assert compare([runs["no flip"]], first, 12).seed_sd == pytest.approx(2**0.5 * 0.001)
-    assert compare([runs["no LR drop"]], first, 12).seed_sd is None
+    assert compare([runs["no learning-rate drop"]], first, 12).seed_sd is None
     other = thrice(configs["no crop"], 0.7, spread=0.003)
     for record in other:
         record.history[-1]["lr"] = 0.001
     pooled = ((0.001**2 + 0.003**2) / 2) ** 0.5
     assert compare([runs["no flip"]], first, 12, [other, []]).seed_sd == pytest.approx(2**0.5 * pooled)
-    assert compare([runs["no LR drop"]], first, 12, [other]).seed_sd is None
+    assert compare([runs["no learning-rate drop"]], first, 12, [other]).seed_sd is None
 
 
 FALLING = [1.2, 1.1, 1.0, 0.9, 0.8, 0.7]
@@ -112,10 +120,10 @@ def test_single_changes_are_drawn_run_by_run_the_best_first():
     thrice(configs[suspects.STORY], 0.87)
     assert bars.changes("full") is None  # nothing to set beside it
     craft(configs["crop and flip"], 0.91)
-    craft(configs[suspects.STEM], 0.75)
+    craft(configs["ImageNet's stem"], 0.75)
     (axes,) = bars.changes("full").axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["crop and flip", suspects.STORY, suspects.STEM]
+    assert names == ["crop and flip", suspects.STORY, "ImageNet's stem"]
     drawn = [list(line.get_xdata()) for line in axes.lines if line.get_marker() in "oD"]
     assert [len(runs) for runs in drawn] == [1, 3, 1]
     assert drawn[2] == [pytest.approx(75)]
@@ -127,12 +135,13 @@ def test_single_changes_are_drawn_run_by_run_the_best_first():
 
 def test_an_account_assumes_the_same_of_all_runs_that_it_is_about():
     told, late, *_, stem, both = HYPOTHESES
+    stem_and_augmentation = turned(causes.HUNDRED, causes.STEM, causes.AUGMENTATION)
     ten, *hundred = late.configs().values()
     assert ten.run_id == told.configs()["01_ten_epochs"].run_id  # whose drops never come anyway
     assert all(config.milestones == () for config in hundred)
     assert {n for n, c in stem.configs().items() if c != told.configs()[n]} == {"03_cifar_architecture"}
     assert all(config.flip and config.crop for config in both.configs().values())
-    assert both.configs()["03_cifar_architecture"] == suspects.stem_and_augmentation()
+    assert both.configs()["03_cifar_architecture"] == causes.cell(stem_and_augmentation, 100)
 
 
 def test_an_account_is_scored_by_what_is_recorded(monkeypatch):

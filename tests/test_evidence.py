@@ -260,7 +260,7 @@ def test_a_cell_is_what_its_label_says():
 
 
 def test_the_hubs_network_may_have_the_cifar_stem_and_nothing_else():
-    network, source = build_model(causes.square()["CIFAR stem"])
+    network, source = build_model(causes.square()["3×3 stem"])
     assert network.conv1.weight.shape == (64, 3, 3, 3)
     assert network.conv1.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
     assert "CIFAR stem" in source

@@ -11,12 +11,10 @@ from resnet_lib.findings.curves import first_drop
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
-from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER
+from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE, STEM
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.records.record import Record
-
-BY_STEM, BY_DROPS, BY_RATE = ([one.name for one in FACTORS].index(name) for name in ("stem", DROPS, "learning rate"))
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,12 @@ class Cells:
     @property
     def alone(self) -> dict[int, Levels]:
         """The story's settings with one factor of the way changed, by factor."""
-        return {f: factorial.with_level(self.start, f, PAPER[f]) for f in self.shares}
+        return {f: factorial.turned(self.start, f) for f in self.shares}
 
     @property
     def without(self) -> dict[int, Levels]:
         """The paper's settings but for one factor of the way, by factor."""
-        return {f: factorial.with_level(PAPER, f, self.start[f]) for f in self.shares}
+        return {f: factorial.turned(PAPER, f) for f in self.shares}
 
     def have(self, levels: Iterable[Levels]) -> bool:
         return all(self.records[one] for one in levels)
@@ -65,7 +63,7 @@ class Cells:
     def repeated(self, level: int) -> list[list[Record]]:
         """The settings with MIN_SEEDS runs or more, at a level of DROPS."""
         settings = self.recorded.items()
-        return [found for levels, found in settings if levels[BY_DROPS] == level and len(found) >= MIN_SEEDS]
+        return [found for levels, found in settings if levels[DROPS] == level and len(found) >= MIN_SEEDS]
 
     @property
     def recorded(self) -> dict[Levels, list[Record]]:
@@ -75,7 +73,7 @@ class Cells:
     @property
     def seeds_are_known(self) -> bool:
         """Whether the intervals on the way hold for other seeds, too."""
-        return all(self.spreads[levels[BY_DROPS]] for levels in self.way)
+        return all(self.spreads[levels[DROPS]] for levels in self.way)
 
 
 @dataclass(frozen=True)
@@ -119,17 +117,16 @@ def shown(factorials: list[Cells]) -> Runs:
     return {f"{one.epochs} epochs, {levels}": one.recorded[levels] for one in factorials for levels in one.recorded}
 
 
-def worth(better: str, worse: str, profile: str) -> Estimate | None:
-    """What one of the single changes is worth beyond another, in the story's hundred epochs; None if either lacks."""
-    cells = find_cells(suspects.EPOCHS, profile)
-    more, less = (causes.levels_of(suspects.one_at_a_time()[name]) for name in (better, worse))
-    return weigh({more: 1.0, less: -1.0}, cells) if {more, less} <= cells.recorded.keys() else None
+def worth(profile: str, *factors: int) -> Estimate | None:
+    """What changing these of the story's hundred epochs does to the accuracy; None if either is not recorded."""
+    cells, changed = find_cells(suspects.EPOCHS, profile), factorial.turned(HUNDRED, *factors)
+    return weigh({changed: 1.0, HUNDRED: -1.0}, cells) if cells.have([changed, HUNDRED]) else None
 
 
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1) -> Estimate:
     """The sum of weight times accuracy over cells, paired by image."""
     parts = [
-        (weight, [record.correct for record in cells.recorded[levels]], cells.spreads[levels[BY_DROPS]])
+        (weight, [record.correct for record in cells.recorded[levels]], cells.spreads[levels[DROPS]])
         for levels, weight in weights.items()
         if weight
     ]
@@ -140,7 +137,7 @@ def by_decay(cells: Cells, stem: int) -> dict[float, list[Record]]:
     """Every run with one of the two stems, at the story's learning rate, by weight decay, the heavier first."""
     found: dict[float, list[Record]] = {}
     for levels, records in cells.recorded.items():
-        if levels[BY_STEM] == stem and levels[BY_RATE] == cells.start[BY_RATE]:
+        if levels[STEM] == stem and levels[RATE] == cells.start[RATE]:
             found.setdefault(records[0].config.weight_decay, []).extend(records)
     return dict(sorted(found.items(), reverse=True))
 
@@ -187,7 +184,7 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
     """The accuracy in a cell, with how much its seeds differ, or, where they are few, those of comparable cells."""
-    return _accuracy(cells.recorded[levels], cells.spreads[levels[BY_DROPS]])
+    return _accuracy(cells.recorded[levels], cells.spreads[levels[DROPS]])
 
 
 def _accuracy(records: list[Record], comparable: Spread | None) -> Estimate:

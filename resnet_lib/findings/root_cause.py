@@ -51,7 +51,7 @@ def _setting(levels: Levels, cells: Cells) -> dict[str, str]:
 
 
 def _chosen(levels: Levels) -> dict[str, str]:
-    return {factor.name: factor.at(level)[0] for factor, level in zip(FACTORS, levels, strict=True)}
+    return {factor.name: factor.at(level).label for factor, level in zip(FACTORS, levels, strict=True)}
 
 
 def _count(levels: Levels, cells: Cells) -> str:
@@ -103,7 +103,7 @@ def conclusions(factorials: list[Cells]) -> str:
 
 def verdicts(cells: Cells) -> list[Claim]:
     """Whether the paper's settings are better, which change is the most of it, and whether each helps wherever made."""
-    told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect[0]}" for f in cells.shares)
+    told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect.label}" for f in cells.shares)
     way = f"from the story's settings ({told}) to the paper's"
     network = f"ResNet-20, {cells.epochs} epochs"
     text = f"{network}: which change contributes most to the way {way}"

@@ -12,7 +12,7 @@ Intervals over seeds and images are conservative: what seed and image do only to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -54,6 +54,9 @@ class Estimate:
     def _number(self, share: float) -> str:
         text = f"{100 * share:.1f}" if self.unit == "%" else f"{100 * share:+.1f}"
         return {"-0.0": "0.0", "+0.0": "0.0"}.get(text, text)
+
+    def __neg__(self) -> Estimate:
+        return replace(self, mean=-self.mean, low=-self.high, high=-self.low)
 
     def __str__(self) -> str:
         spread = "seed spread unknown" if self.seed_sd is None else f"seed sd {100 * self.seed_sd:.2f}"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
+from resnet_lib.questions.causes import AUGMENTATION, DECAY, DROPS, STEM
+from resnet_lib.questions.factorial import turned
 from resnet_lib.records.find import Runs
 from resnet_lib.records.run_folder import RunFolder
 
@@ -28,9 +30,8 @@ def parts() -> list[Part]:
     augmented = architecture["ResNet-20, 100 epochs"].replace(**story.AUGMENTED)
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())
-    stem = suspects.one_at_a_time()[suspects.STEM]
-    both = suspects.stem_and_augmentation()
-    stems = [stem, both, stem.replace(milestones=()), both.replace(weight_decay=1e-4)]  # cheap, and telling
+    with_wrong_stem = [(STEM,), (STEM, AUGMENTATION), (STEM, DROPS), (STEM, AUGMENTATION, DECAY)]  # cheap, and telling
+    stems = [causes.cell(turned(causes.HUNDRED, *changed), suspects.EPOCHS) for changed in with_wrong_stem]
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),

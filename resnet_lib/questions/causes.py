@@ -13,28 +13,46 @@ from resnet_lib.questions.story import AUGMENTED, TUNED
 
 
 @dataclass(frozen=True)
+class Level:
+    """One of the two ways in which a choice is made."""
+
+    label: str  # below the name of the choice
+    alone: str  # where nothing else names it
+    fields: dict[str, Any]  # of `Config`
+
+
+@dataclass(frozen=True)
 class Factor:
     """A choice that a from-scratch ResNet gets wrong (-1) or makes as the paper does (+1)."""
 
     name: str
-    suspect: tuple[str, dict[str, Any]]  # what it is called, and the fields of `Config` that it sets
-    paper: tuple[str, dict[str, Any]]
+    suspect: Level
+    paper: Level
 
     @property
     def change(self) -> str:
-        return f"{self.suspect[0]} → {self.paper[0]}"
+        return f"{self.suspect.label} → {self.paper.label}"
 
-    def at(self, level: int) -> tuple[str, dict[str, Any]]:
+    def at(self, level: int) -> Level:
         return self.paper if level > 0 else self.suspect
 
 
-DROPS = "LR drops"  # its milestones depend on the run's length: after a half and three quarters, as the paper's
+STEM, AUGMENTATION, DROPS, DECAY, RATE = range(5)  # their places in FACTORS, and in the levels of a cell
 FACTORS = (
-    Factor("stem", ("ImageNet's", {"stem": "imagenet"}), ("3×3", {})),
-    Factor("augmentation", ("none", {}), ("crop and flip", AUGMENTED)),
-    Factor(DROPS, ("none", {}), ("two", {})),
-    Factor("weight decay", ("5e-4", {"weight_decay": 5e-4}), ("1e-4", {"weight_decay": 1e-4})),
-    Factor("learning rate", ("0.01", {"lr": 0.01}), ("0.1", {"lr": 0.1})),
+    Factor("stem", Level("ImageNet's", "ImageNet's stem", {"stem": "imagenet"}), Level("3×3", "3×3 stem", {})),
+    Factor("augmentation", Level("none", "no augmentation", {}), Level("crop and flip", "crop and flip", AUGMENTED)),
+    # Milestones depend on the run's length: after a half and three quarters, as the paper's.
+    Factor("LR drops", Level("none", "no learning-rate drop", {}), Level("two", "two learning-rate drops", {})),
+    Factor(
+        "weight decay",
+        Level("5e-4", "weight decay 5e-4", {"weight_decay": 5e-4}),
+        Level("1e-4", "weight decay 1e-4", {"weight_decay": 1e-4}),
+    ),
+    Factor(
+        "learning rate",
+        Level("0.01", "learning rate 0.01", {"lr": 0.01}),
+        Level("0.1", "learning rate 0.1", {"lr": 0.1}),
+    ),
 )
 PAPER: Levels = (1, 1, 1, 1, 1)  # in these five alone: not in its length, nor in the mean of each pixel subtracted
 # 03's network as the story trains it, never with augmentation: for ten epochs, at whose end no drop has come, and for a
@@ -43,9 +61,10 @@ TEN: Levels = (1, -1, -1, 1, 1)
 HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
 # It holds every way from the story's settings to the paper's, at each budget.
-CUBE = cells_between((1, -1, -1, -1, 1), PAPER)
+CUBE = cells_between(tuple(map(min, TEN, HUNDRED)), PAPER)
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
 ALL = list(product((-1, 1), repeat=len(FACTORS)))  # of which some are in no design, but run for other reasons
+AS_IT_IS = "its own stem"  # torch.hub's ResNet-18
 BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs that are shown; a small profile caps them all
 
 
@@ -73,9 +92,9 @@ def cell(levels: Levels, epochs: int) -> Config:
         raise ConfigError(f"epochs = {epochs} is not valid: two learning-rate drops need 4 or more")
     fields: dict[str, Any] = {}
     for factor, level in zip(FACTORS, levels, strict=True):
-        fields |= factor.at(level)[1]
-        if factor.name == DROPS and level > 0:
-            fields["milestones"] = (round(epochs / 2), round(3 * epochs / 4))
+        fields |= factor.at(level).fields
+    if levels[DROPS] > 0:
+        fields["milestones"] = (round(epochs / 2), round(3 * epochs / 4))
     return Config(model="resnet20", epochs=epochs, **fields)
 
 
@@ -102,18 +121,24 @@ def labelled(epochs: int) -> dict[str, Config]:
 
 def label(levels: Levels) -> str:
     """A cell's name: what is chosen for each factor."""
-    return ", ".join(f"{factor.name} {factor.at(level)[0]}" for factor, level in zip(FACTORS, levels, strict=True))
+    return ", ".join(f"{factor.name} {factor.at(level).label}" for factor, level in zip(FACTORS, levels, strict=True))
+
+
+def change(start: Levels, levels: Levels) -> str:
+    """What a cell has otherwise than `start`, in words."""
+    return ", ".join(FACTORS[f].at(level).alone for f, level in enumerate(levels) if level != start[f])
 
 
 def square() -> dict[str, Config]:
-    """torch.hub's ResNet-18, as the story's sanity check trains it, and with the CIFAR stem, augmentation, or both.
+    """torch.hub's ResNet-18, as the story's sanity check trains it, and with augmentation, the CIFAR stem, or both.
 
     Its own stem and max-pool leave maps of 1x1 of a CIFAR image.
     """
     tuned = TUNED.replace(model="hub-resnet18")
+    augmented, stem = FACTORS[AUGMENTATION].paper.alone, FACTORS[STEM].paper.alone
     return {
-        "its own stem": tuned,
-        "its own stem, augmentation": tuned.replace(**AUGMENTED),
-        "CIFAR stem": tuned.replace(stem="cifar"),
-        "CIFAR stem, augmentation": tuned.replace(stem="cifar", **AUGMENTED),
+        AS_IT_IS: tuned,
+        augmented: tuned.replace(**AUGMENTED),
+        stem: tuned.replace(stem="cifar"),
+        f"{stem}, {augmented}": tuned.replace(stem="cifar", **AUGMENTED),
     }

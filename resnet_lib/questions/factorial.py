@@ -13,8 +13,9 @@ from math import factorial, prod
 Levels = tuple[int, ...]
 
 
-def with_level(cell: Levels, factor: int, level: int) -> Levels:
-    return (*cell[:factor], level, *cell[factor + 1 :])
+def turned(cell: Levels, *factors: int) -> Levels:
+    """The cell with these factors at their other level."""
+    return tuple(-level if f in factors else level for f, level in enumerate(cell))
 
 
 def half_fraction(factors: int) -> list[Levels]:

@@ -7,20 +7,14 @@ from typing import Any
 
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.causes import cell, start
-from resnet_lib.questions.factorial import Levels, with_level
+from resnet_lib.questions.causes import FACTORS, HUNDRED, STEM, cell, change
+from resnet_lib.questions.factorial import turned
 
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
-STEM = "ImageNet's stem"
 CIFAR_STEP = story.step("03_cifar_architecture")  # which reports the network that all of these train
 
-ADDED: dict[str, dict[str, Any]] = {
-    "crop and flip": story.AUGMENTED,
-    "no LR drop": {"milestones": ()},
-    STEM: {"stem": "imagenet"},
-    "weight decay 1e-4": {"weight_decay": 1e-4},
-    "learning rate 0.01": {"lr": 0.01},
+ADDED: dict[str, dict[str, Any]] = {  # beside the choices that are varied together
     "PyTorch's initialisation": {"init": "torch"},
     "mean of each pixel subtracted": {"normalize": "pixel"},
     "shortcuts of option B": {"shortcut": "B"},
@@ -31,8 +25,8 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     "no crop": {"crop": 0},
     "no flip": {"flip": False},
     "neither crop nor flip": {"crop": 0, "flip": False},
-    "no LR drop": {"milestones": ()},
-    "one LR drop": {"milestones": (32_000,)},
+    "no learning-rate drop": {"milestones": ()},
+    "one learning-rate drop": {"milestones": (32_000,)},
     "weight decay 5e-4": {"weight_decay": 5e-4},
     "no weight decay": {"weight_decay": 0.0},
     "learning rate 0.01": {"lr": 0.01},
@@ -46,29 +40,19 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 
 def one_at_a_time() -> dict[str, Config]:
     """The story's settings on ResNet-20, and each change of them alone."""
-    return _changed(STORY, cell(start(EPOCHS), EPOCHS), ADDED)
-
-
-def changed(levels: Levels) -> str:
-    """What a combination of factors changes of the story's hundred epochs, by the names of the single changes."""
-    names = {config: name for name, config in one_at_a_time().items()}
-    told = start(EPOCHS)
-    alone = [with_level(told, f, levels[f]) for f in range(len(told)) if levels[f] != told[f]]
-    return ", ".join(names[cell(one, EPOCHS)] for one in alone)
-
-
-def stem_and_augmentation() -> Config:
-    """Two changes at once: what somebody has who trains an ImageNet network with crops and flips."""
-    return one_at_a_time()[STEM].replace(**story.AUGMENTED)
+    told = cell(HUNDRED, EPOCHS)
+    turns = [turned(HUNDRED, factor) for factor in range(len(FACTORS))]
+    return {
+        STORY: told,
+        **{change(HUNDRED, levels): cell(levels, EPOCHS) for levels in turns},
+        **{name: told.replace(**fields) for name, fields in ADDED.items()},
+    }
 
 
 def leave_one_out() -> dict[str, Config]:
     """The paper's ResNet-20, and each of its choices left out or made otherwise."""
-    return _changed(PAPER, paper_runs.table_6()["ResNet-20"], LEFT_OUT)
-
-
-def _changed(first: str, base: Config, changes: dict[str, dict[str, Any]]) -> dict[str, Config]:
-    return {first: base} | {name: base.replace(**fields) for name, fields in changes.items()}
+    recipe = paper_runs.table_6()["ResNet-20"]
+    return {PAPER: recipe, **{name: recipe.replace(**fields) for name, fields in LEFT_OUT.items()}}
 
 
 @dataclass(frozen=True)
@@ -85,14 +69,15 @@ class Hypothesis:
         return told | {CIFAR_STEP.notebook: told[CIFAR_STEP.notebook].replace(**self.of_cifar_network)}
 
 
+WRONG_STEM = FACTORS[STEM].suspect.fields
 HYPOTHESES = (
     Hypothesis("as it is told: no augmentation", {}),
     Hypothesis("the drops never came", {"milestones": ()}),
     Hypothesis("augmented after all", story.AUGMENTED),
     Hypothesis("augmented, and the drops never came", {**story.AUGMENTED, "milestones": ()}),
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
-    Hypothesis("the CIFAR network kept the ImageNet stem", {}, ADDED[STEM]),
-    Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.AUGMENTED, ADDED[STEM]),
+    Hypothesis("the CIFAR network kept the ImageNet stem", {}, WRONG_STEM),
+    Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.AUGMENTED, WRONG_STEM),
 )
 
 

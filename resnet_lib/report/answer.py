@@ -6,13 +6,13 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits
 from resnet_lib.findings.judgement import between
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
-from resnet_lib.questions.factorial import with_level
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.records.find import find_runs, runs_folder
 from resnet_lib.records.record import read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, STEM_AUGMENTED, runs
+from resnet_lib.report.summary import AS_TOLD, AUGMENTED, STEM_AUGMENTED, WRONG_STEM, runs
 from resnet_lib.report.wording import percent
 
 
@@ -34,7 +34,7 @@ def _overfitting() -> str:
         return ""
     cure = "Whether the paper's random crops and flips prevent that is not yet run."
     if augmented:
-        worth = evidence.worth("crop and flip", suspects.STORY, "full")
+        worth = evidence.worth("full", causes.AUGMENTATION)
         cure = (
             f"With the paper's random crops and flips the same training came to {percent(augmented)} "
             f"({worth}), and its test loss {loss_end(augmented)}. "
@@ -50,7 +50,7 @@ def _overfitting() -> str:
 def _stem() -> str:
     """What the stem of the story's other networks does to ResNet-20."""
     found = runs("full")
-    stem, plain = found.get(suspects.STEM), found.get(AS_TOLD)
+    stem, plain = found.get(WRONG_STEM), found.get(AS_TOLD)
     if not stem or not plain:
         return ""
     augmented = ""
@@ -59,7 +59,7 @@ def _stem() -> str:
         where = f", near the story's {CIFAR_STEP.about}" if between(reached, *CIFAR_STEP.near) == "holds" else ""
         augmented = f" With random crops and flips, too, it came to {reached}{where}."
     cells = evidence.find_cells(suspects.EPOCHS, "full")
-    wrong = with_level(causes.PAPER, evidence.BY_STEM, -1)
+    wrong = turned(causes.PAPER, causes.STEM)
     if cells.have([wrong, causes.PAPER]):
         lost = evidence.weigh({wrong: 1.0, causes.PAPER: -1.0}, cells)
         ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
@@ -68,7 +68,7 @@ def _stem() -> str:
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "
-        f"{percent(stem)} ({evidence.worth(suspects.STEM, suspects.STORY, 'full')}).{augmented}"
+        f"{percent(stem)} ({evidence.worth('full', causes.STEM)}).{augmented}"
     )
 
 

@@ -39,14 +39,13 @@ def checklist(runs: str, threads: str) -> str:
 
 def _scope() -> str:
     said = "What a change was worth was measured on ResNet-20, unless another network is named."
-    square = causes.square()
-    if not any(find_seeds(square[name], "full") for name in ("CIFAR stem", "CIFAR stem, augmentation")):
+    if not any(find_seeds(one, "full") for one in causes.square().values() if one.stem == "cifar"):
         said += " torchvision's networks with a 3×3 stem are not yet run here."
     return said
 
 
 def _code() -> str:
-    worth = _worth(suspects.STORY, suspects.STEM, "stem")
+    worth = _worth(causes.STEM)
     return _with_parts(
         "**The code, before the curves.**",
         "The first layers (the stem) are, for 32×32 images, one 3×3 convolution of stride 1, without max-pool. "
@@ -102,8 +101,8 @@ def _gain(stem: str, decay: float, records: list[Record]) -> str:
 
 
 def _overfitting() -> str:
-    worth = _worth("crop and flip", suspects.STORY, "augmentation")
-    looks_alike = any(map(overfits, find_seeds(suspects.one_at_a_time()[suspects.STEM], "full")))
+    worth = _worth(causes.AUGMENTATION)
+    looks_alike = any(map(overfits, summary.runs("full").get(summary.WRONG_STEM, [])))
     return (
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending more than "
         f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
@@ -114,8 +113,8 @@ def _overfitting() -> str:
 
 def _on_the_hub() -> str:
     """What crops and flips make of the hub's network as it is, in a sentence after a space."""
-    square = causes.square()
-    before, after = (find_seeds(square[name], "full") for name in ("its own stem", "its own stem, augmentation"))
+    plain, augmented, *_ = causes.square().values()
+    before, after = (find_seeds(one, "full") for one in (plain, augmented))
     if not before or not after:
         return ""
     n = f"n = {len(before)} and {len(after)}"
@@ -147,21 +146,22 @@ def _with_parts(first: str, *parts: str) -> str:
     return "\n".join([first, *(f"   - {part}" for part in parts)])
 
 
-def _worth(better: str, worse: str, factor: str) -> str:
-    """What a single change is worth beyond another in a hundred epochs, and the factor in ten, as far as recorded."""
+def _worth(factor: int) -> str:
+    """What making a choice as the paper does is worth in a hundred epochs and in ten, as far as recorded."""
     parts = []
-    if difference := evidence.worth(better, worse, "full"):
-        parts.append(f"{difference.number} in {suspects.EPOCHS} epochs of the story's ResNet-20")
+    if difference := evidence.worth("full", factor):
+        gain = difference if causes.HUNDRED[factor] < 0 else -difference
+        parts.append(f"{gain.number} in {suspects.EPOCHS} epochs of the story's ResNet-20")
     cells = evidence.find_cells(10, "full")
     if cells.have(HALF):
-        (effect,) = (found for found in evidence.effects(cells) if found.name == factor)
+        (effect,) = (found for found in evidence.effects(cells) if found.factors == (factor,))
         parts.append(f"{effect.estimate.number} on average in runs of {cells.epochs} epochs")
     return " and ".join(parts)
 
 
 def _instructive() -> Runs:
     """Runs of which one may look like the reader's: those of the answer, and one of many people's settings."""
-    hub = find_seeds(causes.square()["its own stem"], "full")
+    hub = find_seeds(causes.square()[causes.AS_IT_IS], "full")
     return summary.runs("full") | ({"torch.hub's ResNet-18": hub} if hub else {})
 
 

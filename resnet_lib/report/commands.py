@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.questions import paper_runs, suspects
+from resnet_lib.questions import causes, paper_runs, suspects
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
@@ -12,7 +13,7 @@ from resnet_lib.report.wording import duration
 
 COMMANDS = {  # what each trains
     "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
-        suspects.one_at_a_time()["crop and flip"],
+        causes.cell(turned(causes.HUNDRED, causes.AUGMENTATION), suspects.EPOCHS),
     "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],
     "resnet-lab run --model resnet20 --recipe fast": bench_tables.FAST,
 }  # fmt: skip

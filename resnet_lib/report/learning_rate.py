@@ -63,7 +63,7 @@ def _before_and_after(records: list[Record]) -> str:
 def _without_drops(undropped: list[Record]) -> str:
     """Where the same training ended whose rate never dropped, and what that shows."""
     last, reached = 100 * last_epochs(undropped), evidence.accuracy_of(undropped, "full")
-    lost = evidence.worth("no LR drop", suspects.STORY, "full")
+    lost = evidence.worth("full", causes.DROPS)
     ended = f"Without any drop it ended at {reached.number} ({lost}); its last {LAST} epochs ranged from "
     ended += f"{last.min():.1f} to {last.max():.1f} %."
     low, high = CIFAR_STEP.near
@@ -102,7 +102,7 @@ def _what_comes_near(cells: Cells) -> str:
     """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
     (low, high), near = CIFAR_STEP.near, []
     others = [levels for levels in cells.recorded if levels != cells.start]
-    ends = {suspects.changed(levels): evidence.accuracy_in(levels, cells) for levels in others}
+    ends = {causes.change(cells.start, levels): evidence.accuracy_in(levels, cells) for levels in others}
     told = {suspects.STORY, *ends}
     alone = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
     found = find_runs({name: config for name, config in alone.items() if name not in told}, cells.profile)

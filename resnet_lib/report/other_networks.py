@@ -13,20 +13,14 @@ from resnet_lib.records.record import Record
 
 def torch_hub() -> str:
     """What became of the story's sanity check, and what another stem and augmentation make of it."""
-    step, square = story.step("04_torch_hub_check"), causes.square()
-    changes = {
-        "With random crops and flips": square["its own stem, augmentation"],
-        "With a 3×3 stem": square["CIFAR stem"],
-        "With a 3×3 stem, random crops and flips": square["CIFAR stem, augmentation"],
-    }
+    step = story.step("04_torch_hub_check")
+    square = {name: find_seeds(config, "full") for name, config in causes.square().items()}
     told = [find_seeds(step.configs[label], "full") for label in step.told]
-    changed = {words: find_seeds(config, "full") for words, config in changes.items()}
+    changed = {name: found for name, found in square.items() if found and name != causes.AS_IT_IS}
     said = [f"With the story's settings {_of_the_story(step, found)}" for found in told if found]
-    said += [
-        f"{words} {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
-        for words, found in changed.items()
-        if found
-    ]
+    if changed:
+        ends = [f"{name} {evidence.accuracy_of(found, 'full')}" for name, found in changed.items()]
+        said.append(f"Of ResNet-18, with this changed: {'; '.join(ends)}.")
     every = [record for found in [*told, *changed.values()] for record in found]
     if every and all(HUB_NOT_REACHED in record.result["model_source"] for record in every):
         said.append(

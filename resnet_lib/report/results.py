@@ -26,10 +26,10 @@ SETTINGS = (
     "lab assumes it, is the one with {}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
 )
 ONE_CHANGE = (
-    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval "
-    f"is widened so that those of all {len(suspects.ADDED)} changes hold at once: elsewhere, where the same difference "
-    "stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval is over the "
-    f"test images alone, and too narrow. {symptoms.HOW_TO_READ}"
+    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval is widened "
+    f"so that those of all {len(suspects.one_at_a_time()) - 1} changes hold at once: elsewhere, where the same "
+    "difference stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval "
+    f"is over the test images alone, and too narrow. {symptoms.HOW_TO_READ}"
 )
 THREADS = "Others who were stuck"
 OTHERS = (

@@ -12,6 +12,8 @@ from resnet_lib.findings.curves import curve, mean_curve
 from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
+from resnet_lib.questions.causes import AUGMENTATION, DROPS, HUNDRED, STEM, cell, change
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.records.find import Runs, find_runs, find_seeds
@@ -34,20 +36,17 @@ TERMS = (
     "points; “undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
-AS_TOLD, NO_DROP, AUGMENTED = "the story, as the lab assumes it", "no learning-rate drop", "with crop and flip"
-STEM_AUGMENTED = f"{suspects.STEM}, {AUGMENTED}"
+AS_TOLD = "the story, as the lab assumes it"
+SHOWN = {  # changes of it
+    change(HUNDRED, levels): levels
+    for levels in (turned(HUNDRED, *of) for of in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION)))
+}
+NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
 
 
 def runs(profile: str) -> Runs:
     """ResNet-20 as the story trains it for a hundred epochs, and with something changed, as far as it is recorded."""
-    alone = suspects.one_at_a_time()
-    shown = {
-        AS_TOLD: alone[suspects.STORY],
-        NO_DROP: alone["no LR drop"],
-        AUGMENTED: alone["crop and flip"],
-        suspects.STEM: alone[suspects.STEM],
-        STEM_AUGMENTED: suspects.stem_and_augmentation(),
-    }
+    shown = {label: cell(levels, suspects.EPOCHS) for label, levels in ({AS_TOLD: HUNDRED} | SHOWN).items()}
     return {label: records for label, records in find_runs(shown, profile).items() if records}
 
 
@@ -97,11 +96,16 @@ def _what_stops(found: Runs) -> str:
     sure = [label for label in seen if is_sure and verdicts[label] == "holds"]
     others = [label for label in seen if label not in sure]
     if sure:
-        said += f" Of the changes below, these took it near {CIFAR_STEP.claimed:g} %: {'; '.join(sure)}."
+        said += f" Of the changes below, these took it near {CIFAR_STEP.claimed:g} %: {_quoted(sure)}."
     if others:
         where = "Near it, too" if sure else f"Of the changes below, near {CIFAR_STEP.claimed:g} %"
-        said += f" {where}, but not decided by the runs recorded: {'; '.join(others)}."
+        said += f" {where}, but not decided by the runs recorded: {_quoted(others)}."
     return f"{said} Whether one of these changes stopped the story's own is open."
+
+
+def _quoted(labels: list[str]) -> str:
+    """In quotes, for a label may be a list of changes made together."""
+    return ", ".join(f"“{label}”" for label in labels)
 
 
 def table() -> pd.DataFrame:
@@ -121,20 +125,10 @@ def table() -> pd.DataFrame:
 
 def _changes(config: Config) -> dict[str, Config]:
     """What is shown with something changed, of the runs of the story of which anything is."""
-    alone, square = suspects.one_at_a_time(), causes.square()
-    of = {
-        alone[suspects.STORY]: {
-            "learning rate never dropped": alone["no LR drop"],
-            "ImageNet's stem instead of a 3×3 one": alone[suspects.STEM],
-            "that stem, and random crops and flips": suspects.stem_and_augmentation(),
-            "random crops and flips": alone["crop and flip"],
-        },
-        square["its own stem"]: {
-            "a 3×3 stem instead of ImageNet's": square["CIFAR stem"],
-            "random crops and flips": square["its own stem, augmentation"],
-        },
-    }
-    return of.get(config, {})
+    if config == cell(HUNDRED, suspects.EPOCHS):
+        return {label: cell(levels, suspects.EPOCHS) for label, levels in SHOWN.items()}
+    square = causes.square()
+    return square if config == square.pop(causes.AS_IT_IS) else {}
 
 
 def _row(name: str, config: Config, reported: str) -> dict[str, str]:
