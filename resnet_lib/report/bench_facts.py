@@ -41,9 +41,10 @@ def facts(bench: dict[str, Any]) -> list[str]:
 
 def _machine(bench: dict[str, Any]) -> Iterator[str]:
     where, limits, last = bench["environment"], bench["ceiling"], bench["networks"]["resnet20"][-1]
+    code = f", commit {bench['commit'][:10]}{bench['commit'][40:]}" if "commit" in bench else ""  # " with changes", too
     yield (
-        f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}, batch {bench['batch_size']}; "
-        f"ResNet-20 in {len(last['images_per_second'])} repeats."
+        f"Measured on {bench['date'][:10]}: {machine(where)}, torch {where['torch']}{code}, batch "
+        f"{bench['batch_size']}; ResNet-20 in {len(last['images_per_second'])} repeats."
     )
     products = " and ".join(f"{_flops(limits[name])} in {name}" for name in ("bf16", "fp32") if name in limits)
     yield (

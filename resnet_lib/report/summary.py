@@ -31,8 +31,8 @@ HOW_TO_READ = (
 TERMS = (
     "Everywhere `n` counts runs; of a difference, those of the smaller group. `seed sd` is the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Of comparable runs”: a setting with "
-    f"fewer than {MIN_SEEDS} runs does not show its own, and has that of like settings with more. “Seed spread "
-    "unknown”, or “over images alone”: there are none such, and the interval is too narrow. Points are percentage "
+    f"fewer than {MIN_SEEDS} runs does not show its own, and has that of like settings with more, which is known "
+    "better than the own of three runs is: its interval may be the narrower. “Seed spread unknown”, or “over images alone”: there are none such, and the interval is too narrow. Points are percentage "
     "points; “undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same

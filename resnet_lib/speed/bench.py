@@ -26,7 +26,7 @@ import torch
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, out_of_memory
-from resnet_lib.machine.provenance import environment
+from resnet_lib.machine.provenance import commit, environment
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
 from resnet_lib.speed.measured import COMPILED, FP32, OURS, rate
@@ -54,6 +54,7 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
     found = rates("resnet20", ends if quick else [*rungs, *tried], turns, say)
     result: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
         "environment": environment(choice),
         "batch_size": BATCH,
         "precision": rungs[-1].precision,
