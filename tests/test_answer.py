@@ -176,7 +176,7 @@ def test_a_change_without_a_seed_in_common_is_left_out_of_the_picture_and_not_of
     craft(config, 0.87, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, seed=1)
     assert list(summary.drawn("full")) == [summary.AS_TOLD]
-    assert summary.caption("full") == f"{summary.CAPTION}; seed 0 of each."
+    assert summary.caption("full") == f"{summary.CAPTION}; seed 0 of each. Without “crop and flip”, of other seeds."
     assert f"img/{summary.FIGURE}.png" in summary.short()
     assert "↳ crop and flip" in summary.short()
 
@@ -194,8 +194,8 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     square = causes.square()
     craft(square["crop and flip"], 0.85)
     craft(square["3×3 stem"], 0.9)
-    assert " Of ResNet-18, with this changed: crop and flip 85.0 % [" in paragraphs()[0]
-    assert "; 3×3 stem 90.0 % [" in paragraphs()[0]
+    assert " With “crop and flip” ResNet-18 (torch.hub) came to 85.0 % [" in paragraphs()[0]
+    assert " With “3×3 stem” ResNet-18 (torch.hub) came to 90.0 % [" in paragraphs()[0]
     assert paragraphs()[0].endswith("n = 1, seed spread unknown.")
     thrice(square["its own stem"], 0.8)
     assert paragraphs()[0].endswith("n = 1, seed sd 0.10 (of comparable runs).")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import torch
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
+from resnet_lib.cli.options import _load_average as load_average
 from resnet_lib.cli.options import warn_if_busy
 from resnet_lib.config import Config, ConfigError, LabError
 from resnet_lib.machine import device
@@ -224,6 +226,13 @@ def test_a_busy_machine_is_told_before_anything_is_timed(monkeypatch, capsys):
         warn_if_busy("the rates will be too low")
         assert said in (printed := capsys.readouterr().err)
         assert bool(printed) == bool(said)
+
+
+def test_a_load_is_told_where_the_system_tells_it(monkeypatch):
+    assert 0 <= load_average() < 1_000
+    monkeypatch.setattr(os, "getloadavg", None)
+    monkeypatch.delattr(os, "getloadavg")
+    assert load_average() == 0
 
 
 def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted():

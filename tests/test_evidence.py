@@ -1,5 +1,6 @@
 """The root cause, from records with a known answer; the agenda and what it costs."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -74,7 +75,7 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
     )
     assert [claim.verdict for claim in changes] == ["holds"] * 4
     assert str(changes[1]).startswith(
-        "Augmentation (none → crop and flip) raises the accuracy when changed last: holds (+"
+        "To change augmentation (none → crop and flip) last raises the accuracy: holds (+"
     )
     assert root_cause.verdicts(replace(cells, profile="quick"))[0].verdict == UNDECIDED
     missing = replace(cells, records=cells.records | {PAPER: []})
@@ -93,6 +94,17 @@ def test_the_table_of_settings_has_what_is_recorded_the_most_accurate_first(cell
     assert table["n"].tolist()[0] == "3"
     missing = replace(cells, records=cells.records | {PAPER: []})
     assert len(root_cause.settings_table(missing)) == len(table) - 1
+
+
+def test_budgets_that_a_small_profile_makes_alike_are_shown_once_and_others_each():
+    assert [one.budget for one in evidence.factorials("full")] == [100, 10]
+    assert [one.budget for one in evidence.factorials("full", 30)] == [100, 30, 10]
+    assert [one.budget for one in evidence.factorials("quick", 10)] == [10]
+    for budget in (20, 11):  # 11 has its drops elsewhere, as 20 has not
+        found = evidence.factorials("quick", budget)
+        runs = [causes.cell(PAPER, one.budget).at("quick").fingerprint for one in found]
+        assert causes.cell(PAPER, budget).at("quick").fingerprint in runs
+        assert len(set(runs)) == len(runs)
 
 
 def test_a_small_profile_tells_the_epochs_that_it_has():
@@ -178,7 +190,7 @@ def test_what_helps_alone_and_not_as_the_last_change_is_no_gain(cells):
     """Augmentation that is worth 20 points before the drops and costs as many after them."""
     record((1, -1, 1, 1, 1), 0.3)
     found = evidence.find_cells(10, "full")
-    claims = [claim for claim in root_cause.verdicts(found) if claim.text.startswith("Augmentation")]
+    claims = [claim for claim in root_cause.verdicts(found) if claim.text.startswith("To change augmentation")]
     assert [claim.verdict for claim in claims] == ["holds", "does not hold"]
 
 
@@ -201,11 +213,11 @@ def test_where_everything_makes_it_worse_nothing_explains_the_gap(cells):
 
 def decided(cells):
     """Of augmentation, the one change between cells with the same drops: when it is known to help. All else is not."""
-    found, helps = [], "Augmentation (none → crop and flip) raises the accuracy when changed "
+    found = []
     for claim in root_cause.verdicts(cells):
         if claim.verdict == "holds":
-            assert claim.text.startswith(helps)
-            found.append(claim.text.removeprefix(helps))
+            (when,) = re.findall(r"To change augmentation \(none → crop and flip\) (\w+) raises", claim.text)
+            found.append(when)
         else:
             assert claim.verdict == UNDECIDED
     return found

@@ -1,7 +1,7 @@
 """What a notebook's page takes, trains and says."""
 
 import pytest
-from crafted import craft
+from crafted import craft, thrice
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.questions import story
@@ -84,7 +84,7 @@ def test_a_full_page_says_how_much_there_is_to_train_before_it_trains(shown, mon
     craft(first, 0.5)
     Page("full").run(CONFIGS)
     warning, *trained, lacking = shown
-    assert warning.startswith("*2 of 3 runs to train at full size: hours or days each without a GPU.")
+    assert warning.startswith("*2 of 3 runs to train at full size: minutes to days each on a CPU.")
     assert trained == [config.run_id for config in (first, *others)]
     assert lacking == "*2 of 3 configurations have no record yet: with `train = True` they are run.*"
     for config in others:
@@ -105,9 +105,38 @@ def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
     (said,) = shown
     compared, others = said.partition("\n\n")[0].splitlines()
     assert compared.startswith("- “two LR drops” is more accurate than “one LR drop”: undecided (+10.0 points")
-    assert others.startswith("- These runs are none of the story's (`lr` 0.05, not 0.1)")
+    assert others.startswith("- Not as in the story, which is not judged by it: “no LR drop”, “more weight decay”, ")
+    assert others.endswith(" (`lr` 0.05, not 0.1).")
     assert "Undecided: the interval allows both" in said
     shown.clear()
     page.verdicts("02_hundred_epochs", page.recorded(step.configs), step.configs)
     assert "not yet run" in shown[0]
-    assert "none of the story's" not in shown[0]
+    assert "Not as in the story" not in shown[0]
+
+
+def test_one_config_with_other_parameters_leaves_the_story_to_the_others(shown):
+    step = story.step("03_cifar_architecture")
+    short, long = step.configs
+    thrice(step.configs[long], 0.80)
+    configs = step.configs | {short: step.configs[short].replace(epochs=20), "mine": step.configs[long].replace(seed=1)}
+    page = Page("full", train=False)
+    page.verdicts(step.notebook, page.recorded(configs), configs)
+    near, *others, told = shown[0].partition("\n\n")[0].splitlines()
+    assert "reaches about 80 % test accuracy (± 5 points): holds" in near
+    assert len(others) == 3
+    assert told == f"- Not as in the story, which is not judged by it: “{short}” (`epochs` 20, not 10)."
+    folder = RunFolder.of(step.configs[long].replace(seed=0), "quick")
+    folder.start()
+    folder.mark_diverged({"step": 900, "lr": 0.1})
+    shown.clear()
+    configs = {label: config.replace(lr=0.05) for label, config in step.configs.items()}
+    Page("quick", train=False).verdicts(step.notebook, {label: [] for label in configs}, configs)
+    assert "diverged" not in shown[0]  # another run than those shown
+
+
+def test_pages_of_what_is_published_show_it_unless_told_otherwise(shown, monkeypatch):
+    monkeypatch.delenv("RESNET_LAB_PROFILE", raising=False)
+    assert Page(default="full").profile == "full"
+    assert Page("quick", default="full").profile == "quick"
+    monkeypatch.setenv("RESNET_LAB_PROFILE", "smoke")
+    assert Page(default="full").profile == "smoke"

@@ -40,11 +40,11 @@ def test_an_error_is_the_papers_where_the_interval_over_seeds_lies_near():
         for seed, right in enumerate(accuracies):
             craft(CONFIGS[label], right, seed=seed)
     found = judged()
-    assert found["ResNet-20 has the paper's error, 8.75 %, within 0.5 points"] == "holds"
-    assert found["ResNet-32 has the paper's error, 7.51 %, within 0.5 points"] == "does not hold"
-    assert found["ResNet-44 has the paper's error, 7.17 %, within 0.5 points"] == UNDECIDED
-    assert found["ResNet-56 has the paper's error, 6.97 %, within 0.5 points"] == NOT_YET
-    assert found["ResNet-110 has the paper's error, mean of five runs, 6.61 %, within 0.5 points"] == UNDECIDED
+    assert found["“ResNet-20” has the paper's error, 8.75 %, within 0.5 points"] == "holds"
+    assert found["“ResNet-32” has the paper's error, 7.51 %, within 0.5 points"] == "does not hold"
+    assert found["“ResNet-44” has the paper's error, 7.17 %, within 0.5 points"] == UNDECIDED
+    assert found["“ResNet-56” has the paper's error, 6.97 %, within 0.5 points"] == NOT_YET
+    assert found["“ResNet-110” has the paper's error, mean of five runs, 6.61 %, within 0.5 points"] == UNDECIDED
     row = paper_table.table(find_runs(CONFIGS, "full"), "full").iloc[0]
     assert (row["error %, paper"], row["error %, ours"], row["n"]) == ("8.75", "8.75", "3")
 

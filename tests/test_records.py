@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 from contextlib import nullcontext
 from functools import partial
 
@@ -198,6 +199,27 @@ def test_a_second_process_is_refused_until_the_first_is_gone_even_if_killed(fold
         other.join()
     with folder.lock():
         assert (folder.path / "lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_look_at_the_lock_keeps_nobody_from_training(folder):
+    """Somebody looks, again and again, whether it is held, while others come and go."""
+    over, seen = threading.Event(), []
+
+    def look():
+        while not over.is_set():
+            seen.append(folder.is_held)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(200):
+            with folder.lock():
+                pass
+    finally:
+        over.set()
+        looking.join()
+    assert len(seen) > 10
+    assert not folder.is_held
 
 
 @pytest.mark.fault("two runs in one folder, or a stale lock")

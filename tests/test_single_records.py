@@ -6,14 +6,14 @@ from dataclasses import replace
 from crafted import RESULT, craft
 
 from resnet_lib.config import Config
-from resnet_lib.findings import selection
+from resnet_lib.questions import story
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import single_records
 from resnet_lib.report.published import CHECKOUT
 
 
 def records(monkeypatch, *found):
-    monkeypatch.setattr(selection, "finished", lambda profile: list(found))
+    monkeypatch.setattr(single_records, "published", lambda: list(found))
 
 
 def told(record, torch="2.15.0+cu132", device="abacus", **result):
@@ -29,9 +29,9 @@ def test_of_nothing_unusual_there_is_nothing_to_know(monkeypatch):
 def test_seeds_that_were_trained_with_different_versions_of_torch_are_told(monkeypatch):
     one, two, three = (craft(Config(), 0.5, seed=seed) for seed in range(3))
     records(monkeypatch, told(two, "2.11.0"), told(one), told(three, "2.11.1"))
-    name = selection.setting(one.path.name)
+    name = one.path.name.replace("-s0-", "-*-")
     assert single_records.about() == (
-        f"- The 3 runs of `{name}` were trained apart: seed 0 with torch 2.15 on abacus; "
+        f"- The 3 runs of `{name}` were not all trained with one torch: seed 0 with torch 2.15 on abacus; "
         "seeds 1, 2 with torch 2.11 on abacus."
     )
 
@@ -46,6 +46,12 @@ def test_a_run_that_went_on_elsewhere_or_on_changed_code_is_told(monkeypatch):
         assert single_records.about() == expected * said
     records(monkeypatch, told(record, commit=f"{'0' * 40} with changes"))
     assert single_records.about() == f"- `{record.path.name}` was trained with uncommitted changes."
+
+
+def test_runs_of_ones_own_are_not_told_of():
+    told_of, own = craft(story.TUNED.replace(model="resnet20"), 0.8), craft(Config(epochs=7), 0.5)
+    assert [record.path for record in single_records.published()] == [told_of.path]
+    assert own.path.exists()
 
 
 def test_notes_are_of_runs_that_are_published(monkeypatch):

@@ -100,7 +100,7 @@ def test_other_parameters_are_not_the_story():
     assert near.verdict == "not yet run"
     drops, others = claims.page("01_ten_epochs", {"ResNet-50": [record]}, {"ResNet-50": config}, "full").splitlines()
     assert drops.endswith("drops: does not hold (drops after 3 and 6 epochs, the run has 10).")
-    assert "none of the story's (`milestones` [3, 6], not [50, 75])" in others
+    assert others.endswith("“ResNet-50” (`milestones` [3, 6], not [50, 75]).")
     runs = {"ResNet-50": [record]}
     for shown in (runs, {"ResNet-50": []}):  # recorded or not
         table = tables.told_and_measured({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})

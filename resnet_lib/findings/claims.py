@@ -51,27 +51,27 @@ UNDECIDED_IS = {  # what the word means, below a list of claims
 def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) -> str:
     """The claims of one step, judged by the runs that its notebook shows, as a Markdown list.
 
-    Of `configs` with other parameters than the story's, only what compares the runs with each other is judged.
+    Of `configs` with other parameters than the story's, only what compares them with each other is judged.
     """
-    judged, others = claims(notebook, runs, profile), other_parameters(story.step(notebook), configs)
-    lines = [str(claim) for claim in judged if not (others and claim.verdict == NOT_YET)]
-    if others:
-        lines.append(f"These runs are none of the story's ({others}): what it says of its own is not judged by them.")
-    said = "\n".join(f"- {line}" for line in lines)
-    return f"{said}\n\n*{UNDECIDED_IS[profile == 'full']}*" if UNDECIDED in said else said
+    step = story.step(notebook)
+    others = {label: other_parameters(told, configs[label]) for label, told in step.configs.items() if label in configs}
+    hidden = {label for label in step.configs if others.get(label, "left out")}
+    judged = claims(notebook, runs, profile)
+    said = [one for one in judged if one.verdict not in (NOT_YET, "diverged") or not hidden & {*_named(one, step)}]
+    lines = [str(claim) for claim in said]
+    for what in dict.fromkeys(filter(None, others.values())):
+        labels = ", ".join(f"“{label}”" for label, other in others.items() if other == what)
+        lines.append(f"Not as in the story, which is not judged by it: {labels} ({what}).")
+    text = "\n".join(f"- {line}" for line in lines)
+    return f"{text}\n\n*{UNDECIDED_IS[profile == 'full']}*" if UNDECIDED in text else text
 
 
-def other_parameters(step: story.Step, configs: dict[str, Config]) -> str:
-    """What is otherwise in `configs` than in those of the story's step, in words; empty if nothing is."""
-    found = {}
-    for label, config in configs.items():
-        told = step.configs.get(label)
-        if told is None:
-            found[f"“{label}” is a config of your own"] = None
-        elif config.fingerprint != told.fingerprint:
-            ours, theirs = config.model_dump(mode="json"), told.model_dump(mode="json")
-            found |= {f"`{name}` {ours[name]}, not {theirs[name]}": None for name in ours if ours[name] != theirs[name]}
-    return "; ".join(found)
+def other_parameters(told: Config, shown: Config) -> str:
+    """What is otherwise in a config of a page than in the story's, in words; empty if nothing is."""
+    if told.fingerprint == shown.fingerprint:
+        return ""
+    theirs, ours = (config.model_dump(mode="json") for config in (told, shown))
+    return ", ".join(f"`{name}` {ours[name]}, not {theirs[name]}" for name in ours if ours[name] != theirs[name])
 
 
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
@@ -88,13 +88,17 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
     step = story.step(notebook)
     told = {label: _of(config.at(profile), runs.get(label, [])) for label, config in step.configs.items()}
     judged = JUDGES[notebook](step, told, runs, profile)
-    return [_or_diverged(claim, step, told, profile) if claim.verdict == NOT_YET else claim for claim in judged]
+    return [_or_diverged(claim, step, told, profile) for claim in judged]
 
 
 def _or_diverged(claim: Claim, step: story.Step, told: Runs, profile: str) -> Claim:
-    """Of a claim that nothing is there to judge by: whether what it names, or else the headline, diverged."""
-    named = [label for label in told if f"“{label}”" in claim.text] or [step.headline]
-    return or_diverged(claim, *((step.configs[label], told[label]) for label in named), profile=profile)
+    """Of a claim that nothing is there to judge by: whether what it is about diverged."""
+    return or_diverged(claim, *((step.configs[label], told[label]) for label in _named(claim, step)), profile=profile)
+
+
+def _named(claim: Claim, step: story.Step) -> list[str]:
+    """The labels of the runs that a claim is about: those that it names, or else the headline."""
+    return [label for label in step.configs if f"“{label}”" in claim.text] or [step.headline]
 
 
 def _of(config: Config, records: list[Record]) -> list[Record]:

@@ -109,12 +109,16 @@ def factorials(profile: str, *more: int) -> list[Cells]:
     """What is recorded at each budget of a profile, and at `more`, the longest first, each once."""
     budgets = sorted({*causes.BUDGETS[profile], *more}, reverse=True)
     cells = [find_cells(budget, profile) for budget in budgets]
-    return list({(one.epochs, one.start): one for one in cells}.values())  # a small profile caps several alike
+    return list({(one.start, *_fingerprints(one)): one for one in cells}.values())  # a small profile has several alike
+
+
+def _fingerprints(cells: Cells) -> list[str]:
+    return [causes.cell(levels, cells.budget).at(cells.profile).fingerprint for levels in cells.records]
 
 
 def shown(factorials: list[Cells]) -> Runs:
     """Every recorded run of them, by what is chosen."""
-    return {f"{one.epochs} epochs, {levels}": one.recorded[levels] for one in factorials for levels in one.recorded}
+    return {f"{one.budget} epochs, {levels}": one.recorded[levels] for one in factorials for levels in one.recorded}
 
 
 def worth(profile: str, *factors: int) -> Estimate | None:

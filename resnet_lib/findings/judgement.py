@@ -48,7 +48,9 @@ class Claim:
 
 
 def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str) -> Claim:
-    """The claim, which says of a run that diverged so, and not that it is yet to come."""
+    """The claim; if it is not yet judged because a run that it needs diverged, that instead."""
+    if claim.verdict != NOT_YET:
+        return claim
     lost = [config.at(profile) for config, records in needed if not records]
     ended = [where for config in lost for where in find_diverged(config, profile)]
     return replace(claim, verdict="diverged", evidence=f"at {'; '.join(ended)}") if ended else claim

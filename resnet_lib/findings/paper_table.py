@@ -66,14 +66,20 @@ def conclusion(runs: Runs, profile: str) -> str:
 
 def verdicts(runs: Runs, profile: str) -> list[Claim]:
     """Whether errors are the paper's, its split matters, depth helps residual nets, and costs plain ones their fit."""
-    runs = {label: runs.get(label, []) for label in paper_runs.configs()}
-    return [
+    configs = paper_runs.configs()
+    runs = {label: runs.get(label, []) for label in configs}
+    judged = [
         *(same_error(label, runs, profile) for label in [*paper_runs.table_6(), paper_runs.READING]),
         better("ResNet-20", paper_runs.READING, runs, profile),
         better("ResNet-56", "ResNet-20", runs, profile),
         better("ResNet-110", "ResNet-56", runs, profile),
         fits_better("plain-20", "plain-56", runs, profile),
         fits_better("ResNet-56", "ResNet-20", runs, profile),
+    ]
+    named = [[label for label in configs if f"“{label}”" in claim.text] for claim in judged]
+    return [
+        or_diverged(claim, *((configs[label], runs[label]) for label in labels), profile=profile)
+        for claim, labels in zip(judged, named, strict=True)
     ]
 
 
@@ -92,9 +98,8 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
         return between(found, theirs / 100 - CLOSE, theirs / 100 + CLOSE), shown
 
     of_runs = "mean of five runs, " if published.mean else ""
-    text = f"{label} has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
-    claim = decide(text, profile, judge, runs[label])
-    return or_diverged(claim, (paper_runs.configs()[label], runs[label]), profile=profile)
+    text = f"“{label}” has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
+    return decide(text, profile, judge, runs[label])
 
 
 def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:

@@ -125,7 +125,7 @@ def verdicts(cells: Cells) -> list[Claim]:
         changes = [(cells.start, cells.alone[share.factor]), (cells.without[share.factor], PAPER)]
         alone, last = (weigh({after: 1.0, before: -1.0}, cells, 2 * len(found)) for before, after in changes)
         for difference, when in ((alone, "first"), (last, "last")):
-            text = f"{share.name.capitalize()} ({share.change}) raises the accuracy when changed {when}"
+            text = f"To change {share.name} ({share.change}) {when} raises the accuracy"
             judged.append(Claim(text, positive(difference), str(difference)))
     return judged
 

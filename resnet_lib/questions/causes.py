@@ -60,7 +60,7 @@ PAPER: Levels = (1, 1, 1, 1, 1)  # in these five alone: not in its length, nor i
 TEN: Levels = (1, -1, -1, 1, 1)
 HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
-# It holds every way from the story's settings to the paper's, at each budget.
+# Every cell on a way from the story's settings to the paper's, at either budget.
 CUBE = cells_between(tuple(map(min, TEN, HUNDRED)), PAPER)
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
 ALL = list(product((-1, 1), repeat=len(FACTORS)))  # of which some are in no design, but run for other reasons
@@ -130,7 +130,7 @@ def change(start: Levels, levels: Levels) -> str:
 
 
 def square() -> dict[str, Config]:
-    """torch.hub's ResNet-18, as the story's sanity check trains it, and with augmentation, the CIFAR stem, or both.
+    """torch.hub's ResNet-18, as the story's sanity check trains it, and with augmentation, a 3x3 stem, or both.
 
     Its own stem and max-pool leave maps of 1x1 of a CIFAR image.
     """

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +35,7 @@ from resnet_lib.records.record import (
 )
 
 LOCK = "lock"
+PATIENCE = 5  # tenths of a second to wait for a lock
 LOST_HISTORY = "history-lost.csv"
 
 
@@ -147,6 +149,10 @@ class RunFolder:
         with (self.path / LOCK).open("a+") as file:
             try:
                 is_ours = try_lock(file.fileno())
+                for _ in range(PATIENCE) if not is_ours else ():  # somebody may only have looked whether it is held
+                    time.sleep(0.1)
+                    if is_ours := try_lock(file.fileno()):
+                        break
             except OSError as error:
                 reason = f"{self.path} cannot be locked ({error})"
                 raise RecordError(f"{reason}: set RESNET_LAB_REPORTS to a folder on another disk") from None

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.findings import diagnosis, evidence
+from resnet_lib.findings import evidence, single_changes
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import suspects
@@ -110,9 +110,9 @@ def waterfall(cells: Cells) -> Figure | None:
     return figure
 
 
-def single_changes(profile: str) -> dict[str, list[float]]:
+def accuracies_of_changes(profile: str) -> dict[str, list[float]]:
     """Accuracies in % of the story's ResNet-20 and of each single change of it; empty without any to set beside it."""
-    found = find_runs(diagnosis.distinct(suspects.one_at_a_time(), profile), profile)
+    found = find_runs(single_changes.distinct(suspects.one_at_a_time(), profile), profile)
     recorded = {name: [100 * record.accuracy for record in records] for name, records in found.items() if records}
     return recorded if suspects.STORY in recorded and len(recorded) > 1 else {}
 
@@ -123,7 +123,7 @@ def changes(profile: str) -> Figure | None:
 
     Beside them what the story tells, and the paper's.
     """
-    recorded = single_changes(profile)
+    recorded = accuracies_of_changes(profile)
     if not recorded:
         return None
     means = {name: float(np.mean(reached)) for name, reached in recorded.items()}

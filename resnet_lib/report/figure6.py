@@ -21,7 +21,7 @@ FIGURE = "06_figure6"  # its name in img/
 TOP = 20  # % error: where the paper cuts its axis, too
 CAPTION = (
     "Error of the paper's networks against iterations, on the test images and, measured during training, on the "
-    f"training images; cut at {TOP} %."
+    "training images."
 )
 DASHED = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.8}
 DOTTED = {"linestyle": ":", "linewidth": 1}

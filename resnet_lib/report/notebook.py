@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from resnet_lib.config import Config, ConfigError, checked_profile
 from resnet_lib.data import cifar10, sources
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.findings import claims, diagnosis
+from resnet_lib.findings import claims, single_changes
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.find import Runs, find_diverged, find_runs
-from resnet_lib.records.record import Diverged, Record
+from resnet_lib.records.record import Diverged, Record, read_diverged
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, closely, gallery, parameters, plots, tables
 from resnet_lib.runs import experiment
@@ -66,11 +66,13 @@ class Page:
 
     def _train(self, configs: list[Config]) -> None:
         sized = [config.at(self.profile) for config in configs]
-        lacking = sum(not RunFolder.of(config, self.profile).finished for config in sized)
+        folders = [RunFolder.of(config, self.profile) for config in sized]
+        lacking = sum(not folder.finished and read_diverged(folder.path) is None for folder in folders)
         if lacking and self.profile == "full":
             self.text(
-                f"*{lacking} of {runs_in_words(len(sized))} to train at full size: hours or days each without a GPU. "
-                "They can be interrupted at any time, and go on where they stopped.*"
+                f"*{lacking} of {runs_in_words(len(sized))} to train at full size: minutes to days each on a CPU. "
+                "`resnet-lab full --plan` tells of those that the lab plans. They can be interrupted at any time, and "
+                "go on where they stopped.*"
             )
         for config in sized:
             with suppress(Diverged):
@@ -107,15 +109,16 @@ class Page:
 
     def suspects(self, configs: dict[str, Config], caption: str) -> None:
         """Show what each of some changes does to the first of `configs`, and which of them were not yet run."""
-        lacking = diagnosis.lacking(configs, self.profile)
+        lacking = single_changes.lacking(configs, self.profile)
         left = f" {NOT_YET.capitalize()}: {'; '.join(lacking)}." if lacking else ""
-        self.table(diagnosis.suspects_table(configs, self.profile), caption + left)
+        self.table(single_changes.table(configs, self.profile), caption + left)
 
     def waterfalls(self, factorials: list[Cells]) -> None:
         """Show how the gap between the story and the paper divides among the choices, at each budget."""
-        for cells in factorials:
-            last = cells is factorials[-1]
-            self.figure(bars.waterfall(cells), bars.caption(cells), bars.HOW_TO_READ if last else "")
+        drawn = [bars.waterfall(cells) for cells in factorials]
+        *_, last = (None, *filter(None, drawn))
+        for cells, figure in zip(factorials, drawn, strict=True):
+            self.figure(figure, bars.caption(cells), bars.HOW_TO_READ if figure is last else "")
 
     def one_run(self, record: Record | None) -> None:
         """Show a run closely: which classes it confuses, whether its confidence is deserved, where it is wrong."""

@@ -18,9 +18,10 @@ def torch_hub() -> str:
     told = [find_seeds(step.configs[label], "full") for label in step.told]
     changed = {name: found for name, found in square.items() if found and name != causes.AS_IT_IS}
     said = [f"With the story's settings {_of_the_story(step, found)}" for found in told if found]
-    if changed:
-        ends = [f"{name} {evidence.accuracy_of(found, 'full')}" for name, found in changed.items()]
-        said.append(f"Of ResNet-18, with this changed: {'; '.join(ends)}.")
+    said += [
+        f"With “{name}” {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
+        for name, found in changed.items()
+    ]
     every = [record for found in [*told, *changed.values()] for record in found]
     if every and all(HUB_NOT_REACHED in record.result["model_source"] for record in every):
         said.append(

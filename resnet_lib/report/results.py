@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from resnet_lib.findings import best_epoch, diagnosis, evidence, paper_table, plateaus, purged, root_cause, symptoms
+from resnet_lib.findings import (
+    best_epoch,
+    evidence,
+    paper_table,
+    plateaus,
+    purged,
+    root_cause,
+    single_changes,
+    symptoms,
+)
 from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
@@ -48,7 +57,7 @@ def page() -> str:
         "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
-    changes = diagnosis.suspects_table(suspects.one_at_a_time(), "full")
+    changes = single_changes.table(suspects.one_at_a_time(), "full")
     parts = ["# Results", said, re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE)]
     if len(changes):
         parts += ["## One change at a time", ONE_CHANGE, tables.markdown(changes)]
@@ -84,7 +93,7 @@ def body(profile: str, img: str = "img") -> str:
     parts = ["### The story, step by step", tables.story_markdown(profile)]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = evidence.factorials(profile)
-    if bars.single_changes(profile):
+    if bars.accuracies_of_changes(profile):
         parts += [f"![{bars.CHANGES}]({img}/{bars.CHANGES_FIGURE}.png)", f"*{bars.CHANGES}*"]
     shares = []
     for cells in factorials:

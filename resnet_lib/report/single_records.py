@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
-from resnet_lib.findings import selection
+from resnet_lib.findings import evidence, single_changes
 from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.records.find import Runs, reports_folder
+from resnet_lib.questions import agenda
+from resnet_lib.records.find import Runs, find_runs, reports_folder
 from resnet_lib.records.record import Record
+from resnet_lib.report import commands
 
 NOTES = "NOTES.md"  # beside the records, a list in Markdown
 
@@ -15,14 +18,22 @@ NOTES = "NOTES.md"  # beside the records, a list in Markdown
 def about() -> str:
     """A list in Markdown; empty if there is nothing to know."""
     by_setting: Runs = {}
-    for record in selection.finished("full"):
-        by_setting.setdefault(selection.setting(record.path.name), []).append(record)
+    for record in published():
+        by_setting.setdefault(re.sub(r"-s\d+-", "-*-", record.path.name), []).append(record)
     records = [record for found in by_setting.values() for record in found]
     told = [_apart(name, found) for name, found in by_setting.items()]
     told += [_went_on(record) for record in records] + [_uncommitted(record) for record in records]
     lines = [f"- {line}" for line in told if line]
     notes = reports_folder() / "full" / NOTES
     return "\n".join([*lines, *([notes.read_text(encoding="utf-8").strip()] if notes.exists() else [])])
+
+
+def published() -> list[Record]:
+    """Every run that the pages tell of, by name: one's own beside them are nobody's concern."""
+    told = [agenda.recorded("full"), evidence.shown(evidence.factorials("full")), single_changes.shown("full")]
+    told.append(find_runs(commands.COMMANDS, "full"))
+    found = {record.path.name: record for runs in told for records in runs.values() for record in records}
+    return [found[name] for name in sorted(found)]
 
 
 def _apart(name: str, found: list[Record]) -> str:
@@ -34,12 +45,12 @@ def _apart(name: str, found: list[Record]) -> str:
     if len({torch for torch, _ in seeds}) < 2:
         return ""
     parts = [f"seed{'s' * (len(of) > 1)} {', '.join(map(str, of))} with {_with(*how)}" for how, of in seeds.items()]
-    return f"The {runs_in_words(len(found))} of `{name}` were trained apart: {'; '.join(parts)}."
+    return f"The {runs_in_words(len(found))} of `{name}` were not all trained with one torch: {'; '.join(parts)}."
 
 
 def _went_on(record: Record) -> str:
     """Where a run went on on another device, or with another version of torch."""
-    parts, last = [], record.result["environment"]  # which the first records alone tell of
+    parts, last = [], record.result["environment"]  # for sessions of early records, which tell neither
     for before, after in pairwise({**last, **session} for session in record.result.get("sessions", [])):
         one, other = ((_release(session["torch"]), session["device_name"]) for session in (before, after))
         if one != other:

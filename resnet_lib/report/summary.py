@@ -30,10 +30,11 @@ HOW_TO_READ = (
 )
 TERMS = (
     "Everywhere `n` counts runs; of a difference, those of the smaller group. `seed sd` is the standard deviation over "
-    "seeds; of a difference, that of a run of one group less a run of the other. “Of comparable runs”: a setting with "
-    f"fewer than {MIN_SEEDS} runs does not show its own, and has that of like settings with more, which is known "
-    "better than the own of three runs is: its interval may be the narrower. “Seed spread unknown”, or “over images alone”: there are none such, and the interval is too narrow. Points are percentage "
-    "points; “undecided” is what an interval leaves open."
+    "seeds; of a difference, that of a run of one group less a run of the other. “Of comparable runs”: pooled from "
+    f"like settings with {MIN_SEEDS} runs or more; so of differences between settings of ResNet-20, and of an accuracy "
+    f"with fewer than {MIN_SEEDS} runs, whose interval may then be narrower than one that has its own seeds alone. "
+    "“Seed spread unknown”, or “over images alone”: there are none such, and the interval is too narrow. Points are "
+    "percentage points; “undecided” is what an interval leaves open."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD = "the story, as the lab assumes it"
@@ -72,8 +73,7 @@ def short() -> str:
     parts = [tables.markdown(table()), HOW_TO_READ]
     if AS_TOLD in found:
         parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
-    if any(drawn("full").values()):
-        parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
+    parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
     return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
 
 
@@ -127,8 +127,8 @@ def _changes(config: Config) -> dict[str, Config]:
     """What is shown with something changed, of the runs of the story of which anything is."""
     if config == cell(HUNDRED, suspects.EPOCHS):
         return {label: cell(levels, suspects.EPOCHS) for label, levels in SHOWN.items()}
-    square = causes.square()
-    return square if config == square.pop(causes.AS_IT_IS) else {}
+    first, *_ = square = causes.square()
+    return {name: one for name, one in square.items() if name != first} if config == square[first] else {}
 
 
 def _row(name: str, config: Config, reported: str) -> dict[str, str]:
@@ -153,7 +153,9 @@ def caption(profile: str) -> str:
         for label, records in every.items()
         if label in found and percent(found[label]) != percent(records)
     ]
-    return f"{CAPTION}; {_seeds(seeds)} of each.{''.join(means)}{fork(profile)}"
+    absent = _quoted([label for label in every if label not in found])
+    without = f" Without {absent}, of other seeds." if absent else ""
+    return f"{CAPTION}; {_seeds(seeds)} of each.{without}{''.join(means)}{fork(profile)}"
 
 
 def figure(profile: str) -> Figure | None:

@@ -45,7 +45,7 @@ def run(
     goes on without; if it began elsewhere with more threads than there are cores here, with fewer: equal but for
     rounding, and the record tells of it.
     Raises RecordError if another process trains the same run, its folder holds another or has lost its result, or it is
-    of another `protocol` than this code's,
+    of another `protocol`,
     CheckpointError if there is nothing whole to go on from, DataError if the images cannot be had, DeviceError if the
     device is not there or too small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a
     signal asked for it, OSError if the last state or the record cannot be written.

@@ -134,7 +134,7 @@ class Keeper:
         except OSError as error:  # the checkpoint has it too
             self.progress.note(f"the history of {self.run.path} could not be written ({error}): tried again next epoch")
         self.stop_if_asked()
-        self.position.start_clock()  # again: saving is no part of an epoch's time
+        self.position.start_clock()  # again: the next epoch has not begun while this one is saved
 
     def after_end(self) -> None:
         """The last state has to be on disk, for the result to be written again from it if that fails.

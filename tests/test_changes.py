@@ -9,7 +9,7 @@ from crafted import craft, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
-from resnet_lib.findings import diagnosis, plateaus, purged, symptoms
+from resnet_lib.findings import accounts, plateaus, purged, single_changes, symptoms
 from resnet_lib.findings.judgement import UNDECIDED, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.factorial import turned
@@ -40,16 +40,16 @@ def test_each_suspect_changes_what_it_names_and_no_two_are_the_same_run():
 
 def test_a_suspect_is_set_against_the_first_row():
     configs = suspects.leave_one_out()
-    assert diagnosis.suspects_table(configs, "full").empty
+    assert single_changes.table(configs, "full").empty
     craft(configs[PAPER], 0.9)
     craft(configs["no flip"], 0.8)
-    table = diagnosis.suspects_table(configs, "full").set_index("change")
+    table = single_changes.table(configs, "full").set_index("change")
     assert table.loc["no flip", "against the first row"].startswith("-10.0 [")
     assert table.loc["no flip", "against the first row"].endswith("seed spread unknown")
     assert table.loc[PAPER, "against the first row"] == ""
     assert "no crop" not in table.index
-    assert "no crop" in diagnosis.lacking(configs, "full")
-    assert not {PAPER, "no flip"} & set(diagnosis.lacking(configs, "full"))
+    assert "no crop" in single_changes.lacking(configs, "full")
+    assert not {PAPER, "no flip"} & set(single_changes.lacking(configs, "full"))
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
@@ -103,10 +103,10 @@ def test_falls_of_several_runs_do_not_cancel():
 def test_a_change_that_a_small_profile_does_not_show_has_no_row():
     configs = suspects.one_at_a_time()
     for profile, is_told in (("full", True), ("quick", False)):
-        assert ("164 epochs" in diagnosis.lacking(configs, profile)) == is_told
+        assert ("164 epochs" in single_changes.lacking(configs, profile)) == is_told
         for config in configs.values():
             craft(config.at(profile), 0.5, profile=profile)
-        assert ("164 epochs" in set(diagnosis.suspects_table(configs, profile)["change"])) == is_told
+        assert ("164 epochs" in set(single_changes.table(configs, profile)["change"])) == is_told
 
 
 def test_falls_are_looked_for_where_there_are_epochs_enough():
@@ -149,22 +149,22 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
     told = HYPOTHESES[0]
     for notebook, right in (("01_ten_epochs", 0.574), ("03_cifar_architecture", 0.80)):
         thrice(told.configs()[notebook], right)
-    claims = diagnosis.observations(told, "full")
+    claims = accounts.observations(told, "full")
     assert [claim.verdict for claim in claims] == ["does not hold", NOT_YET, "holds", NOT_YET, "holds", NOT_YET]
-    assert diagnosis.score(claims) == "2 of 6, 3 open"
-    table = diagnosis.hypotheses_table("full").set_index("assumption")
+    assert accounts.score(claims) == "2 of 6, 3 open"
+    table = accounts.table("full").set_index("assumption")
     assert table.loc[told.name, "03: 80 %"].startswith("holds (80.0 % [79.")
     assert table.loc[HYPOTHESES[2].name, "holds"] == "0 of 6, 6 open"
     folder = RunFolder.of(told.configs()["04_torch_hub_check"], "full")
     folder.start()
     folder.mark_diverged({"step": 900, "lr": 0.1})
-    table = diagnosis.hypotheses_table("full").set_index("assumption")
+    table = accounts.table("full").set_index("assumption")
     assert table.loc[told.name, ["04: 83 %", "holds"]].tolist() == ["diverged (at step 900 (lr 0.1))", "2 of 6, 2 open"]
 
 
 def test_an_account_says_of_a_single_run_that_its_interval_leaves_seeds_out():
     craft(HYPOTHESES[0].configs()["01_ten_epochs"], 0.5)
-    table = diagnosis.hypotheses_table("full").set_index("assumption")
+    table = accounts.table("full").set_index("assumption")
     assert table.loc[HYPOTHESES[0].name, "01: 50 %"].endswith("(over images alone))")
 
 
@@ -177,7 +177,7 @@ def test_where_numbers_come_from_is_told_of_every_run_that_the_tables_show():
     told = [*first_rows, *causes.square().values(), *field_guide.configs().values(), account]
     for config in told:
         craft(config, 0.5)
-    found = diagnosis.shown("full").values()
+    found = single_changes.shown("full").values()
     assert {record.path.name for records in found for record in records} == {config.run_id for config in told}
 
 
