@@ -27,7 +27,7 @@ from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
 from resnet_lib.models.products import ProductConv2d
 from resnet_lib.records.record import Record
-from resnet_lib.report import bars, bench_facts, bench_tables, plots, published
+from resnet_lib.report import bars, bench_facts, bench_tables, canvas, published
 from resnet_lib.speed import bench, cost, measured, pipelines
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.training.metrics import RunningTotals
@@ -135,7 +135,7 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert "| threads | 1: 500 |" in bench_tables.to_markdown({"cpu": result | {"sweep": {"threads": {"1": 500.0}}}})
     figure = bars.ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
-    plots.save(figure, tmp_path / "ladder.png")
+    canvas.save(figure, tmp_path / "ladder.png")
 
 
 @pytest.mark.parametrize("missing", ["", "there is no C++ compiler"])

@@ -12,7 +12,7 @@ from crafted import craft, texts
 
 from resnet_lib.questions import story
 from resnet_lib.records.find import find_runs
-from resnet_lib.report import gallery, plots, summary
+from resnet_lib.report import canvas, gallery, plots, summary
 
 pytestmark = pytest.mark.usefixtures("no_warnings")
 
@@ -43,14 +43,14 @@ def test_curves_mark_drops_references_and_missing_runs(tmp_path):
     step = story.step("02_hundred_epochs")
     craft(step.configs[step.headline], 0.78)
     figure = plots.curves(find_runs(step.configs, "full"), "test_acc", "full")
-    drops = [line for line in figure.axes[0].lines if line.get_color() == plots.DROP["color"]]
+    drops = [line for line in figure.axes[0].lines if line.get_color() == canvas.DROP["color"]]
     assert [list(line.get_xdata()) for line in drops] == [[50, 50], [75, 75]]
     assert "story: 82 %" in texts(figure)
     assert "no record: 5 of 6 settings" in texts(figure)
     assert "profile" not in texts(figure)
     loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
     assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
-    plots.save(loss, tmp_path / "loss.png")  # draws without a warning
+    canvas.save(loss, tmp_path / "loss.png")  # draws without a warning
 
 
 def test_validation_is_never_called_test():
@@ -63,7 +63,7 @@ def test_one_epoch_can_be_drawn_and_of_nothing_there_is_no_figure(tmp_path):
     single = craft(story.BASELINE.replace(epochs=1), 0.5)
     figure = plots.curves({"one": [single], "none": []}, "test_acc", "quick")
     assert figure.axes[0].lines[0].get_marker() == "o"
-    plots.save(figure, tmp_path / "one.png")
+    canvas.save(figure, tmp_path / "one.png")
     assert plots.curves({"none": []}, "test_acc", "full") is None
 
 
@@ -98,7 +98,7 @@ def test_no_two_lines_of_the_whole_story_look_alike():
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_same_record_same_bytes(story_runs, tmp_path, kind):
     for name in ("a", "b"):
-        plots.save(plots.curves(story.overlay(story_runs), "test_loss", "smoke"), tmp_path / f"{name}.{kind}")
+        canvas.save(plots.curves(story.overlay(story_runs), "test_loss", "smoke"), tmp_path / f"{name}.{kind}")
     content = (tmp_path / f"a.{kind}").read_bytes()
     assert content == (tmp_path / f"b.{kind}").read_bytes()
     assert b"Date" not in content
@@ -110,10 +110,10 @@ def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
     figure = gallery.images(tiny_dataset, "full")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{name}  12" for name in "abcdefghij"]
-    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
     first_of_b = tiny_dataset.train_images[tiny_dataset.train_labels == 1][0]
-    assert np.array_equal(canvas[35:67, :32], first_of_b.transpose(1, 2, 0))
-    plots.save(figure, tmp_path / "images.png")
+    assert np.array_equal(sheet[35:67, :32], first_of_b.transpose(1, 2, 0))
+    canvas.save(figure, tmp_path / "images.png")
 
 
 def test_a_caption_explains_losses_before_batch_norm_has_settled(story_runs):

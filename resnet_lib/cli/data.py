@@ -67,9 +67,9 @@ def duplicates(
         f"{differ:,} of them with another label: {duplicates.path()}"
     )
     if figure:
-        from resnet_lib.report import gallery, plots
+        from resnet_lib.report import canvas, gallery
 
-        plots.save(gallery.pairs(dataset, found), figure)
+        canvas.save(gallery.pairs(dataset, found), figure)
         out.print(str(figure))
 
 

@@ -104,7 +104,7 @@ def bench(
     from resnet_lib.machine.device import choose
     from resnet_lib.machine.files import write_atomic
     from resnet_lib.machine.provenance import environment
-    from resnet_lib.report import bars, bench_facts, bench_tables, plots
+    from resnet_lib.report import bars, bench_facts, bench_tables, canvas
     from resnet_lib.speed import bench
 
     if sweep and (quick or figure):
@@ -129,7 +129,7 @@ def bench(
         out.print(as_table(table))
     out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
     if figure:
-        plots.save(bars.ladder(result), figure)
+        canvas.save(bars.ladder(result), figure)
 
 
 def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:

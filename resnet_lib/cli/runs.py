@@ -37,10 +37,10 @@ def runs(
         if not found:
             out.print(f"there are no runs at profile {context.obj} yet")
             return
-        table = Table(Column("run", no_wrap=True), "state", "settings")
+        table = Table(Column("run", no_wrap=True), "state, and settings that are not the default")
         for entry in sorted(found, key=lambda one: one.state != "finished"):
             settings = _settings(entry.config, context.obj) if entry.config else ""
-            table.add_row(entry.path.name, f"{entry.state}, {entry.detail}", settings)
+            table.add_row(entry.path.name, f"{entry.state}, {entry.detail}\n{settings}".strip())
         out.print(table)
         counts = Counter(entry.state for entry in found)
         said = ", ".join(f"{count} {state}" for state, count in counts.items())

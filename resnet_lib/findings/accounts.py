@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.findings.claims import loss_falls, loss_settled, near
 from resnet_lib.findings.judgement import UNDECIDED, Claim, or_diverged
+from resnet_lib.findings.sentences import loss_falls, loss_settled, near
 from resnet_lib.questions.story import NOT_YET, STEPS
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.find import find_runs

@@ -17,7 +17,7 @@ from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.records.find import find_runs
 from resnet_lib.report.bench_tables import title
-from resnet_lib.report.plots import GREY, colour, new_figure, new_panels, on_paper, put_stamp
+from resnet_lib.report.canvas import GREY, colour, new_figure, new_panels, on_paper, put_stamp
 from resnet_lib.report.tables import machine
 from resnet_lib.speed.measured import Measured, gain, rate, rates, step_by_step
 

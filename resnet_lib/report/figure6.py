@@ -15,7 +15,7 @@ from resnet_lib.findings.curves import mean_curve
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
-from resnet_lib.report.plots import DROP, GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
+from resnet_lib.report.canvas import DROP, GREY, MARKERS, WIDTH, colour, on_paper, put_stamp
 
 FIGURE = "06_figure6"  # its name in img/
 TOP = 20  # % error: where the paper cuts its axis, too

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.data.duplicates import THRESHOLD, Pairs, near
-from resnet_lib.report.plots import new_figure, on_paper, put_stamp
+from resnet_lib.report.canvas import new_figure, on_paper, put_stamp
 
 GAP = 3  # pixels between images
 LINE = 12  # pixels below a pair, for its correlation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.findings import claims, evidence
+from resnet_lib.findings import evidence, sentences
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, rise_by_chance
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import UNDECIDED, accuracy, between, in_those_recorded
@@ -26,7 +26,7 @@ def while_it_was_high() -> str:
     """Where the learning rate kept ResNet-20 until it dropped, if that is where the story says."""
     found = runs("full")
     plain, undropped, augmented = (found.get(label, []) for label in (AS_TOLD, NO_DROP, AUGMENTED))
-    if claims.near_until_drop(CIFAR_STEP, CIFAR_STEP.headline, plain, "full").verdict != "holds":
+    if sentences.near_until_drop(CIFAR_STEP, CIFAR_STEP.headline, plain, "full").verdict != "holds":
         return ""
     drop, more = first_drop(plain), [_without_drops(undropped)] if undropped else []
     if augmented:

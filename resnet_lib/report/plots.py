@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable
-from functools import wraps
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,11 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from resnet_lib.findings.curves import curve
-from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
-from resnet_lib.questions.story import stamp
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
+from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle, new_figure, on_paper, put_stamp
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 CURVES: dict[Quantity, str] = {  # each with its caption, in the order in which they are shown
@@ -32,30 +25,11 @@ CURVES: dict[Quantity, str] = {  # each with its caption, in the order in which 
     "test_acc": "Accuracy after each epoch on the images held out; of several seeds the mean, with their range.",
     "test_loss": "Loss after each epoch on the images held out: their mean cross-entropy.",
 }
-P = ParamSpec("P")
-F = TypeVar("F")
 
-WIDTH = 7.2  # inches: the text width of a page
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
-COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair comes again after so many
-GREY = "0.35"
-SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file
-DROP = {"color": "0.75", "linestyle": "--", "linewidth": 1, "zorder": 0}
-
-
-def on_paper(draw: Callable[P, F]) -> Callable[P, F]:
-    """Draw with seaborn's sizes for paper, leaving the reader's own settings as they were."""
-
-    @wraps(draw)
-    def styled(*arguments: P.args, **options: P.kwargs) -> F:
-        with sns.axes_style("ticks"), sns.plotting_context("paper"):
-            return draw(*arguments, **options)
-
-    return styled
 
 
 @on_paper
@@ -113,29 +87,7 @@ def settling(runs: Runs) -> str:
     )
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, 200 dpi, or a PDF, by the path's suffix; the same bytes for the same figure: no date, no version."""
-    buffer, kind = io.BytesIO(), Path(path).suffix[1:]
-    with plt.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse matplotlib's default, Type 3
-        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(SIGNED[kind]))
-    write_atomic(Path(path), buffer.getvalue())
-
-
 # --- parts
-
-
-def new_figure(height: float) -> tuple[Figure, Axes]:
-    figure, (axes,) = new_panels(height, 1)
-    return figure, axes
-
-
-def new_panels(height: float, count: int) -> tuple[Figure, list[Axes]]:
-    """One below the other."""
-    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
-    panels = [figure.add_subplot(count, 1, place) for place in range(1, count + 1)]
-    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
-    sns.despine(figure)
-    return figure, panels
 
 
 def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
@@ -168,9 +120,9 @@ def _looks(recorded: Runs, profile: str) -> dict[str, int]:
 def _line(axes: Axes, index: int, look: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
     (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=colour(look), linestyle=_cycle(STYLES, look), linewidth=1.3, label=label,
+        epochs, table.mean(axis=0), color=colour(look), linestyle=cycle(STYLES, look), linewidth=1.3, label=label,
         zorder=3 - index / 100,  # where two are one, the later shows in the gaps of the first
-        marker=_cycle(MARKERS, look), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
+        marker=cycle(MARKERS, look), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
     )  # fmt: skip
     if len(table) > 1:
         axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
@@ -240,16 +192,3 @@ def _axis_label(runs: Runs, quantity: Quantity) -> str:
 
 def _legend(figure: Figure, handles: list[Any]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=3.2)
-
-
-def put_stamp(figure: Figure, profile: str) -> None:
-    if stamp(profile):
-        figure.suptitle(stamp(profile), fontsize="medium", color="firebrick", x=0.01, ha="left")
-
-
-def colour(index: int) -> tuple[float, float, float]:
-    return _cycle([sns.color_palette("colorblind")[i] for i in COLOURS], index)
-
-
-def _cycle(options: Any, index: int) -> Any:
-    return options[index % len(options)]

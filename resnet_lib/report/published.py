@@ -12,7 +12,7 @@ from resnet_lib.findings import evidence
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import causes, paper_runs, story
 from resnet_lib.records.find import find_runs, reports_folder
-from resnet_lib.report import answer, bars, bench_tables, checklist, figure6, plots, results, summary, tables
+from resnet_lib.report import answer, bars, bench_tables, canvas, checklist, figure6, plots, results, summary, tables
 from resnet_lib.speed.measured import benchmarks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def bench_figures(folder: Path) -> list[Path]:
 
 def _saved(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    plots.save(figure, path)
+    canvas.save(figure, path)
     return path
 
 

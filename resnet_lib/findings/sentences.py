@@ -1,0 +1,172 @@
+"""Single sentences of the story, or like them, each judged by the records of some runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from resnet_lib.findings.curves import (
+    GAP,
+    HIGH,
+    LOSS_TREND,
+    LOW,
+    SETTLED,
+    curve,
+    first_drop,
+    loss_end,
+    loss_rise,
+    underfits,
+)
+from resnet_lib.findings.evidence import accuracy_of
+from resnet_lib.findings.judgement import (
+    Claim,
+    Verdict,
+    between,
+    compare,
+    decide,
+    needs,
+    positive,
+    runs_in_words,
+)
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate
+from resnet_lib.questions import story
+from resnet_lib.questions.paper import RESNET_20
+from resnet_lib.questions.story import NOT_YET
+from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.record import Record
+
+AGREE = 0.02  # largest difference (share of the images) of two networks that "agree"
+
+
+def near(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
+    """The story's accuracy, give or take `story.NEAR`."""
+    text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * story.NEAR:g} points)"
+
+    def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
+        estimate = accuracy_of(records, profile)
+        return between(estimate, *step.near), estimate
+
+    return decide(text, profile, judge, records)
+
+
+def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
+    """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
+    text = f"Over the last {HIGH} epochs before its learning rate first drops, “{label}” averages about {step.about}"
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        drop = first_drop(records)
+        mean, low, high = (100 * value for value in (drop.before.mean(), drop.before.min(), drop.before.max()))
+        after = f"{100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
+        low_edge, high_edge = step.near
+        verdict, seen = _of_each(low_edge < level < high_edge for level in drop.before.mean(axis=1))
+        return verdict, f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; {seen}"
+
+    return decide(text, profile, judge, records)
+
+
+def no_drop_reached(records: list[Record]) -> Claim:
+    """A fact about the runs shown, whatever their parameters: decidable at every profile."""
+    text = "The run ends before its learning rate drops"
+    if not records:
+        return Claim(text, NOT_YET)
+    config, happened = records[0].config, max(record.history[-1]["drops"] for record in records)
+    if not config.milestones:
+        return Claim(text, "does not hold", "none was scheduled")
+    where = " and ".join(map(str, config.milestones))
+    unit = "iterations" if config.iterations else "epochs"
+    evidence = f"drops after {where} {unit}, the run has {config.iterations or config.epochs}"
+    return Claim(text, "does not hold" if happened else "holds", evidence)
+
+
+def loss_never_rose(records: list[Record], profile: str) -> Claim:
+    """Taken at its word: no epoch of any run above the one before."""
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        worst = [max(0.0, float(np.diff(curve(record, "loss")).max())) for record in records]
+        if not any(worst):
+            return "holds", f"in {runs_in_words(len(records))}"
+        rose = sum(rise > 0 for rise in worst)
+        return "does not hold", f"it rose in {rose} of {runs_in_words(len(records))}, by up to {max(worst):.3f}"
+
+    return decide("Test loss never rose from one epoch to the next", profile, judge, records)
+
+
+def loss_settled(records: list[Record], profile: str) -> Claim:
+    """The same as it was meant: no trend upwards."""
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        verdict, seen = _of_each(loss_rise([record]) <= LOSS_TREND for record in records)
+        return verdict, f"{loss_end(records)}; {seen}"
+
+    text = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
+    return decide(text, profile, judge, records)
+
+
+def underfitting(records: list[Record], profile: str) -> Claim:
+    """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
+
+    def judge(records: list[Record]) -> tuple[Verdict, str]:
+        ends = [[curve(record, name)[-1] for name in ("train_accuracy", "accuracy")] for record in records]
+        train, test = 100 * np.mean(ends, axis=0)
+        gaps = ", ".join(f"{100 * (of_train - of_test):.1f}" for of_train, of_test in ends)
+        verdict, seen = _of_each(map(underfits, records))
+        return verdict, f"on average {train:.1f} and {test:.1f} %; {seen}, with gaps of {gaps}"
+
+    text = (
+        f"Training accuracy ended below {100 * LOW:g} %, and no more than {100 * GAP:g} points above test accuracy "
+        "(underfitting)"
+    )
+    return decide(text, profile, judge, records)
+
+
+def loss_falls(runs: Runs, profile: str) -> Claim:
+    """Of every run: training loss over the last tenth of the epochs against the tenth before."""
+
+    def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
+        each = [record for records in all_records for record in records]
+        tenths = [np.array_split(curve(record, "train_loss"), 10)[-2:] for record in each]
+        return _of_each(last.mean() < before.mean() for before, last in tenths)
+
+    text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
+    return decide(text, profile, judge, *runs.values())
+
+
+def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
+    """What is said of runs holds if it is so in each of them."""
+    found = [bool(one) for one in is_so]
+    runs = runs_in_words(len(found))
+    seen = f"in {runs}" if all(found) or len(found) == 1 else f"it is so in {sum(found)} of {runs}"
+    return "holds" if all(found) else "does not hold", seen
+
+
+def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
+    """Whether `a` is more accurate than `b`."""
+
+    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
+        difference = compare(first, second)
+        known = min(len(first), len(second)) >= MIN_SEEDS
+        return positive(difference), f"{difference}; {needs(first, second)}" if known else str(difference)
+
+    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs.get(a, []), runs.get(b, []))
+
+
+def below_paper(records: list[Record], profile: str) -> Claim:
+    def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
+        estimate = accuracy_of(records, profile)
+        return between(estimate, 0, RESNET_20 / 100), estimate
+
+    return decide(f"ResNet-20 stays below the paper's {RESNET_20:g} %", profile, judge, records)
+
+
+def hub_agrees(hub: list[Record], profile: str) -> Claim:
+    """torch.hub's network against ours with the same training, the headline of step 02."""
+    ours = story.step("02_hundred_epochs")
+
+    def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
+        difference = compare(hub, own)
+        return between(difference, -AGREE, AGREE), f"theirs less ours: {difference}"
+
+    text = f"torch.hub's ResNet-50 agrees with ours within {100 * AGREE:g} points"
+    needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
+    return decide(text, profile, judge, *needed)

@@ -1,0 +1,73 @@
+"""What all figures share: their size, their looks on paper, the stamp of a small profile, how they are saved."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resnet_lib.machine.files import write_atomic
+from resnet_lib.questions.story import stamp
+
+P = ParamSpec("P")
+F = TypeVar("F")
+
+WIDTH = 7.2  # inches: the text width of a page
+COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+GREY = "0.35"
+DROP = {"color": "0.75", "linestyle": "--", "linewidth": 1, "zorder": 0}
+SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file
+
+
+def on_paper(draw: Callable[P, F]) -> Callable[P, F]:
+    """Draw with seaborn's sizes for paper, leaving the reader's own settings as they were."""
+
+    @wraps(draw)
+    def styled(*arguments: P.args, **options: P.kwargs) -> F:
+        with sns.axes_style("ticks"), sns.plotting_context("paper"):
+            return draw(*arguments, **options)
+
+    return styled
+
+
+def new_figure(height: float) -> tuple[Figure, Axes]:
+    figure, (axes,) = new_panels(height, 1)
+    return figure, axes
+
+
+def new_panels(height: float, count: int) -> tuple[Figure, list[Axes]]:
+    """One below the other."""
+    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
+    panels = [figure.add_subplot(count, 1, place) for place in range(1, count + 1)]
+    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
+    sns.despine(figure)
+    return figure, panels
+
+
+def put_stamp(figure: Figure, profile: str) -> None:
+    if stamp(profile):
+        figure.suptitle(stamp(profile), fontsize="medium", color="firebrick", x=0.01, ha="left")
+
+
+def colour(index: int) -> tuple[float, float, float]:
+    return cycle([sns.color_palette("colorblind")[i] for i in COLOURS], index)
+
+
+def cycle(options: Any, index: int) -> Any:
+    return options[index % len(options)]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, 200 dpi, or a PDF, by the path's suffix; the same bytes for the same figure: no date, no version."""
+    buffer, kind = io.BytesIO(), Path(path).suffix[1:]
+    with plt.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse matplotlib's default, Type 3
+        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(SIGNED[kind]))
+    write_atomic(Path(path), buffer.getvalue())
