@@ -460,7 +460,7 @@ def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monk
 
 
 def test_report_ends_with_the_notebooks_that_failed(monkeypatch):
-    fine, broken = Outcome("a", "A", 1.0, None, None), Outcome("b", "B", 1.0, "ZeroDivisionError: by zero", 3)
+    fine, broken = Outcome("a", "A", None, None, 1.0), Outcome("b", "B", "ZeroDivisionError: by zero", 3, 1.0)
     for outcomes, code in (([fine], 0), ([broken, fine], FAILED)):
         monkeypatch.setattr(lab, "report", lambda *arguments, found=outcomes: found)
         result = CliRunner().invoke(app, ["report", "--profile", "smoke"])

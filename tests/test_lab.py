@@ -69,6 +69,19 @@ def test_a_failing_notebook_keeps_its_error_and_does_not_stop_the_others(reports
     assert 'href="works.html"' in index
 
 
+def test_a_notebook_that_shows_the_same_is_executed_to_the_same_bytes(reports, notebooks):
+    """Which can be committed: no time, no path, no id that is drawn anew."""
+    notebooks("works", "import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "1 + 1")
+    contents = []
+    for _ in range(2):
+        lab.report("smoke", ("works",))
+        contents.append((reports / "works.ipynb").read_bytes())
+    assert contents[0] == contents[1]
+    assert b"injected-parameters" in contents[0]
+    assert str(reports).encode() not in contents[0]
+    assert str(lab.SOURCES).encode() not in contents[0]
+
+
 def test_a_kernel_that_dies_does_not_stop_the_others(reports, notebooks):
     notebooks("dies", "import os\nos._exit(1)")
     notebooks("works", "pass")
@@ -180,6 +193,21 @@ def committed(folder, monkeypatch):
     reports = copy_reports(folder)
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(reports))
     return reports
+
+
+@pytest.mark.parametrize("name", lab.NOTEBOOKS)
+def test_the_executed_notebooks_are_of_these_sources(name):
+    """Whether they show what the records say is verify-report's to tell, which executes them again."""
+    path = published.CHECKOUT / "reports" / "full" / f"{name}.ipynb"
+    code = [
+        [cell.source for cell in nbformat.read(one, as_version=4).cells if cell.get("id") != "injected-parameters"]
+        for one in (path, lab.source(name))
+    ]
+    assert code[0] == code[1], "run: resnet-lab report --profile full --no-train"
+    outcome = lab.outcome_of(path)
+    assert outcome is not None
+    assert outcome.error is None
+    assert not re.findall(r'"/(?:home|root|tmp|work|Users)/', path.read_text())
 
 
 def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path):

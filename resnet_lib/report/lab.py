@@ -43,9 +43,9 @@ class Outcome:
 
     name: str
     title: str
-    seconds: float
     error: str | None  # the last line of what went wrong; None: executed to its end
     cell: int | None  # the failed cell, counted from 1
+    seconds: float = 0.0  # not kept in the notebook
 
 
 OUTCOMES = TypeAdapter(Outcome | None)
@@ -111,11 +111,26 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
         error = "the kernel did not hand over its output; run the same command to go on"
     except DeadKernelError:
         error = "the kernel died: out of memory, or killed; run the same command to go on"
-    outcome = Outcome(path.stem, title(path), time.monotonic() - began, error, cell)
+    outcome = Outcome(path.stem, title(path), error, cell, time.monotonic() - began)
     notebook = nbformat.read(target, as_version=4)
-    notebook.metadata[OUTCOME] = asdict(outcome)
-    write_atomic(target, nbformat.writes(notebook).encode())
+    leave_out_circumstances(notebook)
+    notebook.metadata[OUTCOME] = {name: value for name, value in asdict(outcome).items() if name != "seconds"}
+    write_atomic(target, f"{nbformat.writes(notebook)}\n".encode())
     return outcome
+
+
+def leave_out_circumstances(notebook: nbformat.NotebookNode) -> None:
+    """Drop what differs between two executions that show the same: times, paths, Python's version, a random id.
+
+    So that a notebook can be committed as it was executed, and made again without a change.
+    """
+    notebook.metadata["papermill"] = {"parameters": notebook.metadata.get("papermill", {}).get("parameters", {})}
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for who in ("papermill", "execution"):  # the second is nbclient's
+            cell.metadata.pop(who, None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 
 from resnet_lib.config import LabError
+from resnet_lib.data import sources
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import lab, published
@@ -32,8 +33,11 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         stale = published.outdated()
         for document in published.DOCUMENTS:
             found[document] = [f"{document}: {said}"] if document in stale else []
-    for path in sorted((reports_folder() / profile).glob("*.ipynb")):
-        if shown := lab.outcome_of(path):
+    executed = {path: lab.outcome_of(path) for path in sorted((reports_folder() / profile).glob("*.ipynb"))}
+    if any(executed.values()) and profile != "smoke":
+        sources.fetch()  # some show images
+    for path, shown in executed.items():
+        if shown:
             say(f"{path.stem}, again")
             found[path.stem] = [f"{path.stem}: {line}" for line in _notebook(path, profile, shown.error)]
     return found
