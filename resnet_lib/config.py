@@ -62,7 +62,7 @@ class Config(BaseModel):
     train_images: int | None = Field(None, ge=10, le=50_000)  # a fixed stratified subset; None: all of the split
     test_images: int | None = Field(None, ge=10, le=10_000)
     normalize: Literal["channel", "pixel", "none"] = "channel"  # pixel: per-pixel mean alone, as the paper
-    crop: int = Field(0, ge=0, le=16)  # pixels of zero padding before a random 32x32 crop; 0: no crop
+    crop: int = Field(0, ge=0, le=16)  # pixels of padding (0 once normalised) before a random 32x32 crop; 0: no crop
     flip: bool | Literal["alternating"] = False  # mirror half of the images, drawn anew, or the other half each epoch
 
     # network

@@ -153,19 +153,22 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
     assert [claim.verdict for claim in claims] == ["does not hold", NOT_YET, "holds", NOT_YET, "holds", NOT_YET]
     assert accounts.score(claims) == "2 of 6, 3 open"
     table = accounts.table("full").set_index("assumption")
-    assert table.loc[told.name, "03: 80 %"].startswith("holds (80.0 % [79.")
+    assert table.loc[told.name, "03: 80 %, ResNet-20"].startswith("holds (80.0 % [79.")
     assert table.loc[HYPOTHESES[2].name, "holds"] == "0 of 6, 6 open"
     folder = RunFolder.of(told.configs()["04_torch_hub_check"], "full")
     folder.start()
     folder.mark_diverged({"step": 900, "lr": 0.1})
     table = accounts.table("full").set_index("assumption")
-    assert table.loc[told.name, ["04: 83 %", "holds"]].tolist() == ["diverged (at step 900 (lr 0.1))", "2 of 6, 2 open"]
+    assert table.loc[told.name, ["04: 83 %, ResNet-50 (torch.hub)", "holds"]].tolist() == [
+        "diverged (at step 900 (lr 0.1))",
+        "2 of 6, 2 open",
+    ]
 
 
 def test_an_account_says_of_a_single_run_that_its_interval_leaves_seeds_out():
     craft(HYPOTHESES[0].configs()["01_ten_epochs"], 0.5)
     table = accounts.table("full").set_index("assumption")
-    assert table.loc[HYPOTHESES[0].name, "01: 50 %"].endswith("(over images alone))")
+    assert table.loc[HYPOTHESES[0].name, "01: 50 %, ResNet-50"].endswith("(over images alone))")
 
 
 # --- the field guide

@@ -74,7 +74,7 @@ def test_a_run_that_diverges_is_told_and_stops_no_other_and_what_has_no_record_i
     assert [len(records) for records in runs.values()] == [0, 1, 0]
     assert shown == [
         "**ResNet-110: a run diverged at step 900 (lr 0.1)**",
-        "*1 of 3 configurations have no record yet: with `train = True` they are run.*",
+        "*Not yet recorded: 1 of 3 configurations; set `train = True` to train what is missing.*",
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_full_page_says_how_much_there_is_to_train_before_it_trains(shown, mon
     warning, *trained, lacking = shown
     assert warning.startswith("*2 of 3 runs to train at full size: minutes to days each on a CPU.")
     assert trained == [config.run_id for config in (first, *others)]
-    assert lacking == "*2 of 3 configurations have no record yet: with `train = True` they are run.*"
+    assert lacking == "*Not yet recorded: 2 of 3 configurations; set `train = True` to train what is missing.*"
     for config in others:
         craft(config, 0.5)
     shown.clear()

@@ -83,6 +83,23 @@ def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("val/acc", "test_accuracy"),
+        ("val_accuracy_epoch", "test_accuracy"),
+        ("Val Sparse-categorical accuracy", "test_accuracy"),
+        ("categorical_accuracy", "train_accuracy"),
+        ("valid/loss", "test_loss"),
+    ],
+)
+def test_columns_are_known_by_the_names_that_frameworks_give_them(tmp_path, name, meant):
+    values = {"test_accuracy": 0.5, "train_accuracy": 0.6, "test_loss": 1.0, "lr": 0.1}
+    table = pd.DataFrame([values] * 10)
+    table.rename(columns={meant: name}).to_csv(tmp_path / "log.csv", index=False)
+    assert read_log(tmp_path / "log.csv").history[0] == values
+
+
 def test_columns_may_have_keras_names_and_be_in_percent(tmp_path):
     own = pd.read_csv(RUNS / STORY / "history.csv")
     log = pd.DataFrame(

@@ -48,7 +48,7 @@ def test_prints_seed_spread_and_signs():
     assert str(Estimate(0.02, -0.001, 0.04, 1, None, "points")).startswith("+2.0 points [-0.1, +4.0]")
     assert Estimate(0.0, -0.0001, 0.0001, 1, None, "points").interval == "[0.0, 0.0] (over images alone)"
     assert Estimate(0.02, 0.01, 0.03, 3, 0.001, "points", pooled=True).number == "+2.0 points [+1.0, +3.0]"
-    assert str(Estimate(0.5, 0.49, 0.51, 3, 0.0042, pooled=True)).endswith("seed sd 0.42 (of comparable runs)")
+    assert str(Estimate(0.5, 0.49, 0.51, 3, 0.0042, pooled=True)).endswith("n = 3, pooled seed sd 0.42")
 
 
 @pytest.mark.parametrize(("freedom", "known"), [(2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423)])

@@ -44,7 +44,7 @@ def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(st
     assert [[record.config.seed for record in records] for records in runs.values()] == [[0, 1], []]
     page.figure(None, "What would be here.")
     said = [item.data for item in shown]
-    assert any(line.startswith("*1 of 2 configurations have no record yet") for line in said)
+    assert any(line.startswith("*Not yet recorded: 1 of 2 configurations") for line in said)
     assert said[-1] == "*No figure yet, for nothing is recorded: What would be here.*"
 
 
@@ -57,7 +57,7 @@ def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_co
     page.table(pd.DataFrame())
     page.table(pd.DataFrame({"a": ["1"]}), "What is here.")
     *said, table = shown
-    assert said == ["*What would be here. Not yet run.*", "*Not yet run.*", "*What is here. Profile smoke.*"]
+    assert said == ["*What would be here. Not yet run.*", "*Not yet run.*", f"*What is here. ({story.stamp('smoke')})*"]
     assert "<td>1</td>" in table
     page.provenance(story_runs["01_ten_epochs"], {"again": story_runs["01_ten_epochs"]["ResNet-50"]})
     page.provenance({"nothing": []})

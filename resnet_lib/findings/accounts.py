@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from resnet_lib.architecture import Architecture
+from resnet_lib.findings.curves import LOSS_TREND
 from resnet_lib.findings.judgement import UNDECIDED, Claim, or_diverged
 from resnet_lib.findings.sentences import loss_falls, loss_settled, near
 from resnet_lib.questions.story import NOT_YET, STEPS
@@ -23,8 +25,9 @@ def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
 
 def table(profile: str) -> pd.DataFrame:
     """One row per hypothesis: whether each of the story's observations holds there, and how many do."""
-    heads = [f"{step.notebook[:2]}: {step.claimed:g} %" for step in STEPS]
-    heads += ["01: test loss does not rise", "02: training loss still falls"]
+    told = [(step.notebook[:2], step.claimed, Architecture(step.configs[step.headline].model).title) for step in STEPS]
+    heads = [f"{place}: {claimed:g} %, {network}" for place, claimed, network in told]
+    heads += [f"01: test loss ends within {100 * LOSS_TREND:g} % of its minimum", "02: training loss still falls"]
     rows = []
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)

@@ -18,7 +18,7 @@ from resnet_lib.findings.curves import FITTED, GAP, LOSS_TREND, LOW, came_down, 
 from resnet_lib.findings.symptoms import FALL, mean_fall
 from resnet_lib.records.record import Record
 
-# What each column may be called, without regard to case, spaces and hyphens; `accuracy` beside `val_accuracy`, as
+# What each column may be called, without regard to what `_plain` evens out; `accuracy` beside `val_accuracy`, as
 # Keras has it, is that of training. Of several that are there, the one with the most numbers counts.
 NAMES = {
     "test_accuracy": ("test_accuracy", "val_accuracy", "valid_accuracy", "test_acc", "val_acc", "valid_acc"),
@@ -79,10 +79,16 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, sep=next((mark for mark in ",;\t" if mark in header), ","), encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # of pandas' own errors, too
         raise LabError(f"{path} cannot be read as CSV: {error}") from None
-    table.columns = [re.sub("[ -]", "_", str(name).strip().lower()).removesuffix("_epoch") for name in table.columns]
+    table.columns = [_plain(str(name)) for name in table.columns]
     if len(set(table.columns)) < len(table.columns):
         raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
     return table
+
+
+def _plain(name: str) -> str:
+    """`val_accuracy` of `Val accuracy`, Lightning's `val/accuracy_epoch`, Keras's `val_sparse_categorical_accuracy`."""
+    joined = re.sub("[ /-]+", "_", name.strip().lower()).removesuffix("_epoch")
+    return re.sub("(sparse_)?categorical_(?=acc)", "", joined)
 
 
 def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from resnet_lib.questions.causes import CELLS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET, count, missing
 
+FIRST, LAST = "alone, from the story's settings,", "last, when all else is as the paper's,"
 BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"
 
 
@@ -124,8 +125,8 @@ def verdicts(cells: Cells) -> list[Claim]:
     for share in found:
         changes = [(cells.start, cells.alone[share.factor]), (cells.without[share.factor], PAPER)]
         alone, last = (weigh({after: 1.0, before: -1.0}, cells, 2 * len(found)) for before, after in changes)
-        for difference, when in ((alone, "first"), (last, "last")):
-            text = f"To change {share.name} ({share.change}) {when} raises the accuracy"
+        for difference, when in ((alone, FIRST), (last, LAST)):
+            text = f"Changing {share.name} ({share.change}) {when} raises the accuracy"
             judged.append(Claim(text, positive(difference), str(difference)))
     return judged
 

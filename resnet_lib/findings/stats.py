@@ -59,9 +59,8 @@ class Estimate:
         return replace(self, mean=-self.mean, low=-self.high, high=-self.low)
 
     def __str__(self) -> str:
-        spread = "seed spread unknown" if self.seed_sd is None else f"seed sd {100 * self.seed_sd:.2f}"
-        if self.pooled:
-            spread += " (of comparable runs)"
+        known = "pooled seed sd" if self.pooled else "seed sd"
+        spread = "seed spread unknown" if self.seed_sd is None else f"{known} {100 * self.seed_sd:.2f}"
         return f"{self._number(self.mean)} {self.unit} {self._brackets}, n = {self.seeds}, {spread}"
 
 

@@ -43,7 +43,7 @@ def _own(config: Config, num_classes: int) -> tuple[nn.Module, str]:
         import torchvision
     except ModuleNotFoundError:
         raise LabError(
-            f"{config.model} needs torchvision: pip install 'resnet-lab[lab]', or choose one of the lab's own models"
+            f"{config.model} needs torchvision: pip install -e '.[lab]' in the clone, or choose a network of the lab's"
         ) from None
     release = torchvision.__version__.partition("+")[0]
     why = HUB_NOT_REACHED

@@ -125,10 +125,10 @@ def latest(benches: list[dict[str, Any]]) -> str:
     if runs:
         reached = sum(record.accuracy >= RESNET_20 / 100 for record in runs)
         parts.append(
-            f"The recipe `fast` is meant to bring ResNet-20 to the paper's {RESNET_20:g} %, and ended there in "
-            f"{reached} of {runs_in_words(len(runs))}. Its length and the rate of its optimizer, Muon, were chosen "
-            "after 18 epochs had fallen short on the test images, so its accuracy is slightly optimistic; the trials "
-            "are among the records, too."
+            f"The recipe `fast` is meant to bring ResNet-20 to the paper's {RESNET_20:g} %, which "
+            f"{reached or 'none'} of its {runs_in_words(len(runs))} reached. Its length and the rate of its optimizer, "
+            "Muon, were chosen after 18 epochs had fallen short on the test images, so its accuracy is slightly "
+            "optimistic; the trials are among the records, too."
         )
     return "\n\n".join([*parts, *_not_measured(benches)])
 

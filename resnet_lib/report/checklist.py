@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_lib.findings import evidence
-from resnet_lib.findings.curves import FITTED, GAP, HIGH, LOSS_TREND, LOW, SETTLED, first_drop, overfits, rise_by_chance
+from resnet_lib.findings.curves import (
+    FITTED,
+    GAP,
+    HIGH,
+    LOSS_TREND,
+    LOW,
+    SETTLED,
+    first_drop,
+    loss_rise,
+    mean_curve,
+    overfits,
+    rise_by_chance,
+)
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.findings.own_log import Check
-from resnet_lib.questions import causes, field_guide, story, suspects
+from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
@@ -108,6 +120,19 @@ def _overfitting() -> str:
         f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
         f"images harder to fit, so a short training may gain little from them{f' ({worth})' if worth else ''}."
         f"{_on_the_hub()}{' With the wrong stem it looks like this, too: see to that first.' if looks_alike else ''}"
+        f"{_in_good_ones()}"
+    )
+
+
+def _in_good_ones() -> str:
+    """What the sign is worth in a network that has crops and flips already, in a sentence after a space."""
+    paper = find_seeds(paper_runs.table_6()["ResNet-20"], "full")
+    if not paper or not all(map(overfits, paper)):
+        return ""
+    fitted, rise = 100 * mean_curve(paper, "train_accuracy")[-1], 100 * loss_rise(paper)
+    return (
+        " Once crops and flips are in, the sign alone explains nothing: the paper's own training shows it (training "
+        f"accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at {percent(paper)}."
     )
 
 
@@ -134,7 +159,7 @@ def _else(runs: str, threads: str) -> str:
         "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and says "
         "which recorded runs are most like it, and whether any is close. The log has a row for each epoch, ten or "
         "more, with `test_accuracy` or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; "
-        "those of Keras's `CSVLogger` and Lightning's `CSVLogger` can stay as they are.",
+        "logs of Keras and Lightning mostly have these names, or `val/acc` and the like, which will do.",
         f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
         f"Or read of others who were stuck, and of the causes that they tell: [{len(field_guide.CASES)} public "
         f"threads]({threads}).",
@@ -195,7 +220,7 @@ model = torchvision.models.resnet18(num_classes=10)
 model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
 normalisation = [ToTensor(), Normalize({MEAN}, ({deviations}))]
 test_transform = Compose(normalisation)
-crop = RandomCrop(32, padding={config.crop}, fill={colour})
+crop = RandomCrop(32, padding={config.crop}, fill={colour})  # the mean, 0 once normalised
 train_transform = Compose([crop, RandomHorizontalFlip(), *normalisation])
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from resnet_lib.config import Config
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import causes, paper_runs, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
+from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 from resnet_lib.report import bench_tables, tables
 from resnet_lib.report.wording import duration
 
+OPTIONS = ("epochs", "milestones", "lr", "weight_decay", "crop", "flip", "seed")  # of `run`; others by --set
+
+
+def command(config: Config) -> str:
+    """What trains a config of the default recipe."""
+    usual, chosen = Config(model=config.model).model_dump(), config.model_dump()
+    other = {name: value for name, value in chosen.items() if value != usual[name] or name == "epochs"}
+    is_option = {name: name in OPTIONS and not isinstance(other[name], str) for name in other}  # as flip may be
+    parts = [f"resnet-lab run --model {config.model}"]
+    for name in sorted(filter(is_option.get, other), key=OPTIONS.index):
+        parts.append(f"--{name.replace('_', '-')} {_text(other[name])}".removesuffix(" True"))
+    parts += [f"--set {name}={_text(value)}" for name, value in other.items() if not is_option[name]]
+    return " ".join(parts)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return scientific(value) if isinstance(value, float) and value < 1e-3 else str(value)
+
+
+AUGMENTED = causes.cell(turned(causes.HUNDRED, causes.AUGMENTATION), suspects.EPOCHS)
 COMMANDS = {  # what each trains
-    "resnet-lab run --model resnet20 --epochs 100 --milestones 50,75 --weight-decay 5e-4 --crop 4 --flip":
-        causes.cell(turned(causes.HUNDRED, causes.AUGMENTATION), suspects.EPOCHS),
+    command(AUGMENTED): AUGMENTED,
     "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],
     "resnet-lab run --model resnet20 --recipe fast": bench_tables.FAST,
-}  # fmt: skip
+}
 
 
 def reached() -> str:
@@ -59,4 +84,5 @@ def _times(records: list[Record]) -> str:
 
 def _in_range(seconds: list[float]) -> str:
     low, high = duration(seconds[0]), duration(seconds[-1])
-    return low if low == high else f"{low} to {high}"
+    same_unit = low.partition(" ")[2] == high.partition(" ")[2]
+    return low if low == high else f"{low.partition(' ')[0] if same_unit else low} to {high}"

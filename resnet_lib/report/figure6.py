@@ -63,7 +63,7 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
     models = {records[0].config.model for found in recorded.values() for records in found.values()}
     if models & TABLE_6.keys() and profile != "smoke":
-        keys.append(Line2D([], [], color=GREY, label="test, at the end, in the paper", **DOTTED))
+        keys.append(Line2D([], [], color=GREY, label="the paper's last test error", **DOTTED))
     keys.append(Line2D([], [], label="learning-rate drop", **DROP))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False)
     put_stamp(figure, profile)

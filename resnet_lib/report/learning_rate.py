@@ -114,10 +114,11 @@ def _what_comes_near(cells: Cells) -> str:
     if not near:
         return ""
     of = f"Of the {len(ends)} other settings" if len(ends) > 1 else "The only other setting"
-    return (
+    said = (
         f" {of} of ResNet-20 recorded in {cells.epochs} epochs{', these' if len(ends) > 1 else ''} ended near "
-        f"{CIFAR_STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}: {'; '.join(near)}."
+        f"{CIFAR_STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}:"
     )
+    return "\n\n".join([said, "\n".join(f"- {one}" for one in near)])
 
 
 def _sure(gains: np.ndarray) -> str:

@@ -60,8 +60,8 @@ class Page:
             for place in places:
                 self.text(f"**{label}: a run diverged at {place}**")
         if lacking := sum(not (records or ended[label]) for label, records in runs.items()):
-            how = "with `train = True` they are run"
-            self.text(f"*{lacking} of {len(runs)} configurations have no record yet: {how}.*")
+            how = "set `train = True` to train what is missing"
+            self.text(f"*Not yet recorded: {lacking} of {len(runs)} configurations; {how}.*")
         return runs
 
     def _train(self, configs: list[Config]) -> None:
@@ -164,7 +164,7 @@ class Page:
 
     def table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
-        size = "" if self.profile == "full" else f"Profile {self.profile}."
+        size = f"({stamp(self.profile)})" if stamp(self.profile) else ""
         parts = [caption, f"{NOT_YET.capitalize()}." * (NOT_YET not in caption.lower()) if table.empty else size]
         if said := " ".join(filter(None, parts)):
             self.text(f"*{said}*")

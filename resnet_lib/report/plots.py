@@ -33,10 +33,13 @@ ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair
 
 
 @on_paper
-def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None) -> Figure | None:
+def curves(
+    runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None, count: bool = True
+) -> Figure | None:
     """One line per config, mean over seeds, with a band over their range; None if nothing is recorded.
 
     `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
+    `count`: whether the legend tells how many runs a line is of.
     """
     recorded = {label: records for label, records in runs.items() if records}
     if not recorded:
@@ -46,7 +49,8 @@ def curves(runs: Runs, quantity: Quantity, profile: str, references: dict[float,
     looks = _looks(recorded, profile)
     for index, (label, records) in enumerate(recorded.items()):
         epochs, table = _table(records, quantity)
-        handles.append(_line(axes, index, looks[label], f"{label} (n = {len(records)})", epochs, table))
+        said = f"{label} (n = {len(records)})" if count else label
+        handles.append(_line(axes, index, looks[label], said, epochs, table))
         values.append(table)
         longest = max(longest, epochs[-1])
     if lacking := len(runs) - len(recorded):

@@ -38,7 +38,8 @@ ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. Each interval is widened "
     f"so that those of all {len(suspects.one_at_a_time()) - 1} changes hold at once: elsewhere, where the same "
     "difference stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval "
-    f"is over the test images alone, and too narrow. {symptoms.HOW_TO_READ}"
+    "is over the test images alone, and too narrow. Runs whose learning rate never came down have a spread of their "
+    f"own, known from fewer runs: theirs is the widest. {symptoms.HOW_TO_READ}"
 )
 THREADS = "Others who were stuck"
 OTHERS = (

@@ -13,11 +13,11 @@ from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.causes import AUGMENTATION, DROPS, HUNDRED, STEM, cell, change
-from resnet_lib.questions.factorial import turned
+from resnet_lib.questions.factorial import Levels, turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.records.find import Runs, find_runs, find_seeds
-from resnet_lib.report import plots, tables
+from resnet_lib.report import commands, plots, tables
 from resnet_lib.report.wording import percent
 
 FIGURE = "answer"  # its name in img/
@@ -29,12 +29,12 @@ HOW_TO_READ = (
     "test images, and there is none where nothing shows how much seeds differ."
 )
 TERMS = (
-    "Everywhere `n` counts runs; of a difference, those of the smaller group. `seed sd` is the standard deviation over "
-    "seeds; of a difference, that of a run of one group less a run of the other. “Of comparable runs”: pooled from "
-    f"like settings with {MIN_SEEDS} runs or more; so of differences between settings of ResNet-20, and of an accuracy "
-    f"with fewer than {MIN_SEEDS} runs, whose interval may then be narrower than one that has its own seeds alone. "
-    "“Seed spread unknown”, or “over images alone”: there are none such, and the interval is too narrow. Points are "
-    "percentage points; “undecided” is what an interval leaves open."
+    "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
+    "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
+    f"settings with {MIN_SEEDS} runs or more, because here are fewer, or several settings are compared; such an "
+    f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
+    "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: it allows both answers. Points are "
+    "percentage points."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD = "the story, as the lab assumes it"
@@ -74,7 +74,14 @@ def short() -> str:
     if AS_TOLD in found:
         parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
     parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
+    trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
+    parts.append(tables.folded("The commands of these runs; seed 0, unless `--seed` is given", trained))
     return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
+
+
+def _commands(found: Runs) -> dict[str, str]:
+    """What trains each of the runs of ResNet-20 that are shown."""
+    return {label: commands.command(records[0].config.replace(seed=0)) for label, records in found.items()}
 
 
 def _what_stops(found: Runs) -> str:
@@ -86,21 +93,35 @@ def _what_stops(found: Runs) -> str:
     place = f"{'' if AS_TOLD in seen else 'not '}near {CIFAR_STEP.about}"
     if verdicts[AS_TOLD] == UNDECIDED:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
-    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}"
-    if augmented := found.get(AUGMENTED):
-        said += f"; with random crops and flips added, at {percent(augmented)}, where the paper has {RESNET_20:g} %"
-    said += "."
+    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}.{_alone(found)}"
     if AS_TOLD in seen or not seen:
         return said
     is_sure = verdicts[AS_TOLD] == "does not hold"
     sure = [label for label in seen if is_sure and verdicts[label] == "holds"]
     others = [label for label in seen if label not in sure]
     if sure:
-        said += f" Of the changes below, these took it near {CIFAR_STEP.claimed:g} %: {_quoted(sure)}."
+        said += f" Near {CIFAR_STEP.claimed:g} % it ends with {_quoted(sure)}."
     if others:
-        where = "Near it, too" if sure else f"Of the changes below, near {CIFAR_STEP.claimed:g} %"
+        where = "There, too" if sure else f"Near {CIFAR_STEP.claimed:g} %"
         said += f" {where}, but not decided by the runs recorded: {_quoted(others)}."
     return f"{said} Whether one of these changes stopped the story's own is open."
+
+
+def _alone(found: Runs) -> str:
+    """What each change alone is worth, in a sentence after a space, with where the paper's crops and flips lead."""
+    gains = {label: evidence.worth("full", *_turned(levels)) for label, levels in SHOWN.items() if label in found}
+    single = {label: gain for label, gain in gains.items() if gain and len(_turned(SHOWN[label])) == 1}
+    if not single:
+        return ""
+    parts = [f"“{label}” {gain.number}" for label, gain in sorted(single.items(), key=lambda one: one[1].mean)]
+    paper = f", to {percent(found[AUGMENTED])}, where the paper has {RESNET_20:g} %" if AUGMENTED in single else ""
+    said = ", ".join(part + paper * part.startswith(f"“{AUGMENTED}”") for part in parts)
+    return f" Changed alone, in {suspects.EPOCHS} epochs: {said}."
+
+
+def _turned(levels: Levels) -> list[int]:
+    """The factors in which a cell is not as the story's."""
+    return [factor for factor, level in enumerate(levels) if level != HUNDRED[factor]]
 
 
 def _quoted(labels: list[str]) -> str:
@@ -161,7 +182,7 @@ def caption(profile: str) -> str:
 def figure(profile: str) -> Figure | None:
     """The curves of `drawn` from where they begin to level off, with the accuracy that each ends at."""
     found = drawn(profile)
-    picture = plots.curves(found, "test_acc", profile, REPORTED if profile != "smoke" else {})
+    picture = plots.curves(found, "test_acc", profile, REPORTED if profile != "smoke" else {}, count=False)
     if not picture:
         return None
     (axes,), ends = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]

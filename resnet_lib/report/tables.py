@@ -121,7 +121,12 @@ def story_markdown(profile: str) -> str:
     recorded = {name: runs for name, runs in steps.items() if judged[name]}
     body = [markdown(rows[~is_missing]), note]
     if recorded:
-        body.append(folded("What was claimed, and what holds of it", f"{CLAIMS}\n\n{verdicts(recorded, profile)}"))
+        body.append(
+            folded(
+                "The story's claims, and the lab's readings of them: what holds",
+                f"{CLAIMS}\n\n{verdicts(recorded, profile)}",
+            )
+        )
     body += lacking(rows[is_missing])
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
 
