@@ -1,6 +1,6 @@
 """What a run is: one frozen, validated `Config` holds every setting of the experiment.
 
-Its fingerprint names the run. What changes its speed, and its result by rounding alone (device, memory layout, threads,
+Its fingerprint names the run. What changes its speed, and each step by rounding alone (device, memory layout, threads,
 compilation), is not here but in `resnet_lib.machine.device`.
 """
 

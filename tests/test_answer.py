@@ -114,7 +114,7 @@ def test_the_answer_tells_what_one_change_did():
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
     said, *_ = summary.short().split("\n\n")
     start = "Trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points) in the one run "
-    assert said.startswith(f"{start}recorded. Changed alone, in 100 epochs: “no learning-rate drop” -")
+    assert said.startswith(f"{start}recorded. What a change alone is worth, in 100 epochs: “no learning-rate drop” -")
     assert ", “crop and flip” +4.0 points [" in said
     assert ", to 91.0 %, where the paper has 91.25 %. Near 80 %, but not decided by the runs recorded: “no" in said
     assert said.endswith("Whether one of these changes stopped the story's own is open. What the lab's runs reached:")

@@ -317,7 +317,7 @@ def test_images_of_a_folder_are_looked_for_there(asked_for, monkeypatch, tmp_pat
         (ConfigError("no such thing"), 2, "error: no such thing"),
         (LabError("no such file"), 1, "error: no such file"),
         (OSError(28, "No space left on device"), 1, "No space left on device; when that is mended, call it again"),
-        (ModuleNotFoundError("No module named 'seaborn'", name="seaborn"), 1, "pip install 'resnet-lab[lab]'"),
+        (ModuleNotFoundError("No module named 'seaborn'", name="seaborn"), 1, "pip install -e '.[lab]' in the clone"),
         (KeyboardInterrupt(), 130, "interrupted; call it again: nothing that was finished or saved is lost"),
         (Stopped("stopped at step 3"), 75, "stopped at step 3"),
     ],

@@ -207,7 +207,10 @@ def test_the_executed_notebooks_are_of_these_sources(name):
     outcome = lab.outcome_of(path)
     assert outcome is not None
     assert outcome.error is None
-    assert not re.findall(r'"/(?:home|root|tmp|work|Users)/', path.read_text())
+    shown = nbformat.read(path, as_version=4)
+    for output in (output for cell in shown.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop("image/png", None)
+    assert not re.findall(r"/(?:home|root|tmp|work|Users)/", nbformat.writes(shown))
 
 
 def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report.notebook import Page
 from resnet_lib.runs import experiment
 
+OTHERWISE = "Not as in the story, which is judged by it only where runs are compared"
 CONFIGS = {f"ResNet-{depth}": Config(model=f"resnet{depth}", epochs=10) for depth in (110, 20, 32)}
 
 
@@ -105,7 +106,10 @@ def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
     (said,) = shown
     compared, others = said.partition("\n\n")[0].splitlines()
     assert compared.startswith("- “two LR drops” is more accurate than “one LR drop”: undecided (+10.0 points")
-    assert others.startswith("- Not as in the story, which is not judged by it: “no LR drop”, “more weight decay”, ")
+    said_of = (
+        "- Not as in the story, which is judged by it only where runs are compared: “no LR drop”, “more weight decay”, "
+    )
+    assert others.startswith(said_of)
     assert others.endswith(" (`lr` 0.05, not 0.1).")
     assert "Undecided: the interval allows both" in said
     shown.clear()
@@ -118,13 +122,14 @@ def test_one_config_with_other_parameters_leaves_the_story_to_the_others(shown):
     step = story.step("03_cifar_architecture")
     short, long = step.configs
     thrice(step.configs[long], 0.80)
-    configs = step.configs | {short: step.configs[short].replace(epochs=20), "mine": step.configs[long].replace(seed=1)}
+    changed, own = step.configs[short].replace(epochs=20), step.configs[long].replace(seed=1)
+    configs = step.configs | {short: changed, "mine": own}
     page = Page("full", train=False)
     page.verdicts(step.notebook, page.recorded(configs), configs)
     near, *others, told = shown[0].partition("\n\n")[0].splitlines()
     assert "reaches about 80 % test accuracy (± 5 points): holds" in near
     assert len(others) == 3
-    assert told == f"- Not as in the story, which is not judged by it: “{short}” (`epochs` 20, not 10)."
+    assert told == f"- {OTHERWISE}: “{short}” (`epochs` 20, not 10)."
     folder = RunFolder.of(step.configs[long].replace(seed=0), "quick")
     folder.start()
     folder.mark_diverged({"step": 900, "lr": 0.1})
@@ -132,6 +137,19 @@ def test_one_config_with_other_parameters_leaves_the_story_to_the_others(shown):
     configs = {label: config.replace(lr=0.05) for label, config in step.configs.items()}
     Page("quick", train=False).verdicts(step.notebook, {label: [] for label in configs}, configs)
     assert "diverged" not in shown[0]  # another run than those shown
+
+
+def test_a_claim_on_several_runs_is_not_told_where_one_of_them_is_another(shown):
+    step = story.step("02_hundred_epochs")
+    for config in step.configs.values():
+        craft(config, 0.7)
+    configs = step.configs | {"one LR drop": step.configs["one LR drop"].replace(milestones=(30,))}
+    page = Page("full", train=False)
+    page.verdicts(step.notebook, page.recorded(configs), configs)
+    assert "Training loss is still falling" not in shown[0]
+    assert "“two LR drops, more weight decay” reaches about 82 %" in shown[0]
+    page.verdicts(step.notebook, page.recorded(step.configs), step.configs)
+    assert "Training loss is still falling" in shown[1]
 
 
 def test_pages_of_what_is_published_show_it_unless_told_otherwise(shown, monkeypatch):

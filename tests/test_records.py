@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import threading
 from contextlib import nullcontext
 from functools import partial
 
@@ -23,7 +22,7 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
 from resnet_lib.machine.device import Choice, DeviceError
 from resnet_lib.machine.files import write_atomic
-from resnet_lib.records import checkpoint, find, record
+from resnet_lib.records import checkpoint, find, record, run_folder
 from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import RecordError, read_history, read_record
@@ -201,25 +200,19 @@ def test_a_second_process_is_refused_until_the_first_is_gone_even_if_killed(fold
         assert (folder.path / "lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
-def test_a_look_at_the_lock_keeps_nobody_from_training(folder):
-    """Somebody looks, again and again, whether it is held, while others come and go."""
-    over, seen = threading.Event(), []
-
-    def look():
-        while not over.is_set():
-            seen.append(folder.is_held)
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        for _ in range(200):
-            with folder.lock():
-                pass
-    finally:
-        over.set()
-        looking.join()
-    assert len(seen) > 10
+def test_a_look_at_the_lock_keeps_nobody_from_training(folder, monkeypatch):
+    with folder.lock():
+        assert folder.is_held
     assert not folder.is_held
+    answers = iter([False, False, True])  # somebody looks, twice, while another comes
+    monkeypatch.setattr(run_folder, "try_lock", lambda descriptor: next(answers))
+    with folder.lock():
+        pass
+    asked = []
+    monkeypatch.setattr(run_folder, "try_lock", lambda descriptor: bool(asked.append(descriptor)))
+    with pytest.raises(RecordError, match="is being trained by"), folder.lock():
+        pytest.fail("two processes hold one folder")
+    assert len(asked) == 1 + run_folder.PATIENCE
 
 
 @pytest.mark.fault("two runs in one folder, or a stale lock")

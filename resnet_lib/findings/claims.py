@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_lib.config import Config
 from resnet_lib.findings.judgement import (
     UNDECIDED,
@@ -40,11 +42,11 @@ def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) ->
     others = {label: other_parameters(told, configs[label]) for label, told in step.configs.items() if label in configs}
     hidden = {label for label in step.configs if others.get(label, "left out")}
     judged = claims(notebook, runs, profile)
-    said = [one for one in judged if one.verdict not in (NOT_YET, "diverged") or not hidden & {*_named(one, step)}]
+    said = [one for one in judged if one.verdict not in (NOT_YET, "diverged") or not hidden & {*_needed(one, step)}]
     lines = [str(claim) for claim in said]
     for what in dict.fromkeys(filter(None, others.values())):
         labels = ", ".join(f"“{label}”" for label, other in others.items() if other == what)
-        lines.append(f"Not as in the story, which is not judged by it: {labels} ({what}).")
+        lines.append(f"Not as in the story, which is judged by it only where runs are compared: {labels} ({what}).")
     text = "\n".join(f"- {line}" for line in lines)
     return f"{text}\n\n*{UNDECIDED_IS[profile == 'full']}*" if UNDECIDED in text else text
 
@@ -76,12 +78,13 @@ def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
 
 def _or_diverged(claim: Claim, step: story.Step, told: Runs, profile: str) -> Claim:
     """Of a claim that nothing is there to judge by: whether what it is about diverged."""
-    return or_diverged(claim, *((step.configs[label], told[label]) for label in _named(claim, step)), profile=profile)
+    return or_diverged(claim, *((step.configs[label], told[label]) for label in _needed(claim, step)), profile=profile)
 
 
-def _named(claim: Claim, step: story.Step) -> list[str]:
-    """The labels of the runs that a claim is about: those that it names, or else the headline."""
-    return [label for label in step.configs if f"“{label}”" in claim.text] or [step.headline]
+def _needed(claim: Claim, step: story.Step) -> list[str]:
+    """The labels of the runs that a claim is about: as it says, or those that it names, or else the headline."""
+    named = [label for label in step.configs if f"“{label}”" in claim.text]
+    return [*claim.about] or named or [step.headline]
 
 
 def _of(config: Config, records: list[Record]) -> list[Record]:
@@ -107,7 +110,8 @@ def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> 
     ]
     compared = [better(*pair, shown, profile) for pair in pairs]
     own = {label: told[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
-    return [loss_falls(own, profile), *compared, *at_the_end_and_before(step, step.headline, told, profile)]
+    falling = replace(loss_falls(own, profile), about=tuple(own))
+    return [falling, *compared, *at_the_end_and_before(step, step.headline, told, profile)]
 
 
 def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:

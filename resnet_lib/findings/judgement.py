@@ -37,6 +37,7 @@ class Claim:
     text: str
     verdict: Verdict
     evidence: str | Estimate = ""  # what it was judged by
+    about: tuple[str, ...] = ()  # the labels of the runs that it needs
 
     @property
     def brief(self) -> str:

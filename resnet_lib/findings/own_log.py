@@ -82,13 +82,14 @@ def _read(path: Path) -> pd.DataFrame:
     table.columns = [_plain(str(name)) for name in table.columns]
     if len(set(table.columns)) < len(table.columns):
         raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
-    return table
+    # Keras names an accuracy by its loss; one that is plainly named as well is taken instead.
+    short = {name: re.sub("(sparse_)?categorical_(?=acc)", "", name) for name in table.columns}
+    return table.rename(columns={name: one for name, one in short.items() if one not in table.columns})
 
 
 def _plain(name: str) -> str:
-    """`val_accuracy` of `Val accuracy`, Lightning's `val/accuracy_epoch`, Keras's `val_sparse_categorical_accuracy`."""
-    joined = re.sub("[ /-]+", "_", name.strip().lower()).removesuffix("_epoch")
-    return re.sub("(sparse_)?categorical_(?=acc)", "", joined)
+    """`val_accuracy` of `Val accuracy`, and of Lightning's `val/accuracy_epoch`."""
+    return re.sub("[ /-]+", "_", name.strip().lower()).removesuffix("_epoch")
 
 
 def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def known(cells: Cells) -> str:
     if any(cells.spreads.values()):
         said += (
             f" The intervals of differences, and of accuracies with fewer than {MIN_SEEDS} runs, rest on it; those of "
-            "first and last changes are widened so that all of them hold at once."
+            "changes made alone and last are widened so that all of them hold at once."
         )
     if not all(cells.spreads.values()):
         said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."

@@ -1,4 +1,4 @@
-"""Single sentences of the story, or like them, each judged by the records of some runs."""
+"""Sentences of the story, and others like them, each judged by the records of the runs that it is about."""
 
 from __future__ import annotations
 

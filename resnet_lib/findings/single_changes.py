@@ -51,7 +51,7 @@ def lacking(configs: dict[str, Config], profile: str) -> list[str]:
 
 
 def shown(profile: str) -> Runs:
-    """Every recorded run that these tables show."""
+    """Every recorded run that tables of changes, accounts and plateaus show."""
     changed = [suspects.one_at_a_time(), suspects.leave_one_out(), causes.square(), field_guide.configs()]
     configs = [*(config for group in changed for config in group.values()), *suspects.accounts()]
     return find_runs({config.run_id: config for config in configs}, profile)

@@ -148,11 +148,10 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("a+") as file:
             try:
-                is_ours = try_lock(file.fileno())
-                for _ in range(PATIENCE) if not is_ours else ():  # somebody may only have looked whether it is held
+                is_ours, tries = try_lock(file.fileno()), PATIENCE
+                while not is_ours and tries:  # somebody may only have looked whether it is held
                     time.sleep(0.1)
-                    if is_ours := try_lock(file.fileno()):
-                        break
+                    is_ours, tries = try_lock(file.fileno()), tries - 1
             except OSError as error:
                 reason = f"{self.path} cannot be locked ({error})"
                 raise RecordError(f"{reason}: set RESNET_LAB_REPORTS to a folder on another disk") from None

@@ -21,11 +21,12 @@ OPTIONS = ("epochs", "milestones", "lr", "weight_decay", "crop", "flip", "seed")
 def command(config: Config) -> str:
     """What trains a config of the default recipe."""
     usual, chosen = Config(model=config.model).model_dump(), config.model_dump()
-    other = {name: value for name, value in chosen.items() if value != usual[name] or name == "epochs"}
+    length = "iterations" if config.iterations else "epochs"
+    other = {name: value for name, value in chosen.items() if value != usual[name] or name == length}
     is_option = {name: name in OPTIONS and not isinstance(other[name], str) for name in other}  # as flip may be
     parts = [f"resnet-lab run --model {config.model}"]
     for name in sorted(filter(is_option.get, other), key=OPTIONS.index):
-        parts.append(f"--{name.replace('_', '-')} {_text(other[name])}".removesuffix(" True"))
+        parts.append(f"--{name.replace('_', '-')} {_text(other[name])}".removesuffix(" true"))
     parts += [f"--set {name}={_text(value)}" for name, value in other.items() if not is_option[name]]
     return " ".join(parts)
 
@@ -33,6 +34,8 @@ def command(config: Config) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return scientific(value) if isinstance(value, float) and value < 1e-3 else str(value)
 
 
@@ -47,7 +50,7 @@ COMMANDS = {  # what each trains
 def reached() -> str:
     """Each command that is recorded with what it reached, as Markdown."""
     lines, seeds = [], set()
-    for command, config in COMMANDS.items():
+    for line, config in COMMANDS.items():
         if records := find_seeds(config, "full"):
             seeds |= {record.config.seed for record in records}
             ended = ", ".join(f"{100 * record.accuracy:.2f} % (seed {record.config.seed})" for record in records)
@@ -56,7 +59,7 @@ def reached() -> str:
             short = f" Below {RESNET_20:g} %{of_all}." if below else ""
             is_fast = config == bench_tables.FAST
             chosen = " Its length was chosen on the test images: see “Speed” in the README." if is_fast else ""
-            lines.append(f"- `{command}`: {ended}; {_times(records)}.{short}{chosen}")
+            lines.append(f"- `{line}`: {ended}; {_times(records)}.{short}{chosen}")
     if not lines:
         return ""
     said = (

@@ -39,7 +39,7 @@ ONE_CHANGE = (
     f"so that those of all {len(suspects.one_at_a_time()) - 1} changes hold at once: elsewhere, where the same "
     "difference stands alone or among fewer, its interval is narrower. Where the seed spread is unknown, the interval "
     "is over the test images alone, and too narrow. Runs whose learning rate never came down have a spread of their "
-    f"own, known from fewer runs: theirs is the widest. {symptoms.HOW_TO_READ}"
+    f"own, and their intervals may be the widest. {symptoms.HOW_TO_READ}"
 )
 THREADS = "Others who were stuck"
 OTHERS = (
@@ -125,7 +125,7 @@ def _mean_change(cells: evidence.Cells) -> str:
     return (
         f"The mean change of test accuracy over all settings of the other choices, from {len(HALF)} of the "
         f"{2 ** len(FACTORS)} combinations. What a choice is worth depends on the others, so its share in the figure, "
-        f"what it changes first or last, and this mean are different numbers. The story's {', '.join(others[:-1])} and "
+        f"what it changes alone or last, and this mean are different numbers. The story's {', '.join(others[:-1])} and "
         f"{others[-1]} are, as the lab assumes, those of the paper already: they explain nothing of its gap, and are "
         "varied to show what getting them wrong costs. The intervals hold together, with those of all pairs of "
         "choices (notebook 05)."

@@ -31,7 +31,7 @@ HOW_TO_READ = (
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
-    f"settings with {MIN_SEEDS} runs or more, because here are fewer, or several settings are compared; such an "
+    f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
     f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
     "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: it allows both answers. Points are "
     "percentage points."
@@ -75,7 +75,7 @@ def short() -> str:
         parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
     parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
-    parts.append(tables.folded("The commands of these runs; seed 0, unless `--seed` is given", trained))
+    parts.append(tables.folded("The commands of these runs; seed 0, unless <code>--seed</code> is given", trained))
     return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
 
 
@@ -116,7 +116,7 @@ def _alone(found: Runs) -> str:
     parts = [f"“{label}” {gain.number}" for label, gain in sorted(single.items(), key=lambda one: one[1].mean)]
     paper = f", to {percent(found[AUGMENTED])}, where the paper has {RESNET_20:g} %" if AUGMENTED in single else ""
     said = ", ".join(part + paper * part.startswith(f"“{AUGMENTED}”") for part in parts)
-    return f" Changed alone, in {suspects.EPOCHS} epochs: {said}."
+    return f" What a change alone is worth, in {suspects.EPOCHS} epochs: {said}."
 
 
 def _turned(levels: Levels) -> list[int]:
@@ -148,8 +148,9 @@ def _changes(config: Config) -> dict[str, Config]:
     """What is shown with something changed, of the runs of the story of which anything is."""
     if config == cell(HUNDRED, suspects.EPOCHS):
         return {label: cell(levels, suspects.EPOCHS) for label, levels in SHOWN.items()}
-    first, *_ = square = causes.square()
-    return {name: one for name, one in square.items() if name != first} if config == square[first] else {}
+    square = causes.square()
+    changed = {name: one for name, one in square.items() if name != causes.AS_IT_IS}
+    return changed if config == square[causes.AS_IT_IS] else {}
 
 
 def _row(name: str, config: Config, reported: str) -> dict[str, str]:

@@ -109,11 +109,11 @@ def story_markdown(profile: str) -> str:
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
         f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ: no verdict is then given on an "
-        "accuracy or a difference, unless comparable runs show it. `n` counts runs, each with a random seed of its "
-        "own; of a difference, those of the smaller group. `seed sd` is the standard deviation over seeds; of a "
-        "difference, that between two runs, one of each group. Points are percentage points. A claim that "
-        f"an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate {told.lr:g}, momentum "
-        f"{told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
+        "accuracy or a difference, unless comparable runs show it, whose spread is called pooled. `n` counts runs, "
+        "each with a random seed of its own; of a difference, those of the smaller group. `seed sd` is the standard "
+        "deviation over seeds; of a difference, that between two runs, one of each group. Points are percentage "
+        "points. A claim that an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate "
+        f"{told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."

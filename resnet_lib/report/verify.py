@@ -10,6 +10,7 @@ import nbformat
 
 from resnet_lib.config import LabError
 from resnet_lib.data import sources
+from resnet_lib.data.sources import DataError
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import lab, published
@@ -35,7 +36,10 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
             found[document] = [f"{document}: {said}"] if document in stale else []
     executed = {path: lab.outcome_of(path) for path in sorted((reports_folder() / profile).glob("*.ipynb"))}
     if any(executed.values()) and profile != "smoke":
-        sources.fetch()  # some show images
+        try:
+            sources.fetch()  # some show images
+        except DataError as error:
+            return found | {"notebooks": [f"the notebooks, which show images, were not executed again: {error}"]}
     for path, shown in executed.items():
         if shown:
             say(f"{path.stem}, again")
