@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import AUGMENTATION, DECAY, DROPS, STEM
-from resnet_lib.questions.factorial import turned
 from resnet_lib.records.find import Runs
 from resnet_lib.records.run_folder import RunFolder
 
@@ -31,7 +30,7 @@ def parts() -> list[Part]:
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())
     with_wrong_stem = [(STEM,), (STEM, AUGMENTATION), (STEM, DROPS), (STEM, AUGMENTATION, DECAY)]  # cheap, and telling
-    stems = [causes.cell(turned(causes.HUNDRED, *changed), suspects.EPOCHS) for changed in with_wrong_stem]
+    stems = [suspects.changed(*factors) for factors in with_wrong_stem]
     first, *others = SEEDS
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),

@@ -7,7 +7,6 @@ from typing import Any
 from resnet_lib.config import Config
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.questions import causes, paper_runs, suspects
-from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import find_seeds
@@ -39,7 +38,7 @@ def _text(value: Any) -> str:
     return scientific(value) if isinstance(value, float) and value < 1e-3 else str(value)
 
 
-AUGMENTED = causes.cell(turned(causes.HUNDRED, causes.AUGMENTATION), suspects.EPOCHS)
+AUGMENTED = suspects.changed(causes.AUGMENTATION)
 COMMANDS = {  # what each trains
     command(AUGMENTED): AUGMENTED,
     "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],

@@ -164,9 +164,11 @@ class Page:
 
     def table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Show a table, and of what size the experiment was; of an empty one, that its runs are missing."""
-        size = f"({stamp(self.profile)})" if stamp(self.profile) else ""
-        parts = [caption, f"{NOT_YET.capitalize()}." * (NOT_YET not in caption.lower()) if table.empty else size]
-        if said := " ".join(filter(None, parts)):
+        if table.empty:
+            more = "" if NOT_YET in caption.lower() else f"{NOT_YET.capitalize()}."
+        else:
+            more = f"({stamp(self.profile)})" if stamp(self.profile) else ""
+        if said := f"{caption} {more}".strip():
             self.text(f"*{said}*")
         if not table.empty:
             display(HTML(table.to_html(index=False, border=0)))

@@ -12,8 +12,8 @@ from resnet_lib.findings.curves import curve, mean_curve
 from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
-from resnet_lib.questions.causes import AUGMENTATION, DROPS, HUNDRED, STEM, cell, change
-from resnet_lib.questions.factorial import Levels, turned
+from resnet_lib.questions.causes import AUGMENTATION, DROPS, HUNDRED, STEM, change
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import CIFAR_STEP
 from resnet_lib.records.find import Runs, find_runs, find_seeds
@@ -38,16 +38,16 @@ TERMS = (
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 AS_TOLD = "the story, as the lab assumes it"
-SHOWN = {  # changes of it
-    change(HUNDRED, levels): levels
-    for levels in (turned(HUNDRED, *of) for of in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION)))
+SHOWN = {  # changes of it, by what they change: the factors in which they differ
+    change(HUNDRED, turned(HUNDRED, *factors)): factors
+    for factors in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
 }
 NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
 
 
 def runs(profile: str) -> Runs:
     """ResNet-20 as the story trains it for a hundred epochs, and with something changed, as far as it is recorded."""
-    shown = {label: cell(levels, suspects.EPOCHS) for label, levels in ({AS_TOLD: HUNDRED} | SHOWN).items()}
+    shown = {label: suspects.changed(*factors) for label, factors in {AS_TOLD: (), **SHOWN}.items()}
     return {label: records for label, records in find_runs(shown, profile).items() if records}
 
 
@@ -109,19 +109,14 @@ def _what_stops(found: Runs) -> str:
 
 def _alone(found: Runs) -> str:
     """What each change alone is worth, in a sentence after a space, with where the paper's crops and flips lead."""
-    gains = {label: evidence.worth("full", *_turned(levels)) for label, levels in SHOWN.items() if label in found}
-    single = {label: gain for label, gain in gains.items() if gain and len(_turned(SHOWN[label])) == 1}
-    if not single:
+    single = {label: factors for label, factors in SHOWN.items() if label in found and len(factors) == 1}
+    gains = {label: gain for label, factors in single.items() if (gain := evidence.worth("full", *factors))}
+    if not gains:
         return ""
-    parts = [f"“{label}” {gain.number}" for label, gain in sorted(single.items(), key=lambda one: one[1].mean)]
-    paper = f", to {percent(found[AUGMENTED])}, where the paper has {RESNET_20:g} %" if AUGMENTED in single else ""
-    said = ", ".join(part + paper * part.startswith(f"“{AUGMENTED}”") for part in parts)
-    return f" What a change alone is worth, in {suspects.EPOCHS} epochs: {said}."
-
-
-def _turned(levels: Levels) -> list[int]:
-    """The factors in which a cell is not as the story's."""
-    return [factor for factor, level in enumerate(levels) if level != HUNDRED[factor]]
+    said = {label: f"“{label}” {gains[label].number}" for label in sorted(gains, key=lambda label: gains[label].mean)}
+    if AUGMENTED in said:
+        said[AUGMENTED] += f", to {percent(found[AUGMENTED])}, where the paper has {RESNET_20:g} %"
+    return f" What a change alone is worth, in {suspects.EPOCHS} epochs: {', '.join(said.values())}."
 
 
 def _quoted(labels: list[str]) -> str:
@@ -135,22 +130,22 @@ def table() -> pd.DataFrame:
     for step in story.STEPS:
         recorded = [label for label in step.told if find_seeds(step.configs[label], "full")]
         for label in recorded or [step.headline]:
-            config = step.configs[label]
-            name = f"{Architecture(config.model).title}, {config.epochs} epochs"
-            rows.append(_row(name, config, f"{step.claimed:g} (the story)"))
-            changed = {f"↳ {name}": one for name, one in _changes(config).items() if find_seeds(one, "full")}
+            told = step.configs[label]
+            name = f"{Architecture(told.model).title}, {told.epochs} epochs"
+            rows.append(_row(name, told, f"{step.claimed:g} (the story)"))
+            changed = {f"↳ {name}": one for name, one in _changes(told).items() if find_seeds(one, "full")}
             rows += [_row(name, one, "") for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
     return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{RESNET_20:g} (the paper)")])
 
 
-def _changes(config: Config) -> dict[str, Config]:
+def _changes(told: Config) -> dict[str, Config]:
     """What is shown with something changed, of the runs of the story of which anything is."""
-    if config == cell(HUNDRED, suspects.EPOCHS):
-        return {label: cell(levels, suspects.EPOCHS) for label, levels in SHOWN.items()}
+    if told == suspects.changed():
+        return {label: suspects.changed(*factors) for label, factors in SHOWN.items()}
     square = causes.square()
     changed = {name: one for name, one in square.items() if name != causes.AS_IT_IS}
-    return changed if config == square[causes.AS_IT_IS] else {}
+    return changed if told == square[causes.AS_IT_IS] else {}
 
 
 def _row(name: str, config: Config, reported: str) -> dict[str, str]:

@@ -34,16 +34,16 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         stale = published.outdated()
         for document in published.DOCUMENTS:
             found[document] = [f"{document}: {said}"] if document in stale else []
-    executed = {path: lab.outcome_of(path) for path in sorted((reports_folder() / profile).glob("*.ipynb"))}
-    if any(executed.values()) and profile != "smoke":
+    notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))
+    executed = {path: outcome for path in notebooks if (outcome := lab.outcome_of(path))}
+    if executed and profile != "smoke":
         try:
             sources.fetch()  # some show images
         except DataError as error:
             return found | {"notebooks": [f"the notebooks, which show images, were not executed again: {error}"]}
-    for path, shown in executed.items():
-        if shown:
-            say(f"{path.stem}, again")
-            found[path.stem] = [f"{path.stem}: {line}" for line in _notebook(path, profile, shown.error)]
+    for path, outcome in executed.items():
+        say(f"{path.stem}, again")
+        found[path.stem] = [f"{path.stem}: {line}" for line in _notebook(path, profile, outcome.error)]
     return found
 
 
