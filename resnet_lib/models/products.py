@@ -37,14 +37,15 @@ class ProductConv2d(nn.Conv2d):
 
     def over_maps(self, x: Tensor) -> Tensor:
         (height, rows), (width, columns) = ((x.shape[2 + dim], self.corners(dim, x.shape[2 + dim])) for dim in (0, 1))
-        # What each pixel of the result has over the map: a window of the kernel, which moves the other way. Permuted
-        # before it is cut, because the gradient of a slice is laid out in memory as what was sliced.
-        kernel = self.weight.permute(0, 2, 3, 1)
-        windows = [kernel[:, i : i + height, j : j + width].flatten(1) for i in rows for j in columns]
-        matrix = torch.cat(windows)  # [H'W'C', HWC]
-        bias = None if self.bias is None else self.bias.repeat(len(windows))
+        # What each pixel of the result has over the map: a window of the kernel, which moves the other way.
+        places = [(i + y, j + z) for i in rows for j in columns for y in range(height) for z in range(width)]
+        taps = torch.tensor([y * self.kernel_size[1] + z for y, z in places], device=x.device)
+        kernel = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # [C', taps, C]
+        matrix = kernel.index_select(1, taps).view(len(kernel) * len(rows) * len(columns), -1)  # [C'H'W', HWC]
+        bias = None if self.bias is None else self.bias.repeat_interleave(len(rows) * len(columns))
         out = F.linear(x.permute(0, 2, 3, 1).flatten(1), matrix, bias)
-        return out.unflatten(1, (len(rows), len(columns), -1)).permute(0, 3, 1, 2)
+        out = out.view(len(x), len(kernel), len(rows), len(columns))
+        return out.contiguous(memory_format=torch.channels_last)
 
     def corners(self, dim: int, size: int) -> range:
         """Where the map begins in the kernel, for each pixel of the result along `dim`."""
