@@ -151,8 +151,8 @@ def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_chan
     def rows():
         return {row.iloc[0]: row.iloc[1:].tolist() for _, row in summary.table().iterrows()}
 
-    networks = ["ResNet-50, 10 epochs", "ResNet-50, 100 epochs", "ResNet-20, 100 epochs"]
-    networks += ["ResNet-50 (torch.hub), 100 epochs", "ResNet-20, the paper's training"]
+    networks = ["ResNet-50, 10 epochs", "ResNet-50, 100 epochs, bf16", "ResNet-20, 100 epochs"]
+    networks += ["ResNet-50 (torch.hub), 100 epochs, bf16", "ResNet-20, the paper's training"]
     assert list(rows()) == networks
     reported = ["50 (the story)", "82 (the story)", "80 (the story)", "83 (the story)", "91.25 (the paper)"]
     assert [row for row in rows().values()] == [[told, story.NOT_YET, "0"] for told in reported]
@@ -272,7 +272,8 @@ def test_the_numbers_of_the_first_network_of_the_story_are_answered_by_its_own_r
     assert ten.startswith("**The 50 % after ten epochs.** ResNet-50 reached 57.5 % [")
     assert ten.endswith("minimum: 3 of 3 runs underfit.")
     assert "none yet of the story's 82 % (step 02)" in coverage
-    craft(story.TUNED, 0.82, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
+    told = story.step("02_hundred_epochs").configs["two LR drops, more weight decay"]
+    craft(told, 0.82, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
     _, hundred, coverage = paragraphs()
     assert hundred.startswith("**The 82 % after a hundred epochs.** ResNet-50 reached 82.0 % [")
     assert hundred.endswith("20.0 % above its minimum of epoch 60: it overfits.")

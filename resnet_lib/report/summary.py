@@ -132,6 +132,7 @@ def table() -> pd.DataFrame:
         for label in recorded or [step.headline]:
             told = step.configs[label]
             name = f"{Architecture(told.model).title}, {told.epochs} epochs"
+            name += "" if told.precision == story.BASELINE.precision else f", {told.precision}"
             rows.append(_row(name, told, f"{step.claimed:g} (the story)"))
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if find_seeds(one, "full")}
             rows += [_row(name, one, "") for name, one in changed.items()]

@@ -115,6 +115,8 @@ def story_markdown(profile: str) -> str:
         "points. A claim that an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate "
         f"{told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
+    if profile == "full":
+        note += f" All in {told.precision}, but ResNet-50's hundred epochs in {story.SHORTER['precision']}."
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
     judged = {name: any(c.verdict != NOT_YET for c in claims(name, runs, profile)) for name, runs in steps.items()}
