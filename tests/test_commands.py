@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.config import Config
 from resnet_lib.questions import suspects
-from resnet_lib.report import commands, summary
+from resnet_lib.report import commands
 from resnet_lib.runs import experiment
 
-CONFIGS = [suspects.changed(*factors) for factors in ((), *summary.SHOWN.values())]
+CONFIGS = [suspects.changed(*factors) for factors in ((), *suspects.SHOWN.values())]
 CONFIGS += [
     Config(model="plain20", epochs=7, lr=0.05, seed=3, warmup=100, normalize="pixel", flip="alternating"),
     Config(iterations=100, nesterov=True, milestones=(50, 70)),

@@ -46,8 +46,8 @@ def report(
     names = tuple(only) if only else lab.NOTEBOOKS
     if profile == "full" and not no_train:
         err.print(
-            "this trains what has no record yet, for days on a CPU: it can be stopped at any time, and with --no-train "
-            "it shows what is there",
+            "this trains what has no record yet, for weeks on a CPU: it can be stopped at any time, and --no-train "
+            "shows what is there",
             style="yellow",
         )
     if profile != "smoke" and not no_train:

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.findings.curves import LOSS_TREND
-from resnet_lib.findings.judgement import UNDECIDED, Claim, or_diverged
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, or_diverged
 from resnet_lib.findings.sentences import loss_falls, loss_settled, near
-from resnet_lib.questions.story import NOT_YET, STEPS
+from resnet_lib.questions.story import NOT_YET, STEPS, Step
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.find import find_runs
+from resnet_lib.records.record import Record
 
 
 def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
     """The story's four numbers and what it says of two curves, judged by the runs of a hypothesis."""
     configs = hypothesis.configs()
-    runs = find_runs(configs, profile)
-    judged = [(step.notebook, near(step, step.headline, runs[step.notebook], profile)) for step in STEPS]
-    judged.append(("01_ten_epochs", loss_settled(runs["01_ten_epochs"], profile)))
-    judged.append(("02_hundred_epochs", loss_falls({"": runs["02_hundred_epochs"]}, profile)))
-    return [or_diverged(claim, (configs[name], runs[name]), profile=profile) for name, claim in judged]
+    runs = {notebook: find_runs(told, profile) for notebook, told in configs.items()}
+
+    def judged(step: Step, judge: Callable[[str, list[Record]], Claim]) -> Claim:
+        told = configs[step.notebook]
+        each = {label: (told[label], found) for label, found in runs[step.notebook].items()}
+        return of_any({label: or_diverged(judge(label, one[1]), one, profile=profile) for label, one in each.items()})
+
+    ten, hundred, *_ = STEPS
+    return [
+        *(judged(step, lambda label, found, step=step: near(step, label, found, profile)) for step in STEPS),
+        judged(ten, lambda _, found: loss_settled(found, profile)),
+        judged(hundred, lambda label, found: loss_falls({label: found}, profile)),
+    ]
+
+
+def of_any(claims: dict[str, Claim]) -> Claim:
+    """What the story may say of several networks: it holds if it does of one, and is refuted only by all of them."""
+    if len(claims) == 1:
+        return next(iter(claims.values()))
+    ranks: list[Verdict] = ["holds", "in some runs", UNDECIDED, NOT_YET, "diverged", "does not hold"]
+    best = min(claims.values(), key=lambda claim: ranks.index(claim.verdict))
+    seen = [f"{label}: {one.verdict}, {one.brief}" for label, one in claims.items() if one.evidence]
+    return replace(best, evidence="; ".join(seen))
 
 
 def table(profile: str) -> pd.DataFrame:
     """One row per hypothesis: whether each of the story's observations holds there, and how many do."""
-    told = [(step.notebook[:2], step.claimed, Architecture(step.configs[step.headline].model).title) for step in STEPS]
-    heads = [f"{place}: {claimed:g} %, {network}" for place, claimed, network in told]
+    heads = [f"{step.notebook[:2]}: {step.claimed:g} %, {_networks(step)}" for step in STEPS]
     heads += [f"01: test loss ends within {100 * LOSS_TREND:g} % of its minimum", "02: training loss still falls"]
     rows = []
     for hypothesis in HYPOTHESES:
@@ -34,6 +55,10 @@ def table(profile: str) -> pd.DataFrame:
         cells = [f"{claim.verdict} ({claim.brief})" if claim.evidence else claim.verdict for claim in claims]
         rows.append({"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
     return pd.DataFrame(rows)
+
+
+def _networks(step: Step) -> str:
+    return " or ".join(Architecture(step.configs[label].model).title for label in step.told)
 
 
 def score(claims: list[Claim]) -> str:

@@ -60,12 +60,13 @@ def other_parameters(told: Config, shown: Config) -> str:
 
 
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
-    """Every claim of every step, as a Markdown list."""
-    parts = []
-    for name, runs in steps.items():
-        step = story.step(name)
-        parts.append(f"**{step.title}**\n\n" + "\n".join(f"- {claim}" for claim in claims(name, runs, profile)))
-    return "\n\n".join(parts)
+    """The claims of those steps of which one can be judged, as Markdown lists; empty if none can."""
+    found = {story.step(name).title: claims(name, runs, profile) for name, runs in steps.items()}
+    return "\n\n".join(
+        f"**{title}**\n\n" + "\n".join(f"- {claim}" for claim in judged)
+        for title, judged in found.items()
+        if any(claim.verdict != NOT_YET for claim in judged)
+    )
 
 
 def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import combinations
 
 from resnet_lib.findings.curves import first_drop
-from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE, STEM
@@ -184,6 +184,14 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
         return accuracy(records)
     square = find_runs(square, profile).values()
     return _accuracy(records, spread(*([one.correct for one in found] for found in square)))
+
+
+def difference(changed: list[Record], base: list[Record], profile: str) -> Estimate:
+    """The accuracy of the runs of one config less that of another's, with what `accuracy_of` knows of their seeds."""
+    levels = [causes.levels_of(records[0].config) for records in (changed, base)]
+    if all(levels) and changed[0].config.epochs == base[0].config.epochs:
+        return weigh(dict(zip(levels, (1.0, -1.0), strict=True)), find_cells(base[0].config.epochs, profile))
+    return compare(changed, base, among=find_runs(causes.square(), profile).values())
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,7 +25,8 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import find_diverged
 from resnet_lib.records.record import Record
 
-Verdict = Literal["holds", "does not hold", "undecided", "not yet run", "diverged"]
+# Of what can be seen of each run, some may show it and others not: then it holds "in some runs".
+Verdict = Literal["holds", "in some runs", "does not hold", "undecided", "not yet run", "diverged"]
 
 UNDECIDED = "undecided"
 
@@ -88,18 +89,18 @@ def mean_accuracy(records: list[Record]) -> float:
     return float(np.mean([record.accuracy for record in records]))
 
 
-def compare(a: list[Record], b: list[Record], comparisons: int = 1, among: Iterable[list[Record]] = ()) -> Estimate:
+def compare(a: list[Record], b: list[Record], comparisons: int = 1, among: Collection[list[Record]] = ()) -> Estimate:
     """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
 
-    Where a side has too few seeds, or there are several comparisons, seeds are taken to differ alike on both sides and
-    in the settings `among` which these are, except that those whose learning rate came down are apart from those whose
-    did not. Raises ValueError if they were not evaluated on the same images.
+    Where a side has too few seeds, or there are several comparisons, or settings `among` which these are, seeds are
+    taken to differ alike on both sides and in those, except that those whose learning rate came down are apart from
+    those whose did not. Raises ValueError if they were not evaluated on the same images.
     """
     labels = [record.predictions["label"] for record in a + b]
     if any(not np.array_equal(labels[0], other) for other in labels):
         raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
     first, second = ([record.correct for record in records] for records in (a, b))
-    if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1:
+    if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1 and not among:
         return paired_difference(first, second)
     settings = {records[0].config.fingerprint: records for records in (a, b, *among) if records}.values()
     spreads = {

@@ -59,8 +59,9 @@ def _count(levels: Levels, cells: Cells) -> str:
     return count(cells.records[levels], causes.cell(levels, cells.budget), cells.profile)
 
 
-def effects_table(cells: Cells) -> pd.DataFrame:
-    """One row per effect, once all of HALF is recorded."""
+def effects_table(cells: Cells, all_pairs: bool = True) -> pd.DataFrame:
+    """One row per effect, once all of HALF is recorded; of the pairs all, or those that surely depend on each other."""
+    found = effects(cells) if cells.have(HALF) else []
     return pd.DataFrame(
         [
             {
@@ -69,7 +70,8 @@ def effects_table(cells: Cells) -> pd.DataFrame:
                 "points": f"{100 * effect.estimate.mean:+.1f}",
                 "95 % interval": effect.estimate.interval,
             }
-            for effect in (effects(cells) if cells.have(HALF) else [])
+            for effect in found
+            if all_pairs or len(effect.factors) == 1 or not effect.estimate.low <= 0 <= effect.estimate.high
         ],
         columns=["factor", "change", "points", "95 % interval"],
     )
@@ -113,7 +115,8 @@ def verdicts(cells: Cells) -> list[Claim]:
         return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
     if cells.profile != "full":
         return [Claim(text, UNDECIDED)]
-    first, second, *_ = found = shares(cells)
+    found = shares(cells)
+    first, second, *_ = found
     lead = _lead(found, cells)
     largest = "The largest share of that, averaged over all orders of the changes (Shapley)"
     judged = [
@@ -139,4 +142,4 @@ def _lead(found: list[Effect], cells: Cells) -> Estimate:
 
 def _first_is_largest(found: list[Effect], cells: Cells) -> bool:
     """Whether that is decided, and the whole way is one upwards."""
-    return {positive(one) for one in (gap(cells), _lead(found, cells), found[0].estimate)} == {"holds"}
+    return all(positive(one) == "holds" for one in (gap(cells), _lead(found, cells), found[0].estimate))

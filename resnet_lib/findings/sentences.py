@@ -133,11 +133,11 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
 
 
 def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
-    """What is said of runs holds if it is so in each of them."""
+    """What is said of runs holds if it is so in each of them, and does not if it is so in none."""
     found = [bool(one) for one in is_so]
     runs = runs_in_words(len(found))
     seen = f"in {runs}" if all(found) or len(found) == 1 else f"it is so in {sum(found)} of {runs}"
-    return "holds" if all(found) else "does not hold", seen
+    return "holds" if all(found) else "in some runs" if any(found) else "does not hold", seen
 
 
 def better(a: str, b: str, runs: Runs, profile: str) -> Claim:

@@ -22,7 +22,8 @@ def distinct(configs: dict[str, Config], profile: str) -> dict[str, Config]:
 def table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     """One row per change that was run: its accuracy, against that of the first row, and its symptoms.
 
-    All columns are text. Intervals hold for all rows together, those that were not yet run among them.
+    All columns are text. Of a difference, the interval by itself, and the one that holds together with those of all
+    other rows, also of those that were not yet run.
     """
     told = distinct(configs, profile)
     rows, runs, absent = [], find_runs(told, profile), lacking(configs, profile)
@@ -32,13 +33,16 @@ def table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     for name, records in runs.items():
         if name in absent:
             continue
-        difference = ""
+        alone = together = ""
         if records and first and records is not first:
-            difference = str(compare(records, first, len(runs) - 1, [*runs.values(), *alike]))
+            among = [*runs.values(), *alike]
+            alone = str(compare(records, first, among=among)).replace(" points", "")
+            together = compare(records, first, len(runs) - 1, among).interval
         row = {
             "change": name,
             "test accuracy, %": f"{100 * mean_accuracy(records):.1f}" if records else missing(told[name], profile),
-            "against the first row": difference.replace(" points", ""),
+            "against the first row": alone,
+            "interval, all rows at once": together,
         }
         rows.append(row | (symptoms.row(records) if records else dict.fromkeys(symptoms.COLUMNS, "")))
     return pd.DataFrame(rows)

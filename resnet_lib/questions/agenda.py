@@ -27,6 +27,7 @@ def parts() -> list[Part]:
     """All of them; a run that belongs to several is in the first."""
     ten, hundred, architecture, hub = (step.configs for step in story.STEPS)
     augmented = architecture["ResNet-20, 100 epochs"].replace(**story.AUGMENTED)
+    undropped = suspects.changed(DROPS)
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())
     with_wrong_stem = [(STEM,), (STEM, AUGMENTATION), (STEM, DROPS), (STEM, AUGMENTATION, DECAY)]  # cheap, and telling
@@ -35,7 +36,7 @@ def parts() -> list[Part]:
     found = [
         Part("01 and 03, ten epochs", seeded([*ten.values(), architecture["ResNet-20, 10 epochs"]], SEEDS)),
         Part("05, factorial, ten epochs", factorial(10)),
-        Part("03, a hundred epochs", seeded([architecture["ResNet-20, 100 epochs"], augmented], SEEDS)),
+        Part("03, a hundred epochs", seeded([architecture["ResNet-20, 100 epochs"], augmented, undropped], SEEDS)),
         Part("03, with ImageNet's stem", seeded(stems, SEEDS)),
         Part("02, ResNet-26", seeded([c for c in hundred.values() if c.model == "resnet26"], SEEDS)),
         Part("02, first seed", seeded(hundred.values(), [first])),

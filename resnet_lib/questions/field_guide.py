@@ -51,7 +51,7 @@ CASES = (
         "kuangliu/pytorch-cifar #107", "distributed, a near-original ResNet-50 at 83 %, the repository's at 93",
         "another network, as far as the asker remembers",
         83, Config(
-            model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED, **story.SHORTER
+            model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED, **story.IN_BF16
         ),
     ),
     Case("akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.causes import FACTORS, HUNDRED, STEM, cell, change
+from resnet_lib.questions.causes import AUGMENTATION, DROPS, FACTORS, HUNDRED, STEM, cell, change
 from resnet_lib.questions.factorial import turned
 
 EPOCHS = 100
@@ -20,6 +20,7 @@ ADDED: dict[str, dict[str, Any]] = {  # beside the choices that are varied toget
     "shortcuts of option B": {"shortcut": "B"},
     "batch size 512": {"batch_size": 512},
     "164 epochs": {"epochs": 164, "milestones": (82, 123)},
+    "in bf16": story.IN_BF16,
 }
 LEFT_OUT: dict[str, dict[str, Any]] = {
     "no crop": {"crop": 0},
@@ -36,6 +37,13 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     "batch size 512, as many images": {"batch_size": 512, "iterations": 16_000, "milestones": (8_000, 12_000)},
     "a tenth of the iterations": {"iterations": 6_400, "milestones": (3_200, 4_800)},
 }
+
+
+AS_TOLD = "the story, as the lab assumes it"
+NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = (  # what is changed of it, in the pictures that are shown first
+    change(HUNDRED, turned(HUNDRED, *factors)) for factors in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
+)
+SHOWN = {NO_DROP: (DROPS,), AUGMENTED: (AUGMENTATION,), WRONG_STEM: (STEM,), STEM_AUGMENTED: (STEM, AUGMENTATION)}
 
 
 def changed(*factors: int) -> Config:
@@ -66,24 +74,29 @@ class Hypothesis:
     fields: dict[str, Any]
     of_cifar_network: dict[str, Any] = field(default_factory=dict)  # and of the one that step 03 reports, besides
 
-    def configs(self) -> dict[str, Config]:
-        """The run that the story reports of each step, by notebook, if this were so."""
-        told = {step.notebook: step.configs[step.headline].replace(**self.fields) for step in story.STEPS}
-        return told | {CIFAR_STEP.notebook: told[CIFAR_STEP.notebook].replace(**self.of_cifar_network)}
+    def configs(self) -> dict[str, dict[str, Config]]:
+        """The runs that the story may report of each step, by notebook and label, if this were so."""
+        return {
+            step.notebook: {label: self.applied(step.configs[label], step) for label in step.told}
+            for step in story.STEPS
+        }
+
+    def applied(self, config: Config, step: story.Step) -> Config:
+        return config.replace(**self.fields, **(self.of_cifar_network if step == CIFAR_STEP else {}))
 
 
-WRONG_STEM = FACTORS[STEM].suspect.fields
+IMAGENET_STEM = FACTORS[STEM].suspect.fields
 HYPOTHESES = (
     Hypothesis("as it is told: no augmentation", {}),
     Hypothesis("the drops never came", {"milestones": ()}),
     Hypothesis("augmented after all", story.AUGMENTED),
     Hypothesis("augmented, and the drops never came", {**story.AUGMENTED, "milestones": ()}),
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
-    Hypothesis("the CIFAR network kept the ImageNet stem", {}, WRONG_STEM),
-    Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.AUGMENTED, WRONG_STEM),
+    Hypothesis("the CIFAR network kept the ImageNet stem", {}, IMAGENET_STEM),
+    Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.AUGMENTED, IMAGENET_STEM),
 )
 
 
 def accounts() -> list[Config]:
     """The runs of all hypotheses."""
-    return [config for hypothesis in HYPOTHESES for config in hypothesis.configs().values()]
+    return [one for hypothesis in HYPOTHESES for told in hypothesis.configs().values() for one in told.values()]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from resnet_lib.findings import evidence
+from resnet_lib.findings.changes import runs
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits
 from resnet_lib.findings.judgement import between
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.questions.suspects import CIFAR_STEP
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, STEM_AUGMENTED, WRONG_STEM
 from resnet_lib.records.find import find_runs, runs_folder
 from resnet_lib.records.record import read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, STEM_AUGMENTED, WRONG_STEM, runs
 from resnet_lib.report.wording import percent
 
 
@@ -57,7 +57,8 @@ def _stem() -> str:
     if both := found.get(STEM_AUGMENTED):
         reached = evidence.accuracy_of(both, "full")
         where = f", near the story's {CIFAR_STEP.about}" if between(reached, *CIFAR_STEP.near) == "holds" else ""
-        augmented = f" With random crops and flips, too, it came to {reached}{where}."
+        untold = " That would be the story's only with two things that it does not tell." if where else ""
+        augmented = f" With random crops and flips, too, it came to {reached}{where}.{untold}"
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     wrong = turned(causes.PAPER, causes.STEM)
     if cells.have([wrong, causes.PAPER]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.findings import evidence
+from resnet_lib.findings import changes, evidence
 from resnet_lib.findings.curves import (
     FITTED,
     GAP,
@@ -20,12 +20,12 @@ from resnet_lib.findings.curves import (
 )
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.findings.own_log import Check
-from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
+from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
-from resnet_lib.report import commands, summary
+from resnet_lib.report import commands
 from resnet_lib.report.wording import in_range, percent
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
@@ -57,11 +57,11 @@ def _scope() -> str:
 
 
 def _code() -> str:
-    worth = _worth(causes.STEM)
+    worth = f": 3×3 was worth {worth}" if (worth := _worth(causes.STEM)) else ""
     return _with_parts(
         "**The code, before the curves.**",
         "The first layers (the stem) are, for 32×32 images, one 3×3 convolution of stride 1, without max-pool. "
-        f"ImageNet's (7×7, stride 2, max-pool) is not for them{f': 3×3 was worth {worth}' if worth else ''}.",
+        f"ImageNet's (7×7, stride 2, max-pool) is not for them{worth}.",
         f"The shape before global pooling is {SIDE}×{SIDE} in the paper's networks, {HUB_SIDE}×{HUB_SIDE} in "
         "torchvision's with a 3×3 stem; 2×2 or 1×1 is ImageNet's.",
         "Images are normalised, and shuffled every epoch together with their labels.",
@@ -93,11 +93,11 @@ def _drops_seen() -> list[str]:
     )
     seen = ["\n".join([told, *(f"     - {gain}" for gain in gains if gain)])]
     if recipe := cells.records[causes.PAPER]:
-        held, decay = 100 * first_drop(recipe).before.mean(), scientific(recipe[0].config.weight_decay)
+        held, decay = 100 * first_drop(recipe).before, scientific(recipe[0].config.weight_decay)
         seen.append(
-            f"With crops, flips and a weight decay of {decay} it had {held:.0f} % before its first drop "
-            f"({runs_in_words(len(recipe))}): if yours, trained the same way, stays well below, something else is "
-            "probably wrong as well."
+            f"With crops, flips and a weight decay of {decay} it averaged {held.mean():.0f} % over the {HIGH} epochs "
+            f"before its first drop, and no less than {held.min():.0f} % ({runs_in_words(len(recipe))}): if yours, "
+            "trained the same way, stays below, something else is probably wrong as well."
         )
     return seen if any(gains) else []
 
@@ -114,7 +114,7 @@ def _gain(stem: str, decay: float, records: list[Record]) -> str:
 
 def _overfitting() -> str:
     worth = _worth(causes.AUGMENTATION)
-    looks_alike = any(map(overfits, summary.runs("full").get(summary.WRONG_STEM, [])))
+    looks_alike = any(map(overfits, changes.runs("full").get(suspects.WRONG_STEM, [])))
     return (
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending more than "
         f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
@@ -132,7 +132,8 @@ def _in_good_ones() -> str:
     fitted, rise = 100 * mean_curve(paper, "train_accuracy")[-1], 100 * loss_rise(paper)
     return (
         " Once crops and flips are in, the sign alone explains nothing: the paper's own training shows it (training "
-        f"accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at {percent(paper)}."
+        f"accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at {percent(paper)} "
+        f"({runs_in_words(len(paper))})."
     )
 
 
@@ -179,15 +180,15 @@ def _worth(factor: int) -> str:
         parts.append(f"{gain.number} in {suspects.EPOCHS} epochs of the story's ResNet-20")
     cells = evidence.find_cells(10, "full")
     if cells.have(HALF):
-        (effect,) = (found for found in evidence.effects(cells) if found.factors == (factor,))
-        parts.append(f"{effect.estimate.number} on average in runs of {cells.epochs} epochs")
+        effect = evidence.weigh(factorial.effect((factor,), HALF), cells)
+        parts.append(f"{effect.number} on average in runs of {cells.epochs} epochs")
     return " and ".join(parts)
 
 
 def _instructive() -> Runs:
     """Runs of which one may look like the reader's: those of the answer, and one of many people's settings."""
     hub = find_seeds(causes.square()[causes.AS_IT_IS], "full")
-    return summary.runs("full") | ({"torch.hub's ResNet-18": hub} if hub else {})
+    return changes.runs("full") | ({"torch.hub's ResNet-18": hub} if hub else {})
 
 
 def _logs(folder: str) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_lib.findings import evidence, sentences
+from resnet_lib.findings.changes import lookalikes, runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, rise_by_chance
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import UNDECIDED, accuracy, between, in_those_recorded
-from resnet_lib.findings.stats import MIN_SEEDS, mean_interval
+from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import causes, suspects
-from resnet_lib.questions.suspects import CIFAR_STEP
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP
 from resnet_lib.questions.wording import scientific
-from resnet_lib.records.find import find_runs
 from resnet_lib.records.record import Record
-from resnet_lib.report.summary import AS_TOLD, AUGMENTED, NO_DROP, runs
 
 WHY_DECAY = (
     "A likely reason, not measured here: with batch norm, a heavier decay shrinks the weights, so that steps of the "
@@ -34,8 +33,9 @@ def while_it_was_high() -> str:
     if paper_like := evidence.find_cells(suspects.EPOCHS, "full").records[causes.PAPER]:
         decay = scientific(paper_like[0].config.weight_decay)
         with_what = "these" if augmented else "random crops and flips"
-        said = f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}."
-        more.append(f"{said} {WHY_DECAY}" if augmented and _is_higher(paper_like, augmented) else said)
+        more.append(f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}.")
+        if augmented and _is_higher(paper_like, augmented):
+            more[-1] += f" {WHY_DECAY}"
     said = (
         f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {CIFAR_STEP.about} "
         f"until its learning rate first dropped from {plain[0].config.lr:g}: "
@@ -70,7 +70,7 @@ def _without_drops(undropped: list[Record]) -> str:
     levels = np.array([[record.accuracy for record in undropped], last.mean(axis=1) / 100])
     if lost.high >= 0 or levels.min() <= low or levels.max() >= high:
         return ended
-    decided = between(reached, low, high) == between(lost, -1, 0) == "holds"
+    decided = all(verdict == "holds" for verdict in (between(reached, low, high), between(lost, -1, 0)))
     seen = "" if decided else f", {in_those_recorded(len(undropped))},"
     return (
         f"{ended} So{seen} a learning rate that never came down was enough to stop ResNet-20 near "
@@ -100,25 +100,22 @@ def with_its_drops() -> str:
 
 def _what_comes_near(cells: Cells) -> str:
     """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
-    (low, high), near = CIFAR_STEP.near, []
-    others = [levels for levels in cells.recorded if levels != cells.start]
-    ends = {causes.change(cells.start, levels): evidence.accuracy_in(levels, cells) for levels in others}
-    told = {suspects.STORY, *ends}
-    alone = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
-    found = find_runs({name: config for name, config in alone.items() if name not in told}, cells.profile)
-    ends |= {name: accuracy(records) for name, records in found.items() if records}
-    for name, end in sorted(ends.items(), key=lambda one: abs(one[1].mean - CIFAR_STEP.claimed / 100)):
-        if low < end.mean < high:
-            sure = "" if end.seed_sd is None else f" {end.interval}"
-            near.append(f"{name} ({100 * end.mean:.1f} %{sure}, n = {end.seeds})")
-    if not near:
-        return ""
-    of = f"Of the {len(ends)} other settings" if len(ends) > 1 else "The only other setting"
-    said = (
-        f" {of} of ResNet-20 recorded in {cells.epochs} epochs{', these' if len(ends) > 1 else ''} ended near "
-        f"{CIFAR_STEP.about}, in the runs recorded{', the nearest first' if len(near) > 1 else ''}:"
-    )
-    return "\n\n".join([said, "\n".join(f"- {one}" for one in near)])
+    found = lookalikes(cells)
+    of = f"Of the {found.recorded} other settings of ResNet-20 recorded in {cells.epochs} epochs"
+    near, undecided = _told(found.near), _told(found.undecided)
+    parts = []
+    if near:
+        parts += [f" {of}, {len(near)} ended near {CIFAR_STEP.about}:", "\n".join(f"- {one}" for one in near)]
+    if undecided:
+        first = f"{len(undecided)} more" if near else f" {of}, {len(undecided)}"
+        parts.append(f"{first} came near it, not decided by the runs recorded: {'; '.join(undecided)}.")
+    return "\n\n".join(parts)
+
+
+def _told(ends: dict[str, Estimate]) -> list[str]:
+    """Of settings, what they change, with where they ended."""
+    sure = {name: "" if end.seed_sd is None else f" {end.interval}" for name, end in ends.items()}
+    return [f"{name} ({100 * end.mean:.1f} %{sure[name]}, n = {end.seeds})" for name, end in ends.items()]
 
 
 def _sure(gains: np.ndarray) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
-from resnet_lib.findings import evidence
-from resnet_lib.findings.curves import loss_end, mean_curve, overfits, underfits
+from resnet_lib.findings import evidence, sentences
+from resnet_lib.findings.curves import HIGH, first_drop, loss_end, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import between, runs_in_words
 from resnet_lib.questions import causes, story
 from resnet_lib.records.find import find_seeds
@@ -17,7 +17,9 @@ def torch_hub() -> str:
     square = {name: find_seeds(config, "full") for name, config in causes.square().items()}
     told = [find_seeds(step.configs[label], "full") for label in step.told]
     changed = {name: found for name, found in square.items() if found and name != causes.AS_IT_IS}
-    said = [f"With the story's settings {_of_the_story(step, found)}" for found in told if found]
+    said = [
+        f"With the story's settings {_of_the_story(step, found)}{_while_high(step, found)}" for found in told if found
+    ]
     said += [
         f"With “{name}” {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
         for name, found in changed.items()
@@ -50,6 +52,18 @@ def _of_the_story(step: story.Step, records: list[Record]) -> str:
         undecided += f": {runs_in_words(len(records))} cannot show how much seeds differ"
     nearness = told.get(between(reached, *step.near), undecided)
     return f"{Architecture(records[0].config.model).title} reached {reached}. {nearness}. {_over_or_under(records)}"
+
+
+def _while_high(step: story.Step, records: list[Record]) -> str:
+    """That a learning rate which never came down would not explain the step, if the epochs before its drop say so."""
+    title = Architecture(records[0].config.model).title
+    if sentences.near_until_drop(step, title, records, "full").verdict != "does not hold":
+        return ""
+    level = 100 * first_drop(records).before.mean()
+    return (
+        f" Before its learning rate first dropped it averaged {level:.1f} % over {HIGH} epochs: a rate that never came "
+        f"down would not give it {step.claimed:g} %."
+    )
 
 
 def _over_or_under(records: list[Record]) -> str:

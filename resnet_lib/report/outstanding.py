@@ -30,7 +30,9 @@ def table(rate: Callable[[Config], float]) -> pd.DataFrame:
         rows.append((part.name, len(part.configs), len(lacking), hours))
         total += hours
     rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows), total))
-    texts = [(name, str(runs), str(lacking), f"{hours:,.1f}") for name, runs, lacking, hours in rows]
+    texts = [
+        (name, str(runs), str(lacking), f"{hours:,.{0 if hours >= 100 else 1}f}") for name, runs, lacking, hours in rows
+    ]
     return pd.DataFrame(texts, columns=["part", "runs", "not yet run", "hours, one at a time"])
 
 

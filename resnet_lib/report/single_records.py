@@ -44,7 +44,10 @@ def _apart(name: str, found: list[Record]) -> str:
         seeds.setdefault((_release(where["torch"]), where["device_name"]), []).append(record.config.seed)
     if len({torch for torch, _ in seeds}) < 2:
         return ""
-    parts = [f"seed{'s' * (len(of) > 1)} {', '.join(map(str, of))} with {_with(*how)}" for how, of in seeds.items()]
+    parts = [
+        f"{'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))} with {_with(*how)}"
+        for how, of in seeds.items()
+    ]
     return f"The {runs_in_words(len(found))} of `{name}` were not all trained with one torch: {'; '.join(parts)}."
 
 
@@ -54,7 +57,8 @@ def _went_on(record: Record) -> str:
     for before, after in pairwise({**last, **session} for session in record.result.get("sessions", [])):
         one, other = ((_release(session["torch"]), session["device_name"]) for session in (before, after))
         if one != other:
-            parts += [] if parts else [f"began with {_with(*one)}"]
+            if not parts:
+                parts.append(f"began with {_with(*one)}")
             parts.append(f"went on from step {after['from_step']:,} with {_with(*other)}")
     return f"`{record.path.name}` {', and '.join(parts)}." if parts else ""
 

@@ -8,15 +8,14 @@ from matplotlib.figure import Figure
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.curves import curve, mean_curve
+from resnet_lib.findings.changes import Lookalikes, lookalikes, runs
+from resnet_lib.findings.curves import SETTLED, curve, mean_curve
 from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
-from resnet_lib.questions.causes import AUGMENTATION, DROPS, HUNDRED, STEM, change
-from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.questions.suspects import CIFAR_STEP
-from resnet_lib.records.find import Runs, find_runs, find_seeds
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN
+from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import commands, plots, tables
 from resnet_lib.report.wording import percent
 
@@ -24,9 +23,10 @@ FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with changes"
 REPORTED = {CIFAR_STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
 HOW_TO_READ = (
-    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed. The stem is the "
-    "first layers of a network. `n` counts runs, each with a seed of its own; [a, b] is a 95 % interval over seeds and "
-    "test images, and there is none where nothing shows how much seeds differ."
+    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed, and what that is "
+    "worth in percentage points. The stem is the first layers of a network. `n` counts runs, each with a seed of its "
+    "own; [a, b] is a 95 % interval over seeds and test images: where n is below 3, seeds are taken to differ as in "
+    "similar settings, and where nothing shows how much they do, there is none."
 )
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
@@ -34,25 +34,13 @@ TERMS = (
     f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
     f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
     "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: it allows both answers. Points are "
-    "percentage points."
+    "percentage points; differences are those of the accuracies before these were rounded."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
-AS_TOLD = "the story, as the lab assumes it"
-SHOWN = {  # changes of it, by what they change: the factors in which they differ
-    change(HUNDRED, turned(HUNDRED, *factors)): factors
-    for factors in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
-}
-NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
-
-
-def runs(profile: str) -> Runs:
-    """ResNet-20 as the story trains it for a hundred epochs, and with something changed, as far as it is recorded."""
-    shown = {label: suspects.changed(*factors) for label, factors in {AS_TOLD: (), **SHOWN}.items()}
-    return {label: records for label, records in find_runs(shown, profile).items() if records}
 
 
 def drawn(profile: str) -> Runs:
-    """Of these, the runs of seeds that all have: what their curves differ by is then not the seed.
+    """Of `changes.runs`, the runs of seeds that all have: what their curves differ by is then not the seed.
 
     Without those that share no seed with the ones before them.
     """
@@ -72,7 +60,7 @@ def short() -> str:
         return ""
     parts = [tables.markdown(table()), HOW_TO_READ]
     if AS_TOLD in found:
-        parts.insert(0, f"{_what_stops(found)} What the lab's runs reached:")
+        parts.insert(0, _what_stops(found))
     parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
     parts.append(tables.folded("The commands of these runs; seed 0, unless <code>--seed</code> is given", trained))
@@ -86,37 +74,32 @@ def _commands(found: Runs) -> dict[str, str]:
 
 def _what_stops(found: Runs) -> str:
     """Whether ResNet-20, trained as the lab assumes, ends near the story's accuracy, and if not, what took it there."""
-    ends = {label: evidence.accuracy_of(records, "full") for label, records in found.items()}
+    plain = evidence.accuracy_of(found[AS_TOLD], "full")
     low, high = CIFAR_STEP.near
-    verdicts = {label: between(end, low, high) for label, end in ends.items()}
-    seen = [label for label, end in ends.items() if low < end.mean < high]
-    place = f"{'' if AS_TOLD in seen else 'not '}near {CIFAR_STEP.about}"
-    if verdicts[AS_TOLD] == UNDECIDED:
+    is_near = low < plain.mean < high
+    place = f"{'' if is_near else 'not '}near {CIFAR_STEP.about}"
+    if between(plain, low, high) == UNDECIDED:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
-    said = f"Trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}.{_alone(found)}"
-    if AS_TOLD in seen or not seen:
+    said = f"**In short:** trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
+    if AUGMENTED in found:
+        said += f" With random crops and flips it ends at {percent(found[AUGMENTED])}; the paper has {RESNET_20:g} %."
+    others = lookalikes(evidence.find_cells(suspects.EPOCHS, "full"))
+    if is_near or not (others.near or others.undecided):
         return said
-    is_sure = verdicts[AS_TOLD] == "does not hold"
-    sure = [label for label in seen if is_sure and verdicts[label] == "holds"]
-    others = [label for label in seen if label not in sure]
-    if sure:
-        said += f" Near {CIFAR_STEP.claimed:g} % it ends with {_quoted(sure)}."
-    if others:
-        where = "There, too" if sure else f"Near {CIFAR_STEP.claimed:g} %"
-        said += f" {where}, but not decided by the runs recorded: {_quoted(others)}."
-    return f"{said} Whether one of these changes stopped the story's own is open."
+    said += f" {_which_end_there(others)}"
+    return f"{said} Whether one of these stopped the story's own is open, for its code is not known."
 
 
-def _alone(found: Runs) -> str:
-    """What each change alone is worth, in a sentence after a space, with where the paper's crops and flips lead."""
-    single = {label: factors for label, factors in SHOWN.items() if label in found and len(factors) == 1}
-    gains = {label: gain for label, factors in single.items() if (gain := evidence.worth("full", *factors))}
-    if not gains:
-        return ""
-    said = {label: f"“{label}” {gains[label].number}" for label in sorted(gains, key=lambda label: gains[label].mean)}
-    if AUGMENTED in said:
-        said[AUGMENTED] += f", to {percent(found[AUGMENTED])}, where the paper has {RESNET_20:g} %"
-    return f" What a change alone is worth, in {suspects.EPOCHS} epochs: {', '.join(said.values())}."
+def _which_end_there(others: Lookalikes) -> str:
+    parts = []
+    if count := len(others.near):
+        names = f", all with “{others.common}”" if count > 1 and others.common else f": {_quoted(list(others.near))}"
+        parts.append(f"{count} {'ends' if count == 1 else 'end'} near {CIFAR_STEP.claimed:g} %{names}")
+    if count := len(others.undecided):
+        shown = [label for label in SHOWN if label in others.undecided]
+        more = f"{count} more may" if others.near else f"{count} may end near {CIFAR_STEP.claimed:g} %"
+        parts.append(f"{more}{f', among them {_quoted(shown)}' if shown else ''}")
+    return f"Of the {others.recorded} other settings recorded, {'; '.join(parts)}."
 
 
 def _quoted(labels: list[str]) -> str:
@@ -135,7 +118,7 @@ def table() -> pd.DataFrame:
             name += "" if told.precision == story.BASELINE.precision else f", {told.precision}"
             rows.append(_row(name, told, f"{step.claimed:g} (the story)"))
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if find_seeds(one, "full")}
-            rows += [_row(name, one, "") for name, one in changed.items()]
+            rows += [_row(name, one, "", _worth(one, told)) for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
     return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{RESNET_20:g} (the paper)")])
 
@@ -149,7 +132,16 @@ def _changes(told: Config) -> dict[str, Config]:
     return changed if told == square[causes.AS_IT_IS] else {}
 
 
-def _row(name: str, config: Config, reported: str) -> dict[str, str]:
+def _worth(changed: Config, told: Config) -> str:
+    """The difference that a change made, with its interval where one can be told; empty if either is not recorded."""
+    sides = [find_seeds(one, "full") for one in (changed, told)]
+    if not all(sides):
+        return ""
+    found = evidence.difference(*sides, "full")
+    return f"{100 * found.mean:+.1f}{'' if found.seed_sd is None else f' {found.interval}'}"
+
+
+def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str, str]:
     records = find_seeds(config, "full")
     measured = story.missing(config, "full")
     if records:
@@ -157,7 +149,8 @@ def _row(name: str, config: Config, reported: str) -> dict[str, str]:
         sure = "" if found.seed_sd is None else f" {found.interval}"
         measured = f"{100 * found.mean:.1f}{sure}"
     n = story.count(records, config, "full")
-    return {"network and training": name, "reported, %": reported, "measured, %": measured, "n": n}
+    told = {"network and training": name, "reported, %": reported, "measured, %": measured}
+    return {**told, "the change, points": worth, "n": n}
 
 
 def caption(profile: str) -> str:
@@ -198,10 +191,12 @@ def fork(profile: str) -> str:
         before = sum(row["drops"] == 0 for row in plain.history)
         pairs = zip(plain.history[:before], undropped.history[:before], strict=True)
         if all(one[column] == other[column] for one, other in pairs for column in one if column not in TIMES):
-            with_drop, without = (100 * curve(record, "accuracy")[before] for record in (plain, undropped))
+            after = slice(before, before + SETTLED)
+            with_drop, without = (100 * curve(record, "accuracy")[after].mean() for record in (plain, undropped))
             return (
                 f" With and without drops, {_seeds([plain.config.seed])} is one and the same training up to epoch "
-                f"{before}; one epoch later it has {with_drop:.1f} % with the drop, {without:.1f} % without."
+                f"{before}; over the {SETTLED} epochs after it averages {with_drop:.1f} % with the drop, "
+                f"{without:.1f} % without."
             )
     return ""
 

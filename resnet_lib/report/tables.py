@@ -9,7 +9,7 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
-from resnet_lib.findings.claims import claims, verdicts
+from resnet_lib.findings.claims import verdicts
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
@@ -115,22 +115,24 @@ def story_markdown(profile: str) -> str:
         "points. A claim that an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate "
         f"{told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
-    if profile == "full":
-        note += f" All in {told.precision}, but ResNet-50's hundred epochs in {story.SHORTER['precision']}."
+    if others := _in_other_precision(steps):
+        note += f" All in {told.precision}, but {others}."
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
-    judged = {name: any(c.verdict != NOT_YET for c in claims(name, runs, profile)) for name, runs in steps.items()}
-    recorded = {name: runs for name, runs in steps.items() if judged[name]}
     body = [markdown(rows[~is_missing]), note]
-    if recorded:
-        body.append(
-            folded(
-                "The story's claims, and the lab's readings of them: what holds",
-                f"{CLAIMS}\n\n{verdicts(recorded, profile)}",
-            )
-        )
+    if judged := verdicts(steps, profile):
+        title = "The story's claims, and the lab's readings of them: what holds"
+        body.append(folded(title, f"{CLAIMS}\n\n{judged}"))
     body += lacking(rows[is_missing])
     return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
+
+
+def _in_other_precision(steps: dict[str, Runs]) -> str:
+    """The recorded runs that are not in the precision of the others, in words."""
+    shown = [records[0].config for runs in steps.values() for records in runs.values() if records]
+    others = [config for config in shown if config.precision != story.BASELINE.precision]
+    told = [f"{Architecture(one.model).title}'s {one.epochs} epochs in {one.precision}" for one in others]
+    return ", ".join(dict.fromkeys(told))
 
 
 def lacking(rows: pd.DataFrame) -> list[str]:

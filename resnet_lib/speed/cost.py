@@ -66,9 +66,9 @@ def flops_per_image(config: Config) -> float:
 
 
 def expected(config: Config, bench: dict[str, Any]) -> float:
-    """Images/s of training in fp32, at the arithmetic rate of the most similar network of a benchmark.
+    """Images/s of training, at the arithmetic rate of the most similar network of a benchmark.
 
-    Which must be whole, not `--quick`, and say what fp32 costs (`measured.fp32_share`).
+    Which must be whole, not `--quick`, and say what fp32 costs (`measured.fp32_share`), in which most runs are.
 
     A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it.
     """
@@ -76,8 +76,8 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
     is_imagenet = Architecture(config.model).shape == "imagenet"
     alike = [model for model in bench["networks"] if (model == "resnet50") == is_imagenet]
     similar = min(alike, key=lambda model: abs(np.log(others[model] / flops)))
-    rate = measured.rate(bench["networks"][similar][-1]) * measured.fp32_share(bench, similar)
-    return float(rate * others[similar] / flops)
+    share = measured.fp32_share(bench, similar) if config.precision == "fp32" else 1.0
+    return float(measured.rate(bench["networks"][similar][-1]) * share * others[similar] / flops)
 
 
 def seconds(config: Config, rate: float) -> float:
