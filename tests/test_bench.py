@@ -377,7 +377,7 @@ def test_runs_side_by_side_add_up_and_share_the_threads_out(monkeypatch):
         return 100.0
 
     monkeypatch.setattr(bench, "_one_of_many", one_of_many)
-    monkeypatch.setattr(bench, "ProcessPoolExecutor", lambda runs, context: ThreadPoolExecutor(runs))
+    monkeypatch.setattr(bench.pool, "processes", lambda runs, is_cuda: ThreadPoolExecutor(runs))
     for of_all, of_each in ((9, 3), (1, 1)):
         assert bench.side_by_side(bench.ladder(Choice("cpu", of_all, True))[0], 3) == 300
         assert threads == [of_each] * 3

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import faults
+import psutil
 import pytest
 import torch
 import typer
@@ -411,12 +412,12 @@ def test_run_many_hands_on_what_a_broken_pool_no_longer_takes():
 @pytest.mark.parametrize(
     ("options", "is_told"), [([], False), (["--profile", "full"], True), (["--profile", "full", "--no-train"], False)]
 )
-def test_report_tells_before_it_trains_for_days(reports, monkeypatch, options, is_told):
+def test_report_tells_before_it_trains_for_weeks(reports, monkeypatch, options, is_told):
     monkeypatch.setattr(sources, "fetch", lambda: None)
     monkeypatch.setattr(lab, "report", lambda *_: [])
     result = CliRunner().invoke(app, ["report", *options])
     assert result.exit_code == 0
-    assert ("for days on a CPU" in result.output) == is_told
+    assert ("for weeks on a CPU" in result.output) == is_told
 
 
 @pytest.mark.parametrize(
@@ -542,6 +543,34 @@ def test_a_signal_that_comes_while_no_outcome_does_stops_all_and_leaves_the_hand
     assert [signal.getsignal(number) for number in StopSignals.SIGNALS] == before
 
 
+def has_epochs(history):
+    return len(history.read_text().splitlines()) > 1
+
+
+def test_processes_end_with_the_one_that_started_them(reports):
+    """Killed, it cannot end them: they would wait for more work for ever, and hold what they train."""
+    script = (
+        "from resnet_lib.config import Config\n"
+        "from resnet_lib.runs import pool\n"
+        "long = dict(dataset='synthetic', train_images=400, test_images=20, model='resnet8', width=4, epochs=1000)\n"
+        "if __name__ == '__main__':\n"
+        "    list(pool.run_all([Config(**long, seed=seed) for seed in (1, 2)], 'full', 2, 'cpu', 1, print))\n"
+    )
+    file = reports / "parent.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(script)
+    with subprocess.Popen([sys.executable, str(file)]) as parent:
+        deadline = time.monotonic() + 60
+        while sum(map(has_epochs, reports.glob("full/runs/*/history.csv"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert len(children) >= 2
+        parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    assert len(list(reports.glob("full/runs/*/checkpoint.pt"))) == 2  # each saved
+
+
 def test_a_child_that_comes_into_being_after_the_signal_is_ended_too():
     with pool._handed_on() as asked:
         signal.raise_signal(signal.SIGTERM)
@@ -564,7 +593,12 @@ def test_runs_at_a_time_are_dealt_out_to_all_gpus(reports, monkeypatch, device, 
         experiment, "run_many", lambda configs, *_: [(config, SimpleNamespace(accuracy=0.5)) for config in configs]
     )
     list(pool.run_all([Config(seed=seed) for seed in range(2)], "smoke", 2, device, None, print))
-    assert [options["initargs"][0] for options in seen if options] == [names] * dealt
+    (options,) = seen
+    assert options["initargs"][0] == (names if device == "cuda" else [])
+    monkeypatch.setattr(pool, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(pool, "take_gpu", lambda names, taken: seen.append(names))
+    pool._begin(*options["initargs"])
+    assert seen[1:] == [names] * dealt
 
 
 def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained, tmp_path):

@@ -685,6 +685,16 @@ def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
     assert len(dataset.classes) == 10
 
 
+def test_what_a_user_gives_is_read_once_in_a_process(tmp_path, monkeypatch, cache):
+    monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
+    cifar10.load(Config(), TINY)
+    shutil.rmtree(tmp_path / "mine")
+    assert len(cifar10.load(Config(), TINY).test_images) == RECORDS
+    (cache / "test_batch.bin").write_bytes(b"")
+    with pytest.raises(DataError, match="does not exist"):
+        cifar10.load(Config(), TINY)
+
+
 def test_load_splits_then_takes_a_subset(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
     every = cifar10.load(Config(), TINY)

@@ -154,6 +154,19 @@ def test_weights_that_are_not_those_of_the_run_are_found(three, damage, said):
     assert said in line
 
 
+def test_a_file_that_cannot_be_read_hides_no_other_run(three):
+    """A folder stands for it, for tests may run as one who may read everything."""
+    for name in (weights.NAME, "predictions.npz"):
+        (three[0] / name).unlink()
+        (three[0] / name).mkdir()
+    (three[1] / "checkpoint.pt").unlink()
+    (three[1] / "checkpoint.pt").mkdir()
+    code, said = runs("verify")
+    assert code == 1
+    assert "Traceback" not in said
+    assert all(path.name in said for path in three[:2])
+
+
 def test_a_history_that_cannot_be_read_is_found_in_a_diverged_run_too(three):
     (three[2] / "history.csv").write_bytes(b"epoch\none\n")
     code, said = runs("show", three[2].name)

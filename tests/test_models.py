@@ -216,7 +216,7 @@ def test_the_seed_alone_decides_the_initial_weights(name):
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_hub_offline_is_the_installed_torchvision_and_says_so(depth):
-    net, source = build_model(Config(model=f"hub-resnet{depth}", seed=5))
+    net, source = build_model(Config(model=f"hub-resnet{depth}", seed=5), ask_hub=True)
     torch.manual_seed(5)
     expected = getattr(torchvision.models, f"resnet{depth}")(num_classes=10)
     assert type(net) is torchvision.models.ResNet
@@ -235,7 +235,7 @@ def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch):
 
     monkeypatch.setattr(hub, "_reachable", lambda: True)
     monkeypatch.setattr(torch.hub, "load", load)
-    net, source = build_model(Config(model="hub-resnet18"))
+    net, source = build_model(Config(model="hub-resnet18"), ask_hub=True)
     release = torchvision.__version__.partition("+")[0]
     assert asked == [(f"pytorch/vision:v{release}", "resnet18", True)]
     assert source.startswith(f"torch.hub pytorch/vision:v{release}")
@@ -257,7 +257,7 @@ def test_where_the_hub_does_not_answer_as_it_should_the_installed_network_is_tak
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(hub, "_reachable", lambda: True)
     monkeypatch.setattr(torch.hub, "_read_url", read)
-    net, source = build_model(Config(model="hub-resnet18"))
+    net, source = build_model(Config(model="hub-resnet18"), ask_hub=True)
     assert re.search(r"installed \(hub not reached: \w+\)$", source)
     assert torch.equal(net.fc.weight, seeded_hub_network().fc.weight)
 
@@ -276,9 +276,18 @@ def test_hub_contacts_nobody_when_told_to_stay_offline(monkeypatch, value, conta
         raise OSError
 
     monkeypatch.setenv("RESNET_LAB_OFFLINE", value)
+    monkeypatch.setattr(hub, "getproxies", dict)
     monkeypatch.setattr(hub.socket, "create_connection", connect)
     assert not hub._reachable()
     assert len(calls) == contacts
+    monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://localhost:1"})
+    assert hub._reachable() == (value != "1")  # by the proxy, for aught that can be known
+
+
+def test_the_hub_is_not_asked_for_a_network_of_which_nothing_is_recorded(monkeypatch):
+    monkeypatch.setattr(hub, "_reachable", lambda: pytest.fail("asked"))
+    _, source = build_model(Config(model="hub-resnet18"))
+    assert source.endswith("installed (the hub was not asked)")
 
 
 @pytest.mark.parametrize(

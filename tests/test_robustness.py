@@ -148,7 +148,7 @@ def test_a_state_is_saved_within_an_epoch_after_the_seconds_that_are_set(reports
 # --- asked to stop
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize("by", StopSignals.SIGNALS, ids=lambda s: s.name)
 def test_asked_to_stop_it_ends_the_step_saves_and_says_how_to_go_on(reports, by):
     command = [sys.executable, "-m", "resnet_lib", "run", "--model", "resnet8", "--epochs", "1000", "--threads", "1"]
     for field in ("dataset=synthetic", "train_images=400", "test_images=20", "width=4"):

@@ -653,6 +653,29 @@ def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
     }
 
 
+def test_of_many_runs_those_that_nobody_waits_for_are_not_begun(reports):
+    configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in range(4)]
+    with ThreadPoolExecutor(1) as executor:
+        outcomes = experiment.run_many(configs, "quick", on_cpu, executor)
+        next(outcomes)
+        outcomes.close()
+    assert not experiment.is_finished(configs[-1], "quick")
+
+
+class Unsendable(Exception):
+    def __init__(self, *, because):
+        super().__init__(because)
+
+
+def test_what_another_library_raises_comes_back_from_a_process_or_what_it_said():
+    error = Unsendable(because="no luck")
+    error.add_note("there")
+    sent = experiment._sendable(error)
+    assert (type(sent), str(sent), sent.__notes__) == (RuntimeError, "Unsendable: no luck", ["there"])
+    for fine in (Diverged("lost", {"step": 1}), ValueError("x")):
+        assert experiment._sendable(fine) is fine
+
+
 def test_one_run_of_many_that_this_machine_cannot_do_does_not_stop_the_others(reports):
     configs = [SYNTHETIC.replace(precision="tf32"), SYNTHETIC.replace(epochs=1, milestones=())]
     (_, refused), (_, record) = experiment.run_many(configs, "quick", partial(choose, device="cpu"))
@@ -693,6 +716,22 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
     before = [row["seconds"] for row in moved.history if row["step"] <= state["step"]]
     assert 0 < len(before) < len(moved.history)
     assert moved.seconds_by_device["abacus"] == pytest.approx(sum(before))
+
+
+def test_a_run_goes_on_where_weights_are_laid_out_otherwise_in_memory(trained, reports, monkeypatch, tmp_path):
+    """As from one of Apple's GPUs to a CPU: the momentum of each weight stays its own."""
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "moved"))
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cpu"])
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(SYNTHETIC, choice=replace(CPU, channels_last=False), show=Interrupting(6))
+    saved = RunFolder.of(SYNTHETIC, "full").checkpoint
+    state = checkpoint.load(saved)
+    state["choice"]["device"] = "mps"
+    checkpoint.save(saved, state)
+    moved = experiment.run(SYNTHETIC, show=Progress())
+    for name in ("train_loss", "test_loss"):
+        ours, theirs = ([row[name] for row in record.history] for record in (moved, trained))
+        assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monkeypatch):

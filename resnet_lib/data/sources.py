@@ -31,6 +31,8 @@ from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_i
 from resnet_lib.machine.files import LITTER, try_lock, write_atomic
 from resnet_lib.machine.network import is_offline
 
+_READ: set[tuple[str, Path]] = set()  # what a user gave, and for which cache: whole, when this process read it
+
 
 class DataError(LabError):
     """The images cannot be had; the message says what happened, to which file, and what to do."""
@@ -55,19 +57,19 @@ def cache_folder() -> Path:
 def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
     """Make the cache ready and return its folder, which then holds the six files, each verified.
 
-    `folder` is the user's own copy, a folder or an archive (default: RESNET_LAB_DATA). It is read whenever it
-    is given, so that a wrong one is an error even if the cache is complete. A damaged cached file is named
-    and fetched again.
+    `folder` is the user's own copy, a folder or an archive (default: RESNET_LAB_DATA). It is read once in a process,
+    so that a wrong one is an error even if the cache is complete. A damaged cached file is named and fetched again.
     Raises DataError with every source tried, why it failed, and what to do.
     """
     cache = cache_folder()
     given = folder or os.environ.get("RESNET_LAB_DATA")
-    if not given and not _unverified(cache, manifest):
+    is_known = not given or (str(given), cache) in _READ
+    if is_known and not _unverified(cache, manifest):
         return cache
     sources = given_sources(Path(os.path.expanduser(given)), manifest) if given else network_sources(manifest)
     with _scratch(cache) as scratch:
         wanted = _unverified(cache, manifest)  # again: another process may have filled it meanwhile
-        if not given and not wanted:
+        if is_known and not wanted:
             return cache
         damaged = [cache / name for name in wanted if (cache / name).exists()]
         reasons = [f"{path}: damaged, its SHA-256 is not the published one" for path in damaged]
@@ -76,6 +78,8 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
         for source in sources:
             try:
                 _store(source, wanted, cache, scratch, manifest)
+                if given:
+                    _READ.add((str(given), cache))
                 return cache
             except Unusable as reason:
                 reasons.append(f"{source.name}: {reason}")

@@ -6,6 +6,10 @@ import signal
 import threading
 from typing import Any
 
+# Of a terminal or connection that closes; Windows has none, and under nohup it stays ignored.
+IS_TOLD = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+HANGUP = (signal.SIGHUP,) if IS_TOLD else ()
+
 
 class Stopped(BaseException):
     """The run was asked to stop, and can go on from what is saved.
@@ -15,13 +19,13 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """While entered, SIGINT and SIGTERM are only noted in `asked`; a second SIGINT acts as it always did.
+    """While entered, SIGINT, SIGTERM and SIGHUP are only noted in `asked`; a second SIGINT acts as it always did.
 
-    A second SIGTERM does not: a pool of processes sends several. On exit a signal that nobody has acted on is raised
-    again.
+    A second of the others does not: a pool of processes sends several. On exit a signal that nobody has acted on is
+    raised again.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, *HANGUP)
 
     def __init__(self) -> None:
         self.asked = ""  # the signal's name

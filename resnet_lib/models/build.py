@@ -16,15 +16,16 @@ from resnet_lib.models.products import use_products
 BUILDING = threading.Lock()  # torch's random state, from which networks are initialised, is one for all threads
 
 
-def build_model(config: Config, num_classes: int = 10) -> tuple[nn.Module, str]:
+def build_model(config: Config, num_classes: int = 10, ask_hub: bool = False) -> tuple[nn.Module, str]:
     """The network of a config, and where its code comes from. Sets torch's random state to the seed, and uses it.
 
-    For one of torch.hub's the hub is asked. Raises LabError where that needs torchvision, and it is not installed.
+    For one of torch.hub's, the hub is asked for what a record is to tell of; elsewhere the same network comes from the
+    installed torchvision. Raises LabError where that is not there.
     """
     with BUILDING:
         torch.manual_seed(config.seed)
         if Architecture(config.model).family == "hub":
-            return hub.build(config, num_classes)
+            return hub.build(config, num_classes, ask_hub)
         return resnet.build(config, num_classes), "resnet_lib.models"  # the folder, as all records have it
 
 

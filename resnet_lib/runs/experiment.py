@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, as_completed
@@ -128,7 +129,7 @@ def _train(
 ) -> Record:
     """Train to the end, and leave the record and the weights."""
     try:
-        model, source = build_model(config, len(dataset.classes))
+        model, source = build_model(config, len(dataset.classes), ask_hub=True)
         evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
     except Diverged as error:
         folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
@@ -165,6 +166,7 @@ def _result(
     choice: Choice,
 ) -> dict[str, Any]:
     """What is recorded of a run that came to its end, beside its history and its predictions."""
+    trained = [session for session in end.sessions if session["from_step"] < end.history[-1]["step"]]  # not only ended
     return {
         "fingerprint": config.fingerprint,
         "evaluated_on": config.held_out,
@@ -175,7 +177,7 @@ def _result(
         "data_sha256": dataset.sha256,
         "training_seconds": round(sum(row["seconds"] for row in end.history), 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": end.sessions[-1]["commit"],
+        "commit": trained[-1]["commit"],
         "sessions": end.sessions,
         "environment": provenance.environment(choice),
     }
@@ -209,8 +211,12 @@ def run_many(
                 waiting[executor.submit(_outcome_in_pool, config, profile, choose)] = config
             except BrokenExecutor as error:  # a process was killed before all runs were handed out
                 yield config, error
-        for done in as_completed(waiting):
-            yield waiting[done], done.exception() or done.result()
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.exception() or done.result()
+        finally:
+            for one in waiting:  # if the caller has enough: what has not begun is not trained
+                one.cancel()
 
 
 def _outcome(
@@ -228,6 +234,20 @@ def _outcome(
 
 def _outcome_in_pool(config: Config, profile: str, choose: Callable[[Config], Choice] | None) -> Record | Exception:
     try:
-        return _outcome(config, profile, choose, progress.Lines())  # several bars would draw over each other
+        return _sendable(_outcome(config, profile, choose, progress.Lines()))  # several bars would draw over each other
     except (Stopped, KeyboardInterrupt):  # only in a process of its own: signals reach no thread but the main one
         os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too
+
+
+def _sendable(outcome: Record | Exception) -> Record | Exception:
+    """As it is, unless it is another library's exception that pickle cannot bring back: that would end the pool."""
+    if not isinstance(outcome, Exception):
+        return outcome
+    try:
+        pickle.loads(pickle.dumps(outcome))
+        return outcome
+    except Exception:
+        plain = RuntimeError(f"{type(outcome).__name__}: {outcome}")
+        for note in getattr(outcome, "__notes__", []):
+            plain.add_note(note)
+        return plain

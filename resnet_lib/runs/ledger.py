@@ -10,7 +10,6 @@ import numpy as np
 from resnet_lib.config import Config, LabError
 from resnet_lib.machine.files import sha256
 from resnet_lib.records import checkpoint
-from resnet_lib.records.checkpoint import CheckpointError
 from resnet_lib.records.find import runs_folder
 from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record
 from resnet_lib.records.run_folder import LOCK, RunFolder
@@ -72,7 +71,7 @@ def problems(found: Entry) -> list[str]:
             checkpoint.load(file)
         except FileNotFoundError:  # the run beside this was finished meanwhile
             continue
-        except (CheckpointError, OSError) as error:
+        except (LabError, OSError) as error:
             wrong.append(str(error))
     kept = path / weights.NAME
     try:
@@ -80,12 +79,12 @@ def problems(found: Entry) -> list[str]:
             weights.load(kept)
             if not weights.belong_to(found.config, kept):
                 wrong.append(f"{kept.name} belongs to another run")
-    except CheckpointError as error:
+    except (LabError, OSError) as error:
         wrong.append(str(error))
     if found.record:
         try:
             wrong += _disagreements(found.record)
-        except LabError as error:
+        except (LabError, OSError) as error:
             wrong.append(str(error))
     return wrong
 

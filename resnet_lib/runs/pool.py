@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
@@ -47,7 +47,7 @@ def run_all(
     with _handed_on() if in_pool else nullcontext([]) as asked:
         while waiting:
             choose = partial(machine.choose, device=device, threads=threads or max(1, machine.THREADS // jobs))
-            with _processes(jobs, is_cuda) if in_pool else nullcontext() as executor:
+            with processes(jobs, is_cuda) if in_pool else nullcontext() as executor:
                 for config, outcome in experiment.run_many([*waiting.values()], profile, choose, executor):
                     _refuse(asked)
                     if not isinstance(outcome, BrokenProcessPool):
@@ -70,11 +70,22 @@ def _refuse(asked: list[str]) -> None:
         raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
 
 
-def _processes(jobs: int, is_cuda: bool) -> Executor:
-    """A pool whose processes, where there are several GPUs, each take one."""
+def processes(jobs: int, is_cuda: bool) -> Executor:
+    """A pool whose processes end with this one, and, where there are several GPUs, each take one."""
     context, names = get_context("spawn"), gpus() if is_cuda else []
-    dealt = {"initializer": take_gpu, "initargs": (names, context.Value("i", 0))} if len(names) > 1 else {}
-    return ProcessPoolExecutor(jobs, context, **dealt)
+    return ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(names, context.Value("i", 0)))
+
+
+def _begin(names: list[str], taken: Synchronized[int]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if len(names) > 1:
+        take_gpu(names, taken)
+
+
+def _end_with_parent() -> None:
+    """Or a process whose parent was killed would train what it was given, and then wait for more for ever."""
+    parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)  # which saves what is in training
 
 
 def gpus() -> list[str]:

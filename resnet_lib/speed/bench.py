@@ -27,6 +27,7 @@ import torch
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import commit, environment
+from resnet_lib.runs import pool
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
 from resnet_lib.speed.measured import COMPILED, FP32, OURS, rate
@@ -145,8 +146,8 @@ def evaluation(rung: Rung, say: Say) -> dict[str, list[float]]:
 def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
     """Bytes that training needs at its peak beyond the network and the images; None where that cannot be read."""
     say(f"{model}: peak memory of “{rung.name}”")
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak_memory, model, rung).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        return executor.submit(_peak_memory, model, rung).result()
 
 
 def _peak_memory(model: str, rung: Rung) -> int | None:
@@ -223,13 +224,13 @@ def concurrent(rung: Rung, counts: list[int], say: Say) -> dict[int, float]:
 
 
 def side_by_side(rung: Rung, runs: int, seconds: float = 5.0) -> float:
-    """Images/s of several processes together, the CPU's threads shared out among them."""
+    """Images/s of several processes together, dealt out to all GPUs, or sharing the CPU's threads."""
     threads = max(1, rung.choice.threads // runs)
     rung = replace(rung, choice=replace(rung.choice, threads=threads))
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(runs, context) as pool:
+    with context.Manager() as manager, pool.processes(runs, rung.choice.device == "cuda") as executor:
         barrier = manager.Barrier(runs)
-        all_of_them = [pool.submit(_one_of_many, rung, barrier, seconds) for _ in range(runs)]
+        all_of_them = [executor.submit(_one_of_many, rung, barrier, seconds) for _ in range(runs)]
         for one in all_of_them:  # what went wrong in one is told, not that the others could not wait for it
             if (error := one.exception()) and not isinstance(error, BrokenBarrierError):
                 raise error

@@ -15,7 +15,7 @@ from resnet_lib.machine.device import Choice
 def make_optimizer(model: nn.Module, config: Config, choice: Choice) -> torch.optim.SGD:
     """SGD over all parameters, weight decay on all of them, as the paper does, or on weights of layers alone.
 
-    One fused kernel updates them all. With `muon_lr`, convolutions are Muon's and have neither decay nor SGD's rate.
+    A fused kernel updates each group. With `muon_lr`, convolutions are Muon's and have neither decay nor SGD's rate.
     """
 
     def rate(value: float) -> float | Tensor:
@@ -49,11 +49,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Go on from a saved state; the rates stay the optimizer's own, which are where its device reads them."""
+    """Go on from a saved state; the rates stay the optimizer's own, which are where its device reads them.
+
+    Momentum is laid out in memory as its parameter is, which may not be as it was saved, on another device: torch's
+    fused kernel adds up what has the same place in memory, and does not ask.
+    """
     rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
+    for parameter, values in optimizer.state.items():
+        if (momentum := values.get("momentum_buffer")) is not None:
+            values["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
 
 
 class Muon(torch.optim.SGD):
@@ -86,7 +93,7 @@ class Muon(torch.optim.SGD):
             looked_ahead.append((bank.grad + momentum * buffer if nesterov else buffer).flatten(1))
             bank.mul_(len(bank) ** 0.5 / bank.norm())
         for bank, matrix in zip(banks, orthogonalize(torch.stack(looked_ahead)), strict=True):
-            tall = max(1, len(matrix) / matrix.shape[1]) ** 0.5  # whose singular values are fewer than its rows
+            tall = max(1, len(matrix) / matrix.shape[1]) ** 0.5  # Jordan's scale where rows outnumber columns
             bank.grad.copy_(tall * matrix.reshape(bank.shape))
 
 
