@@ -9,7 +9,8 @@ import typer
 
 from resnet_lib.cli import data, lab, runs, training
 from resnet_lib.cli.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err
-from resnet_lib.config import ConfigError, LabError
+from resnet_lib.config import ConfigError
+from resnet_lib.errors import LabError
 from resnet_lib.machine.stop import Stopped
 
 FOLDERS = ("RESNET_LAB_REPORTS", "RESNET_LAB_DATA", "RESNET_LAB_CACHE")

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from resnet_lib.architecture import Architecture
+from resnet_lib.errors import LabError
 
 PROTOCOL = 1  # raise whenever a change of the code changes results: old records are then not taken for new ones
 
@@ -34,10 +35,6 @@ def checked_profile(name: str) -> Profile:
     if name not in get_args(Profile):
         raise ConfigError(f"profile = {name!r} is not valid: choose {', '.join(get_args(Profile))}")
     return name
-
-
-class LabError(Exception):
-    """Something that the user can mend: the message says what happened, to what, and what to do."""
 
 
 class ConfigError(LabError):

@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story
 from resnet_lib.runs import experiment
@@ -136,4 +137,4 @@ def smoke(tmp_path_factory) -> Path:
 def story_runs(smoke, monkeypatch):
     """The story's runs of `smoke`, by step."""
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(smoke))
-    return story.runs("smoke")
+    return recorded_story("smoke")

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import torch
 
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import Stopped

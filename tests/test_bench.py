@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.cli.options import _load_average as load_average
 from resnet_lib.cli.options import warn_if_busy
-from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.errors import LabError
 from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment

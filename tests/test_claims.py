@@ -8,6 +8,7 @@ from crafted import craft, thrice
 
 from resnet_lib.findings import claims, symptoms
 from resnet_lib.findings.judgement import Claim
+from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.questions import paper, paper_runs, story
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import answer, tables
@@ -39,7 +40,7 @@ def test_paper_agrees_with_the_networks():
 
 
 def judged(notebook, profile="full"):
-    return claims.claims(notebook, story.runs(profile)[notebook], profile)
+    return claims.claims(notebook, recorded_story(profile)[notebook], profile)
 
 
 def test_small_runs_decide_no_accuracy_and_print_no_measured_number(story_runs):
@@ -98,7 +99,7 @@ def test_what_is_said_of_several_runs_is_not_said_of_their_mean_curve():
     _, until_drop, *_ = judged("03_cifar_architecture")
     assert until_drop.verdict == "in some runs"
     assert until_drop.evidence.endswith("; it is so in 3 of 4 runs")
-    signs = symptoms.row(story.runs("full")["03_cifar_architecture"]["ResNet-20, 100 epochs"])
+    signs = symptoms.row(recorded_story("full")["03_cifar_architecture"]["ResNet-20, 100 epochs"])
     assert signs["test loss, final ÷ lowest"] == "1.06"
     assert "overfitting" in signs["reading"]
 

@@ -25,8 +25,9 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED, REFUSED, use_data
-from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.config import Config, ConfigError
 from resnet_lib.data import sources
+from resnet_lib.errors import LabError
 from resnet_lib.machine import device
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.questions import agenda

@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
 from resnet_lib.data import cifar10, duplicates
 from resnet_lib.data.cifar10 import Dataset
 from resnet_lib.data.duplicates import Pairs, near, nearest, read, write
+from resnet_lib.errors import LabError
 from resnet_lib.report import gallery
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from crafted import craft, texts
 
-from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.config import Config, ConfigError
 from resnet_lib.data import cifar10
+from resnet_lib.errors import LabError
 from resnet_lib.findings.selection import MOST, chosen, one_of
 from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resnet_lib.cli.options import assignments, read_configs
-from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.errors import LabError
 from resnet_lib.records.record import read_record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import lab

@@ -11,7 +11,7 @@ from papermill.exceptions import PapermillExecutionError
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
-from resnet_lib.config import LabError
+from resnet_lib.errors import LabError
 from resnet_lib.questions import story
 from resnet_lib.report import (
     answer,

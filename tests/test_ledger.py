@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.cli import options
 from resnet_lib.cli.runs import _settings
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine.progress import Progress
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, ledger, weights

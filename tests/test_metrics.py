@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torchmetrics import functional as reference
 
-from resnet_lib.training.metrics import CALIBRATION_BINS, RunningTotals, calibration_error, confusion, evaluate_logits
+from resnet_lib.records.scores import CALIBRATION_BINS, calibration_error, confusion
+from resnet_lib.training.metrics import RunningTotals, evaluate_logits
 
 
 @pytest.fixture(scope="module", params=[(1000, 10, 3.0), (37, 4, 0.5), (500, 10, 40.0), (1, 10, 1.0)], ids=str)

@@ -11,7 +11,7 @@ from checkout import ROOT, copy_reports
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
-from resnet_lib.config import LabError
+from resnet_lib.errors import LabError
 from resnet_lib.findings.own_log import apart, nearest, read_log, signs
 from resnet_lib.questions import agenda
 from resnet_lib.questions.wording import described

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from crafted import craft, texts
 
+from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.questions import story
 from resnet_lib.records.find import find_runs
 from resnet_lib.report import canvas, gallery, plots, summary
@@ -73,8 +74,8 @@ def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_
     for config in (story.BASELINE, *step.configs.values(), network.replace(milestones=())):
         craft(config, 0.8)
     drawn = {
-        "step": plots.curves(story.runs("full")[step.notebook], "test_acc", "full"),
-        "all": plots.curves(story.overlay(story.runs("full")), "test_acc", "full"),
+        "step": plots.curves(recorded_story("full")[step.notebook], "test_acc", "full"),
+        "all": plots.curves(story.overlay(recorded_story("full")), "test_acc", "full"),
         "answer": summary.figure("full"),
     }
     colours = {}
@@ -89,7 +90,7 @@ def test_no_two_lines_of_the_whole_story_look_alike():
     for step in story.STEPS:
         for config in step.configs.values():
             craft(config, 0.8)
-    whole = story.overlay(story.runs("full"))
+    whole = story.overlay(recorded_story("full"))
     assert len(set(plots._looks(whole, "full").values())) == len(whole) == 11
     many = {str(n): [craft(story.BASELINE.replace(lr=0.1 + n / 100), 0.5)] for n in range(30)}
     assert len(set(plots._looks(many, "full").values())) == plots.ALL_LOOKS

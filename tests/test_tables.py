@@ -8,6 +8,7 @@ import pytest
 from crafted import craft, texts
 
 from resnet_lib.findings import claims
+from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import plots, tables
@@ -122,5 +123,5 @@ def test_a_seed_that_diverged_is_counted_beside_those_that_did_not():
     folder = RunFolder.of(config.replace(seed=1), "full")
     folder.start()
     folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "training"})
-    table = tables.told_and_measured(story.runs("full"), "full")
+    table = tables.told_and_measured(recorded_story("full"), "full")
     assert table["n"].tolist()[:2] == ["1, 1 diverged", "0"]

@@ -24,7 +24,8 @@ from resnet_lib.cli.options import (
     use_data,
     warn_if_busy,
 )
-from resnet_lib.config import Config, ConfigError, LabError, Profile
+from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import read_json
 
 app = typer.Typer()

@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Column, Table
 
-from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import read_json
 from resnet_lib.recipes import recipe
 from resnet_lib.records.record import Record

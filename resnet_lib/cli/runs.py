@@ -10,7 +10,8 @@ import typer
 from rich.table import Column, Table
 
 from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcomes, use_data
-from resnet_lib.config import Config, LabError, Profile
+from resnet_lib.config import Config, Profile
+from resnet_lib.errors import LabError
 
 
 def _own_or_groups(context: typer.Context, profile: Profile | None) -> Profile:

@@ -30,7 +30,8 @@ from resnet_lib.cli.options import (
     warn_if_busy,
     with_recipe,
 )
-from resnet_lib.config import Config, LabError, Profile
+from resnet_lib.config import Config, Profile
+from resnet_lib.errors import LabError
 from resnet_lib.records.find import runs_folder
 
 app = typer.Typer()

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES, LabError
+from resnet_lib.config import TEST_IMAGES, TRAIN_IMAGES
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records.find import reports_folder
 

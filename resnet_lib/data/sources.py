@@ -25,9 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from resnet_lib.config import LabError
 from resnet_lib.data import host, npm, parts
 from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import LITTER, try_lock, write_atomic
 from resnet_lib.machine.network import is_offline
 

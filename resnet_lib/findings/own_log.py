@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.findings.curves import FITTED, GAP, LOSS_TREND, LOW, came_down, loss_rise, overfits, underfits
 from resnet_lib.findings.symptoms import FALL, mean_fall
 from resnet_lib.records.record import Record

@@ -10,11 +10,11 @@ import pandas as pd
 
 from resnet_lib.findings import best_epoch
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide, or_diverged
+from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.sentences import better
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
-from resnet_lib.questions.story import count, missing
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 

@@ -6,9 +6,9 @@ import pandas as pd
 
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED, Verdict, between, mean_accuracy
+from resnet_lib.findings.recorded import missing
 from resnet_lib.questions import field_guide
 from resnet_lib.questions.field_guide import Case
-from resnet_lib.questions.story import missing
 from resnet_lib.questions.wording import described
 from resnet_lib.records.find import find_runs
 from resnet_lib.records.record import Record

@@ -8,11 +8,12 @@ import pandas as pd
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
+from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
 from resnet_lib.questions.causes import CELLS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.questions.story import NOT_YET, count, missing
+from resnet_lib.questions.story import NOT_YET
 
 FIRST, LAST = "alone, from the story's settings,", "last, when all else is as the paper's,"
 BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"

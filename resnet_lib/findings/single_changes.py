@@ -8,8 +8,9 @@ from resnet_lib.config import Config
 from resnet_lib.findings import symptoms
 from resnet_lib.findings.evidence import find_cells
 from resnet_lib.findings.judgement import compare, mean_accuracy
+from resnet_lib.findings.recorded import missing
 from resnet_lib.questions import causes, field_guide, suspects
-from resnet_lib.questions.story import NOT_YET, missing
+from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import Runs, find_runs
 
 

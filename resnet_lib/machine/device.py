@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch.utils._triton import has_triton
 
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine.memory import keep_freed
 
 # Steps of a run on a GPU from which on compiling it is taken to pay: those of ResNet-20 in bf16 on an H200, by the

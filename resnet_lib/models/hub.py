@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine.network import is_offline
 
 HUB_HOST = "github.com"

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import AUGMENTATION, DECAY, DROPS, STEM
-from resnet_lib.records.find import Runs
-from resnet_lib.records.run_folder import RunFolder
 
 SEEDS = range(3)
 PAPER_SEEDS = range(5)
@@ -54,12 +52,6 @@ def parts() -> list[Part]:
     ]
     seen: set[str] = set()
     return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]
-
-
-def recorded(profile: str) -> Runs:
-    """Every finished run, by part."""
-    runs = {part.name: [RunFolder.of(config.at(profile), profile) for config in part.configs] for part in parts()}
-    return {name: [run.record() for run in found if run.finished] for name, found in runs.items()}
 
 
 def factorial(epochs: int) -> tuple[Config, ...]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from resnet_lib.config import SIZES, Config
 from resnet_lib.questions.paper import STORY
-from resnet_lib.records.find import Runs, find_diverged, find_runs
-from resnet_lib.records.record import Record
+from resnet_lib.records.find import Runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -109,22 +108,6 @@ STEPS = (
 def step(notebook: str) -> Step:
     """The step that a notebook retells. Raises KeyError for a notebook that is none."""
     return {one.notebook: one for one in STEPS}[notebook]
-
-
-def runs(profile: str) -> dict[str, Runs]:
-    """The recorded runs of every step, by notebook."""
-    return {one.notebook: find_runs(one.configs, profile) for one in STEPS}
-
-
-def missing(config: Config, profile: str) -> str:
-    """What is said in place of the record of a config at a profile's size: that it diverged, or was not yet run."""
-    return "; ".join(f"diverged at {where}" for where in find_diverged(config.at(profile), profile)) or NOT_YET
-
-
-def count(records: list[Record], config: Config, profile: str) -> str:
-    """How many runs of a config are recorded, and how many more diverged."""
-    diverged = len(find_diverged(config.at(profile), profile))
-    return f"{len(records)}, {diverged} diverged" if records and diverged else str(len(records))
 
 
 def overlay(steps: dict[str, Runs]) -> Runs:

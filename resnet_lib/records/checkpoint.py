@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from resnet_lib.config import LabError
+from resnet_lib.errors import LabError
 from resnet_lib.machine.device import DeviceError, out_of_memory
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records.record import CHECKPOINT

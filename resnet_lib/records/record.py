@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from resnet_lib.config import Config, ConfigError, LabError
+from resnet_lib.config import Config, ConfigError
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import read_json
 from resnet_lib.records.result import RESULT, Result
 

@@ -6,6 +6,7 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import runs
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits
 from resnet_lib.findings.judgement import between
+from resnet_lib.findings.recorded import recorded_plan, recorded_story
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
@@ -75,9 +76,9 @@ def _stem() -> str:
 
 def _coverage(profile: str) -> str:
     planned = {config.at(profile).run_id for part in agenda.parts() for config in part.configs}
-    recorded = {record.path for records in agenda.recorded(profile).values() for record in records}
+    recorded = {record.path for records in recorded_plan(profile).values() for record in records}
     diverged = sum(read_diverged(runs_folder(profile) / name) is not None for name in planned)
-    shown = story.runs(profile)
+    shown = recorded_story(profile)
     steps = [step for step in story.STEPS if not any(shown[step.notebook].get(label) for label in step.told)]
     lacking = [f"the story's {step.claimed:g} % (step {step.notebook[:2]})" for step in steps]
     if not any(find_runs(paper_runs.table_6(), profile).values()):

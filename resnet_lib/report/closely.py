@@ -6,10 +6,10 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from resnet_lib.config import LabError
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.records.calibration import CALIBRATION_BINS, calibration_bins
+from resnet_lib.errors import LabError
 from resnet_lib.records.record import Record
+from resnet_lib.records.scores import CALIBRATION_BINS, calibration_bins
 from resnet_lib.report.canvas import GREY, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.gallery import GAP
 

@@ -23,7 +23,8 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter
 from traitlets.config import Config as Traits
 
-from resnet_lib.config import LabError
+from resnet_lib.errors import LabError
+from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.find import reports_folder
@@ -204,7 +205,7 @@ def write_index(profile: str) -> Path:
         outcomes=[outcome for outcome in found if outcome],
         recorded={
             name: f"{sum(map(bool, runs.values()))} of {len(runs)} settings recorded"
-            for name, runs in story.runs(profile).items()
+            for name, runs in recorded_story(profile).items()
         },
         answer=markdown2html(f"{summary.short()}\n\n{answer.answer(profile)}") if profile == "full" else "",
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html")) if profile == "full" else "",

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from resnet_lib.config import LabError
+from resnet_lib.errors import LabError
 from resnet_lib.findings import evidence
+from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import causes, paper_runs, story
 from resnet_lib.records.find import find_runs, reports_folder
@@ -30,7 +31,7 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
     First the curves of all runs of the story, then step by step, then the answer in short, the root cause, single
     changes and the paper's Figure 6.
     """
-    steps, paper = story.runs(profile), find_runs(paper_runs.configs(), profile)
+    steps, paper = recorded_story(profile), find_runs(paper_runs.configs(), profile)
     drawn: dict[str, Figure | None] = {}
     for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
         for quantity in plots.CURVES:

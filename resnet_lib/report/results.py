@@ -15,7 +15,8 @@ from resnet_lib.findings import (
     single_changes,
     symptoms,
 )
-from resnet_lib.questions import agenda, field_guide, paper_runs, story, suspects
+from resnet_lib.findings.recorded import recorded_plan, recorded_story
+from resnet_lib.questions import field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
 from resnet_lib.report import bars, figure6, plots, single_records, tables
@@ -75,7 +76,7 @@ def page() -> str:
 
 def _curves() -> list[str]:
     """The pictures of the whole story, then, folded, the same of its steps, as far as they are recorded."""
-    steps = [story.step(name) for name, runs in story.runs("full").items() if any(runs.values())]
+    steps = [story.step(name) for name, runs in recorded_story("full").items() if any(runs.values())]
     if not steps:
         return []
     whole = [f"![{said}]({IMG}/{name}.png)\n\n*{said}*" for name, said in plots.CURVES.items()]
@@ -92,7 +93,7 @@ def body(profile: str, img: str = "img") -> str:
 
     Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.
     """
-    paper, measured = find_runs(paper_runs.configs(), profile), agenda.recorded(profile)
+    paper, measured = find_runs(paper_runs.configs(), profile), recorded_plan(profile)
     parts = ["### The story, step by step", tables.story_markdown(profile)]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = evidence.factorials(profile)

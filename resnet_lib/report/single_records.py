@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from resnet_lib.findings import evidence, single_changes
 from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.questions import agenda, paper_runs, story
+from resnet_lib.findings.recorded import recorded_plan, recorded_story
+from resnet_lib.questions import paper_runs
 from resnet_lib.records.find import Runs, find_runs, reports_folder
 from resnet_lib.records.record import Record
 from resnet_lib.report import commands
@@ -30,8 +31,8 @@ def about() -> str:
 
 def published() -> list[Record]:
     """Every run that the pages tell of, by name: one's own beside them are nobody's concern."""
-    told = [agenda.recorded("full"), evidence.shown(evidence.factorials("full")), single_changes.shown("full")]
-    told += [*story.runs("full").values(), find_runs(paper_runs.configs() | commands.COMMANDS, "full")]
+    told = [recorded_plan("full"), evidence.shown(evidence.factorials("full")), single_changes.shown("full")]
+    told += [*recorded_story("full").values(), find_runs(paper_runs.configs() | commands.COMMANDS, "full")]
     found = {record.path.name: record for runs in told for records in runs.values() for record in records}
     return [found[name] for name in sorted(found)]
 

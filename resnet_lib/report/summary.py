@@ -11,6 +11,7 @@ from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import Lookalikes, lookalikes, runs
 from resnet_lib.findings.curves import SETTLED, curve, mean_curve
 from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
+from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
@@ -143,12 +144,12 @@ def _worth(changed: Config, told: Config) -> str:
 
 def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str, str]:
     records = find_seeds(config, "full")
-    measured = story.missing(config, "full")
+    measured = missing(config, "full")
     if records:
         found = evidence.accuracy_of(records, "full")
         sure = "" if found.seed_sd is None else f" {found.interval}"
         measured = f"{100 * found.mean:.1f}{sure}"
-    n = story.count(records, config, "full")
+    n = count(records, config, "full")
     told = {"network and training": name, "reported, %": reported, "measured, %": measured}
     return {**told, "the change, points": worth, "n": n}
 

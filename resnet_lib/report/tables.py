@@ -11,10 +11,11 @@ from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings.claims import verdicts
 from resnet_lib.findings.evidence import accuracy_of
+from resnet_lib.findings.recorded import count, missing, recorded_story
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.questions.paper import TABLE_6
-from resnet_lib.questions.story import NOT_YET, missing, stamp
+from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.questions.wording import augmentation, described, scientific
 from resnet_lib.records.find import Runs, find_runs
 from resnet_lib.records.record import Record
@@ -52,7 +53,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
         "reported %": told,
         "measured %": f"{100 * estimate.mean:.1f}" if estimate else missing(config, profile),
         "95 % interval": estimate.interval if estimate else "",
-        "n": story.count(records, config, profile),
+        "n": count(records, config, profile),
         "LR drops made": f"{reached} of {len(config.milestones)}" if records else "",
     }
 
@@ -99,12 +100,12 @@ def paper_results(profile: str) -> pd.DataFrame:
 
 def by_step(profile: str) -> pd.DataFrame:
     """The rows of the story and of the paper's table, recorded or not."""
-    return pd.concat([told_and_measured(story.runs(profile), profile), paper_results(profile)])
+    return pd.concat([told_and_measured(recorded_story(profile), profile), paper_results(profile)])
 
 
 def story_markdown(profile: str) -> str:
     """The results of the story and of the paper's own runs as far as recorded, and what holds of them, as Markdown."""
-    steps, rows = story.runs(profile), by_step(profile)
+    steps, rows = recorded_story(profile), by_step(profile)
     is_missing, told = rows["measured %"] == NOT_YET, story.BASELINE
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "

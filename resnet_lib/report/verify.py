@@ -8,9 +8,9 @@ from pathlib import Path
 
 import nbformat
 
-from resnet_lib.config import LabError
 from resnet_lib.data import sources
 from resnet_lib.data.sources import DataError
+from resnet_lib.errors import LabError
 from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import lab, published

@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import nn
 
-from resnet_lib.config import PROTOCOL, Config, LabError, checked_profile
+from resnet_lib.config import PROTOCOL, Config, checked_profile
 from resnet_lib.data import cifar10
 from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.errors import LabError
 from resnet_lib.machine import device, progress, provenance
 from resnet_lib.machine.device import Choice, DeviceError
 from resnet_lib.machine.stop import Stopped

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import sha256
 from resnet_lib.records import checkpoint
 from resnet_lib.records.find import runs_folder
 from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record
 from resnet_lib.records.run_folder import LOCK, RunFolder
+from resnet_lib.records.scores import calibration_error, confusion
 from resnet_lib.runs import weights
-from resnet_lib.training.metrics import calibration_error, confusion
 
 ROUNDING = 1e-6  # of a float that went through JSON or a sum in another order
 ECE_ROUNDING = 0.005  # confidences are kept in half precision, and one beside the edge of a bin changes sides

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from resnet_lib.config import Config, LabError
+from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine import device as machine
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records.record import Record

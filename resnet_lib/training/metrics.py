@@ -1,4 +1,4 @@
-"""Metrics, kept as running totals on the device and read once per epoch."""
+"""What training and evaluation see: totals that run on the device, read once per epoch, and logits as metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resnet_lib.records.calibration import CALIBRATION_BINS, calibration_bins
+from resnet_lib.records.scores import calibration_error, confusion
 
 
 class RunningTotals:
@@ -93,17 +93,3 @@ def evaluate_logits(logits: Tensor, labels: Tensor) -> Evaluation:
         num_classes=logits.shape[1],
         ece=calibration_error(confidence.cpu().numpy(), correct.cpu().numpy()),
     )
-
-
-def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts [C, C]: row the true class, column the predicted one."""
-    index = labels.astype(np.int64) * num_classes + predicted
-    return np.bincount(index, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error: |accuracy - confidence| averaged over equal-width bins of confidence [N],
-    weighted by their size (Guo et al. 2017, eq. 3)."""
-    confidence = confidence.astype(np.float64)
-    gap = np.bincount(calibration_bins(confidence), weights=correct - confidence, minlength=CALIBRATION_BINS)
-    return float(np.abs(gap).sum() / len(confidence))

@@ -1,0 +1,35 @@
+"""What of the questions is recorded: the runs of the story and of the plan, and what is said where there is none."""
+
+from __future__ import annotations
+
+from resnet_lib.config import Config
+from resnet_lib.questions import agenda
+from resnet_lib.questions.story import NOT_YET, STEPS
+from resnet_lib.records.find import Runs, find_diverged, find_runs
+from resnet_lib.records.record import Record
+from resnet_lib.records.run_folder import RunFolder
+
+
+def recorded_story(profile: str) -> dict[str, Runs]:
+    """The runs of every step, by notebook."""
+    return {step.notebook: find_runs(step.configs, profile) for step in STEPS}
+
+
+def recorded_plan(profile: str) -> Runs:
+    """Every finished run that `resnet-lab full` has planned, by part."""
+    runs: Runs = {}
+    for part in agenda.parts():
+        folders = [RunFolder.of(config.at(profile), profile) for config in part.configs]
+        runs[part.name] = [run.record() for run in folders if run.finished]
+    return runs
+
+
+def missing(config: Config, profile: str) -> str:
+    """What is said in place of the record of a config at a profile's size: that it diverged, or was not yet run."""
+    return "; ".join(f"diverged at {where}" for where in find_diverged(config.at(profile), profile)) or NOT_YET
+
+
+def count(records: list[Record], config: Config, profile: str) -> str:
+    """How many runs of a config are recorded, and how many more diverged."""
+    diverged = len(find_diverged(config.at(profile), profile))
+    return f"{len(records)}, {diverged} diverged" if records and diverged else str(len(records))
