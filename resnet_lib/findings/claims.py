@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from resnet_lib.config import Config
 from resnet_lib.findings.judgement import (
     UNDECIDED,
@@ -83,9 +81,8 @@ def _or_diverged(claim: Claim, step: story.Step, told: Runs, profile: str) -> Cl
 
 
 def _needed(claim: Claim, step: story.Step) -> list[str]:
-    """The labels of the runs that a claim is about: as it says, or those that it names, or else the headline."""
-    named = [label for label in step.configs if f"“{label}”" in claim.text]
-    return [*claim.about] or named or [step.headline]
+    """The labels of the runs that a claim is about: as it says, or else the headline."""
+    return [*claim.about] or [step.headline]
 
 
 def _of(config: Config, records: list[Record]) -> list[Record]:
@@ -111,8 +108,7 @@ def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> 
     ]
     compared = [better(*pair, shown, profile) for pair in pairs]
     own = {label: told[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
-    falling = replace(loss_falls(own, profile), about=tuple(own))
-    return [falling, *compared, *at_the_end_and_before(step, step.headline, told, profile)]
+    return [loss_falls(own, profile), *compared, *at_the_end_and_before(step, step.headline, told, profile)]
 
 
 def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:

@@ -5,11 +5,13 @@ What is said of several runs is read off each of them: their mean curve is smoot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from resnet_lib.records.record import Record
+from resnet_lib.records.record import Record, Row
 
 HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 SETTLED = 3  # and so many after it
@@ -20,15 +22,25 @@ GAP = 0.03  # training accuracy no more than this above the test's: what it has 
 LOSS_TREND = 0.05  # a test loss that ends more than this share above its minimum has a rising trend
 
 
-def came_down(record: Record) -> bool:
+class HasHistory(Protocol):
+    """What curves are read from: a record, or a log of somebody's own training."""
+
+    @property
+    def history(self) -> list[Row]: ...
+
+    @property
+    def held_out(self) -> str: ...
+
+
+def came_down(record: HasHistory) -> bool:
     """Whether the learning rate ended well below its peak: while it is high, the last epoch is a matter of luck."""
     rates = [row["lr"] for row in record.history]
     return rates[-1] < max(rates) / 2
 
 
-def curve(record: Record, column: str) -> np.ndarray:
+def curve(record: HasHistory, column: str) -> np.ndarray:
     """A column [epochs] of the history; `loss` and `accuracy` are those of the held-out images."""
-    name = f"{record.config.held_out}_{column}" if column in ("loss", "accuracy") else column
+    name = f"{record.held_out}_{column}" if column in ("loss", "accuracy") else column
     return np.array([row[name] for row in record.history])
 
 
@@ -66,6 +78,11 @@ def first_drop(records: list[Record]) -> FirstDrop:
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
 
+def drop_gains(records: list[Record]) -> list[float]:
+    """What the first drop gave each run that made one, sorted."""
+    return sorted(first_drop([record]).gain for record in records if record.history[-1]["drops"])
+
+
 def rise_by_chance(record: Record) -> float:
     """The most that `FirstDrop.gain` would be at an epoch at which the learning rate does not drop.
 
@@ -77,7 +94,7 @@ def rise_by_chance(record: Record) -> float:
     return float(max(seen[at : at + SETTLED].mean() - seen[at - HIGH : at].mean() for at in places))
 
 
-def loss_rise(records: list[Record]) -> float:
+def loss_rise(records: Sequence[HasHistory]) -> float:
     """How far the held-out loss ended above its minimum, as a share of it, mean over the runs."""
     curves = [curve(record, "loss") for record in records]
     return float(np.mean([loss[-1] / loss.min() - 1 for loss in curves]))
@@ -94,12 +111,12 @@ def loss_end(records: list[Record]) -> str:
     return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
 
 
-def overfits(record: Record) -> bool:
+def overfits(record: HasHistory) -> bool:
     """A network that knows its images, and whose test loss ended well above its minimum."""
     return bool(curve(record, "train_accuracy")[-1] >= FITTED and loss_rise([record]) > LOSS_TREND)
 
 
-def underfits(record: Record) -> bool:
+def underfits(record: HasHistory) -> bool:
     """A network that is far from knowing its images, and does hardly better on them than on others.
 
     Its training accuracy is that over the last epoch, on the images as they were trained on.

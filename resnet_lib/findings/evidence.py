@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from resnet_lib.findings.curves import first_drop
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
@@ -144,11 +143,6 @@ def by_decay(cells: Cells, stem: int) -> dict[float, list[Record]]:
         if levels[STEM] == stem and levels[RATE] == cells.start[RATE]:
             found.setdefault(records[0].config.weight_decay, []).extend(records)
     return dict(sorted(found.items(), reverse=True))
-
-
-def drop_gains(records: list[Record]) -> list[float]:
-    """What the first drop gave each run that made one, sorted."""
-    return sorted(first_drop([record]).gain for record in records if record.history[-1]["drops"])
 
 
 def effects(cells: Cells) -> list[Effect]:

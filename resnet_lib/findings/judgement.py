@@ -38,7 +38,7 @@ class Claim:
     text: str
     verdict: Verdict
     evidence: str | Estimate = ""  # what it was judged by
-    about: tuple[str, ...] = ()  # the labels of the runs that it needs
+    about: tuple[str, ...] = ()  # the labels of the runs that it needs, where it says so
 
     @property
     def brief(self) -> str:
@@ -59,12 +59,20 @@ def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str
 
 
 def decide(
-    text: str, profile: str, judge: Callable[..., tuple[Verdict, str | Estimate]], *needed: list[Record]
+    text: str,
+    profile: str,
+    judge: Callable[..., tuple[Verdict, str | Estimate]],
+    *needed: list[Record],
+    about: tuple[str, ...] = (),
 ) -> Claim:
-    """Only a full run settles anything; below, no measured number enters the sentence."""
+    """A claim `about` the runs of some labels, judged by the `needed` ones.
+
+    Only a full run settles anything; below, no measured number enters the sentence.
+    """
     if not all(needed):
-        return Claim(text, NOT_YET)
-    return Claim(text, *judge(*needed)) if profile == "full" else Claim(text, UNDECIDED)
+        return Claim(text, NOT_YET, about=about)
+    verdict, evidence = judge(*needed) if profile == "full" else (UNDECIDED, "")
+    return Claim(text, verdict, evidence, about)
 
 
 def between(estimate: Estimate, low: float, high: float) -> Verdict:

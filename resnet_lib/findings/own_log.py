@@ -13,11 +13,20 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from resnet_lib.config import Config
 from resnet_lib.errors import LabError
-from resnet_lib.findings.curves import FITTED, GAP, LOSS_TREND, LOW, came_down, loss_rise, overfits, underfits
+from resnet_lib.findings.curves import (
+    FITTED,
+    GAP,
+    LOSS_TREND,
+    LOW,
+    HasHistory,
+    came_down,
+    loss_rise,
+    overfits,
+    underfits,
+)
 from resnet_lib.findings.symptoms import FALL, mean_fall
-from resnet_lib.records.record import Record
+from resnet_lib.records.record import Record, Row
 
 # What each column may be called, without regard to what `_plain` evens out; `accuracy` beside `val_accuracy`, as
 # Keras has it, is that of training. Of several that are there, the one with the most numbers counts.
@@ -43,8 +52,16 @@ class Sign:
     advice: str
 
 
-def read_log(path: Path) -> Record:
-    """A CSV with a row for each epoch in which the test accuracy was measured, as a record of which only that counts.
+@dataclass(frozen=True)
+class Log:
+    """A training of which nothing is known but its curves, of the columns in NAMES that it has."""
+
+    history: list[Row]  # a row for each epoch in which the test accuracy was measured
+    held_out: str = "test"
+
+
+def read_log(path: Path) -> Log:
+    """A CSV with a row for each epoch.
 
     Of several rows of an epoch, the last number in a column counts, and of training accuracies, which may be those of
     single steps, the mean. Accuracies may be shares or in %. Raises LabError for a file that is no such log, or has
@@ -66,7 +83,7 @@ def read_log(path: Path) -> Record:
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
         columns[name] = _shares(columns[name], name, path)
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
-    return Record(path, Config(), rows, {})
+    return Log(rows)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -137,12 +154,12 @@ class Check(IntEnum):
     ELSE = 5
 
 
-def signs(log: Record) -> list[Sign]:
+def signs(log: Log) -> list[Sign]:
     """What the curves show, in the order of the README's checklist, whose first point no curve shows."""
     return [_high_rate(log), _overfitting(log), _underfitting(log)]
 
 
-def _high_rate(log: Record) -> Sign:
+def _high_rate(log: Log) -> Sign:
     name, advice = (
         "the learning rate is still high",
         f"see what a few epochs at a tenth of it do (checklist {Check.RATE})",
@@ -159,7 +176,7 @@ def _high_rate(log: Record) -> Sign:
     return Sign(name, "yes" if not came_down(log) or fall > FALL else "no", evidence, advice)
 
 
-def _overfitting(log: Record) -> Sign:
+def _overfitting(log: Log) -> Sign:
     name = "it overfits"
     advice = f"the stem first (checklist {Check.CODE}); then random crops and flips (checklist {Check.OVERFITTING})"
     if not {"train_accuracy", "test_loss"} <= log.history[0].keys():
@@ -174,7 +191,7 @@ def _overfitting(log: Record) -> Sign:
     return Sign(name, "yes" if overfits(log) else "no", evidence, advice)
 
 
-def _underfitting(log: Record) -> Sign:
+def _underfitting(log: Log) -> Sign:
     name = "it underfits"
     advice = f"the stem; train longer; raise a small learning rate (checklist {Check.UNDERFITTING})"
     if "train_accuracy" not in log.history[0]:
@@ -186,11 +203,11 @@ def _underfitting(log: Record) -> Sign:
     return Sign(name, "yes" if underfits(log) else "no", evidence, advice)
 
 
-def _at_the_end(log: Record, name: str) -> str:
+def _at_the_end(log: Log, name: str) -> str:
     return f"{name.replace('train_', 'training ').replace('_', ' ')} {100 * log.history[-1][name]:.2f} %"
 
 
-def nearest(log: Record, runs: Iterable[Record], count: int = 5) -> list[tuple[float, Record]]:
+def nearest(log: Log, runs: Iterable[Record], count: int = 5) -> list[tuple[float, Record]]:
     """The recorded settings whose accuracies are most like the log's, the nearest first, with the distance in points.
 
     That is the mean difference over tenths of the training, of test accuracy and, where the log has it, of training
@@ -203,24 +220,24 @@ def nearest(log: Record, runs: Iterable[Record], count: int = 5) -> list[tuple[f
     return sorted(best.values(), key=lambda pair: pair[0])[:count]
 
 
-def apart(log: Record, runs: Iterable[Record]) -> list[float]:
+def apart(log: Log, runs: Iterable[Record]) -> list[float]:
     """How far runs of one setting, that differ in their seed alone, are from each other, sorted."""
     pairs = combinations(comparable(log, runs), 2)
     return sorted(distance(a, b, log) for a, b in pairs if a.config.fingerprint == b.config.fingerprint)
 
 
-def comparable(log: Record, runs: Iterable[Record]) -> list[Record]:
+def comparable(log: Log, runs: Iterable[Record]) -> list[Record]:
     """Runs evaluated on the test images, at least half and at most twice as long, and not too short to have tenths."""
-    long = [run for run in runs if len(run.history) >= TENTHS and run.config.held_out == "test"]
+    long = [run for run in runs if len(run.history) >= TENTHS and run.held_out == "test"]
     return [run for run in long if 0.5 <= len(run.history) / len(log.history) <= 2]
 
 
-def distance(a: Record, b: Record, log: Record) -> float:
+def distance(a: HasHistory, b: HasHistory, log: Log) -> float:
     """The mean difference of two runs, in points, in what a log tells."""
     return float(100 * np.abs(_tenths(a, log) - _tenths(b, log)).mean())
 
 
-def _tenths(run: Record, log: Record) -> np.ndarray:
+def _tenths(run: HasHistory, log: Log) -> np.ndarray:
     """Accuracies [columns, TENTHS] of a run, of the columns that the log has."""
     columns = [name for name in ("test_accuracy", "train_accuracy") if name in log.history[0]]
     curves = [[row[name] for row in run.history] for name in columns]

@@ -76,10 +76,9 @@ def verdicts(runs: Runs, profile: str) -> list[Claim]:
         fits_better("plain-20", "plain-56", runs, profile),
         fits_better("ResNet-56", "ResNet-20", runs, profile),
     ]
-    named = [[label for label in configs if f"“{label}”" in claim.text] for claim in judged]
     return [
-        or_diverged(claim, *((configs[label], runs[label]) for label in labels), profile=profile)
-        for claim, labels in zip(judged, named, strict=True)
+        or_diverged(claim, *((configs[label], runs[label]) for label in claim.about), profile=profile)
+        for claim in judged
     ]
 
 
@@ -99,7 +98,7 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
 
     of_runs = "mean of five runs, " if published.mean else ""
     text = f"“{label}” has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
-    return decide(text, profile, judge, runs[label])
+    return decide(text, profile, judge, runs[label], about=(label,))
 
 
 def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:
@@ -116,4 +115,5 @@ def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:
         shown = [f"{100 * training_error(records):.2f} %, n = {len(records)}" for records in (first, second)]
         return verdict, " against ".join(shown)
 
-    return decide(f"“{a}” ends with less training error than “{b}”", profile, judge, runs[a], runs[b])
+    text = f"“{a}” ends with less training error than “{b}”"
+    return decide(text, profile, judge, runs[a], runs[b], about=(a, b))

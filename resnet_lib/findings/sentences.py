@@ -47,7 +47,7 @@ def near(step: story.Step, label: str, records: list[Record], profile: str) -> C
         estimate = accuracy_of(records, profile)
         return between(estimate, *step.near), estimate
 
-    return decide(text, profile, judge, records)
+    return decide(text, profile, judge, records, about=(label,))
 
 
 def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
@@ -62,7 +62,7 @@ def near_until_drop(step: story.Step, label: str, records: list[Record], profile
         verdict, seen = _of_each(low_edge < level < high_edge for level in drop.before.mean(axis=1))
         return verdict, f"{mean:.1f} %, between {low:.1f} and {high:.1f}; {after}; {seen}"
 
-    return decide(text, profile, judge, records)
+    return decide(text, profile, judge, records, about=(label,))
 
 
 def no_drop_reached(records: list[Record]) -> Claim:
@@ -129,7 +129,7 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
         return _of_each(last.mean() < before.mean() for before, last in tenths)
 
     text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
-    return decide(text, profile, judge, *runs.values())
+    return decide(text, profile, judge, *runs.values(), about=tuple(runs))
 
 
 def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
@@ -148,7 +148,8 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
         known = min(len(first), len(second)) >= MIN_SEEDS
         return positive(difference), f"{difference}; {needs(first, second)}" if known else str(difference)
 
-    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, runs.get(a, []), runs.get(b, []))
+    sides = (runs.get(a, []), runs.get(b, []))
+    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, *sides, about=(a, b))
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from resnet_lib.findings.curves import curve, loss_rise, mean_curve, overfits, underfits
+from resnet_lib.findings.curves import HasHistory, curve, loss_rise, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
@@ -35,7 +35,7 @@ def row(records: list[Record]) -> dict[str, str]:
     return dict(zip(COLUMNS, texts, strict=True))
 
 
-def mean_fall(record: Record) -> float:
+def mean_fall(record: HasHistory) -> float:
     """How much the test accuracy loses from an epoch to the next, gains counting as nothing, at the end of a run.
 
     NaN: too short a run to say.

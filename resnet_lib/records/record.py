@@ -65,6 +65,11 @@ class Record:
     result: Result
 
     @property
+    def held_out(self) -> str:
+        """`test` or `val`: the images that it was evaluated on."""
+        return self.config.held_out
+
+    @property
     def accuracy(self) -> float:
         """Held-out accuracy (0 to 1) at the last epoch."""
         return self.result["accuracy"]

@@ -12,6 +12,7 @@ from resnet_lib.findings.curves import (
     LOSS_TREND,
     LOW,
     SETTLED,
+    drop_gains,
     first_drop,
     loss_rise,
     mean_curve,
@@ -22,6 +23,7 @@ from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.findings.own_log import Check
 from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import HALF
+from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
@@ -69,7 +71,10 @@ def _code() -> str:
         "The network is in train mode while it trains, in eval mode while it is evaluated, on images without "
         "augmentation.",
         "The schedule steps once per epoch if its milestones are epochs.",
+        f"ResNet-20 has {TABLE_6['resnet20'].parameters:g} million parameters: with several times as many, yours is "
+        "another network.",
         "A single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
+        "The optimizer here is SGD with momentum. No other was measured, but Muon in `--recipe fast`.",
     )
 
 
@@ -104,7 +109,7 @@ def _drops_seen() -> list[str]:
 
 def _gain(stem: str, decay: float, records: list[Record]) -> str:
     """What the first drop gave those of the runs that made one, and what chance gave them all; empty if none did."""
-    gains = [100 * gain for gain in evidence.drop_gains(records)]
+    gains = [100 * gain for gain in drop_gains(records)]
     if not gains:
         return ""
     chance = 100 * max(0.0, *map(rise_by_chance, records))
@@ -160,11 +165,18 @@ def _else(runs: str, threads: str) -> str:
         "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and says "
         "which recorded runs are most like it, and whether any is close. The log has a row for each epoch, ten or "
         "more, with `test_accuracy` or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; "
-        "logs of Keras and Lightning mostly have these names, or `val/acc` and the like, which will do.",
+        "logs of Keras and Lightning mostly have these names, or `val/acc` and the like, which will do."
+        f"{_example()}",
         f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
         f"Or read of others who were stuck, and of the causes that they tell: [{len(field_guide.CASES)} public "
         f"threads]({threads}).",
     )
+
+
+def _example() -> str:
+    """What to try `diagnose` on, in a sentence after a space."""
+    log = next((found[0].path.name for found in _instructive().values()), None)
+    return f" To see one: `resnet-lab diagnose reports/full/runs/{log}/history.csv`." if log else ""
 
 
 def _with_parts(first: str, *parts: str) -> str:

@@ -8,7 +8,6 @@ from resnet_lib.findings import own_log
 from resnet_lib.findings.selection import finished
 from resnet_lib.questions.wording import described
 from resnet_lib.records.find import runs_folder
-from resnet_lib.records.record import Record
 from resnet_lib.report.wording import in_range
 
 FAR = 2  # times as far as two seeds of one setting are: another case
@@ -19,7 +18,7 @@ COMPARED = (
 CHECKLIST = "The checklist is the README's, “If your own ResNet stops at 80 %”; its first point, code, no curve shows."
 
 
-def signs(log: Record) -> pd.DataFrame:
+def signs(log: own_log.Log) -> pd.DataFrame:
     """One row for each sign of trouble: whether the log shows it, and what then."""
     rows = [
         {
@@ -33,7 +32,7 @@ def signs(log: Record) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def nearest(log: Record) -> tuple[pd.DataFrame, str]:
+def nearest(log: own_log.Log) -> tuple[pd.DataFrame, str]:
     """One row for each of the `full` records that are most like the log, the nearest first, and how to read them."""
     recorded = [run for run in finished("full") if (run.config.dataset, run.config.train_images) == ("cifar10", None)]
     found, seeds = own_log.nearest(log, recorded), own_log.apart(log, recorded)

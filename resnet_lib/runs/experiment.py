@@ -45,12 +45,16 @@ def run(
     runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another. If it began
     on a device that is not here, it goes on with `choice`; if it began compiled and this machine has no compiler, it
     goes on without; if it began elsewhere with more threads than there are cores here, with fewer: equal but for
-    rounding, and the record tells of it.
-    Raises RecordError if another process trains the same run, its folder holds another or has lost its result, or it is
-    of another `protocol`,
-    CheckpointError if there is nothing whole to go on from, DataError if the images cannot be had, DeviceError if the
-    device is not there or too small, Diverged if a loss is, or was when it was last tried, not finite, Stopped if a
-    signal asked for it, OSError if the last state or the record cannot be written.
+    rounding, and the record tells of it. Raises
+
+    - RecordError if another process trains the same run, its folder holds another or has lost its result, or it is of
+      another `protocol`;
+    - CheckpointError if there is nothing whole to go on from;
+    - DataError if the images cannot be had;
+    - DeviceError if the device is not there, or too small;
+    - Diverged if a loss is not finite, or was not when it was last tried;
+    - Stopped if a signal asked for it;
+    - OSError if the last state or the record cannot be written.
     """
     folder = RunFolder.of(config, checked_profile(profile))
     if folder.finished:

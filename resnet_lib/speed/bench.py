@@ -52,15 +52,16 @@ def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -
         tried.append(compiled)
     ends = [rungs[0], replace(rungs[-1], name=OURS, choice=replace(choice, compile=False))]
     turns = 5 if quick or choice.device == "cuda" else 9  # a GPU's start of each pipeline takes longest, not its turns
-    found = rates("resnet20", ends if quick else [*rungs, *tried], turns, say)
+    ours = ends if quick else rungs
+    found = rates("resnet20", [*ours, *tried], turns, say)
     result: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "environment": environment(choice),
         "batch_size": BATCH,
         "precision": rungs[-1].precision,
-        "networks": {"resnet20": found[: len(found) - len(tried)]},
-        "tried": found[len(found) - len(tried) :],  # and no part of ours
+        "networks": {"resnet20": found[: len(ours)]},
+        "tried": found[len(ours) :],  # and no part of ours
         "ceiling": ceiling(choice, say),
     }
     if not quick:
@@ -92,8 +93,7 @@ def rates(model: str, rungs: list[Rung], repeats: int, say: Say, batch: int = BA
 
 
 def ceiling(choice: Choice, say: Say) -> dict[str, float]:
-    """The machine's own limits: FLOP/s, the best over square matrix products, in each precision that it has; bytes/s
-    copied."""
+    """The machine's own limits: FLOP/s in each precision that it has, the best over square products; bytes/s copied."""
     device = choice.activate()
     found = {}
     precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16(choice.device) else {})

@@ -50,6 +50,19 @@ class Position:
         self.epoch_began = time.perf_counter() - spent
 
 
+def session(step: int, choice: Choice) -> dict[str, Any]:
+    """By what code, and on what, a run goes on from a step."""
+    return {
+        "from_step": step,
+        "commit": commit(),
+        "torch": str(torch.__version__),
+        "device_name": device_name(choice),
+        "compile": choice.compile,
+        "threads": choice.threads,
+        "cores": os.cpu_count(),
+    }
+
+
 class Keeper:
     """Saves at the end of every epoch, every SAVE_SECONDS, and when a signal asks to stop."""
 
@@ -65,21 +78,11 @@ class Keeper:
         """Go on from a saved `state` where there is one: network, optimizer, totals, history and position."""
         self.run = run
         self.update = update
-        self.first_choice = state["choice"] if state else choice.as_dict()
+        self.choice_at_start = state["choice"] if state else choice.as_dict()
         self.progress = progress
         self.signals = signals
         self.position = self.load(state) if state else Position()
-        self.position.sessions.append(
-            {
-                "from_step": self.position.step,
-                "commit": commit(),
-                "torch": str(torch.__version__),
-                "device_name": device_name(choice),
-                "compile": choice.compile,
-                "threads": choice.threads,
-                "cores": os.cpu_count(),
-            }
-        )
+        self.position.sessions.append(session(self.position.step, choice))
         self.saved_step = self.position.step
         self.last_try = time.monotonic()
         run.write_history(self.position.history)  # whatever a crash left there
@@ -96,7 +99,7 @@ class Keeper:
         """All that the rest of a run depends on; order and crops follow from (seed, epoch) and need no state."""
         return {
             "config": self.run.config.model_dump(mode="json"),
-            "choice": self.first_choice,  # also of a run that goes on elsewhere: to come back where it began
+            "choice": self.choice_at_start,  # also of a run that goes on elsewhere: to come back where it began
             "epoch": self.position.epoch,
             "step": self.position.step,
             "history": self.position.history,

@@ -105,7 +105,7 @@ def make_update(model: nn.Module, images: np.ndarray, labels: np.ndarray, config
 def undone(update: Update) -> Iterator[None]:
     """Undo, in place, what steps inside the block change; momentum that did not exist before becomes zero.
 
-    Not after an exception, which ends the run.
+    If the block raises, nothing is undone: the run ends.
     """
     totals, state = update.totals, update.optimizer.state
     tensors = [*update.model.state_dict().values(), *totals.tensors.values()]
