@@ -223,6 +223,7 @@ def _in_your_own_code() -> str:
     return f"""The settings of `{command}` in plain PyTorch, here on {network}:
 
 ```python
+import torch
 import torchvision
 from torch import nn
 from torch.optim import SGD
@@ -237,5 +238,21 @@ crop = RandomCrop(32, padding={config.crop}, fill={colour})  # the mean, 0 once 
 train_transform = Compose([crop, RandomHorizontalFlip(), *normalisation])
 optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
 scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
-criterion = nn.CrossEntropyLoss()  # {config.epochs} epochs, batches of {config.batch_size}
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(batches):  # {config.epochs} times; a DataLoader that shuffles, of {config.batch_size}, with train_transform
+    model.train()
+    for images, labels in batches:
+        optimizer.zero_grad()
+        criterion(model(images), labels).backward()
+        optimizer.step()
+    scheduler.step()
+
+
+@torch.no_grad()
+def accuracy(batches):  # one with test_transform
+    model.eval()
+    right = [model(images).argmax(1) == labels for images, labels in batches]
+    return torch.cat(right).float().mean().item()
 ```"""
