@@ -241,7 +241,7 @@ scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step
 criterion = nn.CrossEntropyLoss()
 
 
-def train_epoch(batches):  # {config.epochs} times; a DataLoader that shuffles, of {config.batch_size}, with train_transform
+def train_epoch(batches):  # {config.epochs} times; train_transform, shuffled, {config.batch_size} at a time
     model.train()
     for images, labels in batches:
         optimizer.zero_grad()
