@@ -5,7 +5,7 @@ To read it: `config.Config`, then `runs.experiment.run`, `training.train.fit` an
 
 import os
 
-# torch reads it at its first allocation: large tensors in pages of 2 MiB, where Linux gives them to who asks. A step of
-# ResNet-20 or ResNet-50 on two cores was 3 to 5 % shorter (medians of 3 alternations; Xeon with AMX, torch 2.15), at
-# some 10 % more memory.
+# torch reads it at its first allocation: large tensors in pages of 2 MiB, where Linux gives them to those who ask. On
+# two cores a step of ResNet-20 or ResNet-50 was 3 to 5 % shorter (medians of 3 alternations; Xeon with AMX, torch
+# 2.15), at some 10 % more memory.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -86,6 +86,15 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
     assert bars.waterfall(missing) is None
 
 
+def test_of_pairs_those_that_surely_depend_on_each_other_can_be_shown_alone(cells, monkeypatch):
+    *found, last = evidence.effects(cells)
+    sure = replace(last, estimate=replace(last.estimate, low=0.01, high=0.02))
+    monkeypatch.setattr(root_cause, "effects", lambda cells: [*found, sure])
+    assert len(root_cause.effects_table(cells)) == 15
+    few = root_cause.effects_table(cells, all_pairs=False)["factor"]
+    assert few.tolist() == [*(one.name for one in found if len(one.factors) == 1), sure.name]
+
+
 def test_the_table_of_settings_has_what_is_recorded_the_most_accurate_first(cells):
     table = root_cause.settings_table(cells)
     assert list(table.columns[:3]) == ["stem", "augmentation", "LR drops"]

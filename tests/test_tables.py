@@ -91,6 +91,9 @@ def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
     assert "Not yet run: 02 (ResNet-50, no LR drop; ResNet-50, more weight decay; " in text
     assert "04 (ResNet-50 (torch.hub); ResNet-18 (torch.hub)), Table 6 (ResNet-32; ResNet-44; ResNet-56;" in text
     assert "profile" not in text
+    assert "bf16" not in text
+    craft(story.step("02_hundred_epochs").configs["two LR drops"], 0.8)
+    assert " All in fp32, but ResNet-50's 100 epochs in bf16." in tables.story_markdown("full")
     assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
 
 

@@ -62,7 +62,8 @@ def _networks(step: Step) -> str:
 
 
 def score(claims: list[Claim]) -> str:
-    """How many of the observations hold, and how many nobody can judge yet."""
+    """How many of the observations hold, in all runs or some, and how many nobody can judge yet."""
     open_ = sum(claim.verdict in (NOT_YET, UNDECIDED) for claim in claims)
-    held = sum(claim.verdict == "holds" for claim in claims)
-    return f"{held} of {len(claims)}" + (f", {open_} open" if open_ else "")
+    held, partly = (sum(claim.verdict == verdict for claim in claims) for verdict in ("holds", "in some runs"))
+    said = f"{held} of {len(claims)}" + (f", {partly} in some runs" if partly else "")
+    return said + (f", {open_} open" if open_ else "")

@@ -28,6 +28,11 @@ class Lookalikes:
     undecided: dict[str, Estimate]  # near in the runs recorded, which cannot exclude that others end elsewhere
     common: str  # what all of `near` change
 
+    @property
+    def others(self) -> str:
+        """All of them, in words."""
+        return "one other setting" if self.recorded == 1 else f"{self.recorded} other settings"
+
 
 def lookalikes(cells: Cells) -> Lookalikes:
     """Among all combinations at a budget of the story's, and its single changes."""

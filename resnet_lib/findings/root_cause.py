@@ -61,7 +61,7 @@ def _count(levels: Levels, cells: Cells) -> str:
 
 
 def effects_table(cells: Cells, all_pairs: bool = True) -> pd.DataFrame:
-    """One row per effect, once all of HALF is recorded; of the pairs all, or those that surely depend on each other."""
+    """One row per effect, once all of HALF is recorded; of the pairs all, or those whose interval excludes 0."""
     found = effects(cells) if cells.have(HALF) else []
     return pd.DataFrame(
         [

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import socket
 from contextlib import redirect_stderr, redirect_stdout
-from urllib.request import getproxies
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import torch
 from torch import nn
@@ -71,10 +72,11 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
 def _reachable() -> bool:
     if is_offline():
         return False
-    if getproxies().get("https"):  # by which torch.hub would reach it
-        return True
+    proxy = "" if proxy_bypass(HUB_HOST) else getproxies().get("https", "")  # by which torch.hub would go
+    through = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    place = (through.hostname, through.port or 80) if through.hostname else (HUB_HOST, 443)
     try:
-        socket.create_connection((HUB_HOST, 443), CONNECT_SECONDS).close()
+        socket.create_connection(place, CONNECT_SECONDS).close()
     except OSError:
         return False
     return True

@@ -8,6 +8,8 @@ model 207, which has AMX; 2 threads, torch 2.15, medians of 5).
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,8 +40,9 @@ class ProductConv2d(nn.Conv2d):
     def over_maps(self, x: Tensor) -> Tensor:
         (height, rows), (width, columns) = ((x.shape[2 + dim], self.corners(dim, x.shape[2 + dim])) for dim in (0, 1))
         # What each pixel of the result has over the map: a window of the kernel, which moves the other way.
-        places = [(i + y, j + z) for i in rows for j in columns for y in range(height) for z in range(width)]
-        taps = torch.tensor([y * self.kernel_size[1] + z for y, z in places], device=x.device)
+        corners, places = product(rows, columns), list(product(range(height), range(width)))
+        seen = [(i + y) * self.kernel_size[1] + j + z for i, j in corners for y, z in places]
+        taps = torch.tensor(seen, device=x.device)
         kernel = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # [C', taps, C]
         matrix = kernel.index_select(1, taps).view(len(kernel) * len(rows) * len(columns), -1)  # [C'H'W', HWC]
         bias = None if self.bias is None else self.bias.repeat_interleave(len(rows) * len(columns))

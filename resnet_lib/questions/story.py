@@ -14,8 +14,9 @@ NOT_YET = "not yet run"  # what stands in place of a missing record
 # SGD 0.1, momentum 0.9, batch 128, no augmentation: the defaults. Both milestones lie past the end, as in the story.
 BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
 
-# What the hundred epochs of ResNet-50 and 26 are run in: on a CPU some two thirds of the hours. "05, the story's
-# settings changed one by one" tells whether ResNet-20 ends elsewhere by it.
+# What the hundred epochs of ResNet-50 and 26 are run in: on a CPU that has instructions for it some two thirds of the
+# hours, on others many times as long, of which a run warns. "05, the story's settings changed one by one" tells
+# whether ResNet-20 ends elsewhere by it.
 IN_BF16: dict[str, Any] = {"precision": "bf16"}
 
 PLAIN = BASELINE.replace(epochs=100, milestones=(), **IN_BF16)

@@ -59,7 +59,8 @@ def _scope() -> str:
 
 
 def _code() -> str:
-    worth = f": 3×3 was worth {worth}" if (worth := _worth(causes.STEM)) else ""
+    gain = _worth(causes.STEM)
+    worth = f": 3×3 was worth {gain}" if gain else ""
     return _with_parts(
         "**The code, before the curves.**",
         "The first layers (the stem) are, for 32×32 images, one 3×3 convolution of stride 1, without max-pool. "
@@ -99,10 +100,11 @@ def _drops_seen() -> list[str]:
     seen = ["\n".join([told, *(f"     - {gain}" for gain in gains if gain)])]
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before, scientific(recipe[0].config.weight_decay)
+        lowest, runs = np.floor(held.min()), runs_in_words(len(recipe))
         seen.append(
             f"With crops, flips and a weight decay of {decay} it averaged {held.mean():.0f} % over the {HIGH} epochs "
-            f"before its first drop, and no less than {held.min():.0f} % ({runs_in_words(len(recipe))}): if yours, "
-            "trained the same way, stays below, something else is probably wrong as well."
+            f"before its first drop, and no less than {lowest:.0f} % ({runs}): if yours, trained the same way, stays "
+            "below, something else is probably wrong as well."
         )
     return seen if any(gains) else []
 
@@ -176,7 +178,9 @@ def _else(runs: str, threads: str) -> str:
 def _example() -> str:
     """What to try `diagnose` on, in a sentence after a space."""
     log = next((found[0].path.name for found in _instructive().values()), None)
-    return f" To see one: `resnet-lab diagnose reports/full/runs/{log}/history.csv`." if log else ""
+    return (
+        f" To try it on a log of the lab's: `resnet-lab diagnose reports/full/runs/{log}/history.csv`." if log else ""
+    )
 
 
 def _with_parts(first: str, *parts: str) -> str:
@@ -251,7 +255,7 @@ def train_epoch(batches):  # {config.epochs} times; train_transform, shuffled, {
 
 
 @torch.no_grad()
-def accuracy(batches):  # one with test_transform
+def accuracy(batches):  # of the test images, by test_transform
     model.eval()
     right = [model(images).argmax(1) == labels for images, labels in batches]
     return torch.cat(right).float().mean().item()

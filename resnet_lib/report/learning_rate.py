@@ -101,14 +101,14 @@ def with_its_drops() -> str:
 def _what_comes_near(cells: Cells) -> str:
     """Which other settings, as far as they are recorded, end where the story does, told by what they change."""
     found = lookalikes(cells)
-    of = f"Of the {found.recorded} other settings of ResNet-20 recorded in {cells.epochs} epochs"
+    of = f" Of the {found.others} of ResNet-20 recorded in {cells.epochs} epochs"
     near, undecided = _told(found.near), _told(found.undecided)
     parts = []
     if near:
-        parts += [f" {of}, {len(near)} ended near {CIFAR_STEP.about}:", "\n".join(f"- {one}" for one in near)]
+        parts += [f"{of}, {len(near)} ended near {CIFAR_STEP.about}:", "\n".join(f"- {one}" for one in near)]
     if undecided:
-        first = f"{len(undecided)} more" if near else f" {of}, {len(undecided)}"
-        parts.append(f"{first} came near it, not decided by the runs recorded: {'; '.join(undecided)}.")
+        first, place = (f"{len(undecided)} more", "it") if near else (f"{of}, {len(undecided)}", CIFAR_STEP.about)
+        parts.append(f"{first} came near {place}, not decided by the runs recorded: {'; '.join(undecided)}.")
     return "\n\n".join(parts)
 
 

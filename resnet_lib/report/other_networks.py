@@ -55,14 +55,14 @@ def _of_the_story(step: story.Step, records: list[Record]) -> str:
 
 
 def _while_high(step: story.Step, records: list[Record]) -> str:
-    """That a learning rate which never came down would not explain the step, if the epochs before its drop say so."""
+    """Where they stood until their learning rate dropped, if that was elsewhere than the story says of their end."""
     title = Architecture(records[0].config.model).title
     if sentences.near_until_drop(step, title, records, "full").verdict != "does not hold":
         return ""
     level = 100 * first_drop(records).before.mean()
     return (
-        f" Before its learning rate first dropped it averaged {level:.1f} % over {HIGH} epochs: a rate that never came "
-        f"down would not give it {step.claimed:g} %."
+        f" Over the {HIGH} epochs before its learning rate first dropped it averaged {level:.1f} %, not near "
+        f"{step.claimed:g} % either."
     )
 
 

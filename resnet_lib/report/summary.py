@@ -26,8 +26,9 @@ REPORTED = {CIFAR_STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
 HOW_TO_READ = (
     "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed, and what that is "
     "worth in percentage points. The stem is the first layers of a network. `n` counts runs, each with a seed of its "
-    "own; [a, b] is a 95 % interval over seeds and test images: where n is below 3, seeds are taken to differ as in "
-    "similar settings, and where nothing shows how much they do, there is none."
+    "own; [a, b] is a 95 % interval over seeds and test images: where n is below "
+    f"{MIN_SEEDS}, and in changes, seeds are taken to differ as in similar settings, and where nothing shows how much "
+    "they do, there is none."
 )
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
@@ -84,23 +85,27 @@ def _what_stops(found: Runs) -> str:
     said = f"**In short:** trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
     if AUGMENTED in found:
         said += f" With random crops and flips it ends at {percent(found[AUGMENTED])}; the paper has {RESNET_20:g} %."
+    if is_near:
+        return said
     others = lookalikes(evidence.find_cells(suspects.EPOCHS, "full"))
-    if is_near or not (others.near or others.undecided):
+    if not (others.near or others.undecided):
         return said
     said += f" {_which_end_there(others)}"
     return f"{said} Whether one of these stopped the story's own is open, for its code is not known."
 
 
 def _which_end_there(others: Lookalikes) -> str:
-    parts = []
-    if count := len(others.near):
-        names = f", all with “{others.common}”" if count > 1 and others.common else f": {_quoted(list(others.near))}"
-        parts.append(f"{count} {'ends' if count == 1 else 'end'} near {CIFAR_STEP.claimed:g} %{names}")
-    if count := len(others.undecided):
+    parts, place = [], f"near {CIFAR_STEP.claimed:g} %"
+    if near := len(others.near):
+        both = "both" if near == 2 else "all"
+        named = f", {both} with “{others.common}”" if near > 1 and others.common else f": {_quoted(list(others.near))}"
+        parts.append(f"{near} {'ends' if near == 1 else 'end'} {place}{named}")
+    if undecided := len(others.undecided):
         shown = [label for label in SHOWN if label in others.undecided]
-        more = f"{count} more may" if others.near else f"{count} may end near {CIFAR_STEP.claimed:g} %"
-        parts.append(f"{more}{f', among them {_quoted(shown)}' if shown else ''}")
-    return f"Of the {others.recorded} other settings recorded, {'; '.join(parts)}."
+        named = f"{', among them ' if len(shown) < undecided else ': '}{_quoted(shown)}" if shown else ""
+        do = f"more {'does' if undecided == 1 else 'do'}" if near else f"ended {place}"
+        parts.append(f"{undecided} {do} in the runs recorded, undecided{named}")
+    return f"Of the {others.others} recorded, {'; '.join(parts)}."
 
 
 def _quoted(labels: list[str]) -> str:
@@ -194,10 +199,11 @@ def fork(profile: str) -> str:
         if all(one[column] == other[column] for one, other in pairs for column in one if column not in TIMES):
             after = slice(before, before + SETTLED)
             with_drop, without = (100 * curve(record, "accuracy")[after].mean() for record in (plain, undropped))
+            count = len(plain.history[after])
+            then = "one epoch later it has" if count == 1 else f"over the {count} epochs after it averages"
             return (
                 f" With and without drops, {_seeds([plain.config.seed])} is one and the same training up to epoch "
-                f"{before}; over the {SETTLED} epochs after it averages {with_drop:.1f} % with the drop, "
-                f"{without:.1f} % without."
+                f"{before}; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
             )
     return ""
 

@@ -84,9 +84,12 @@ def _begin(names: list[str], taken: Synchronized[int]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Or a process whose parent was killed would train what it was given, and then wait for more for ever."""
+    """Or a process whose parent was killed would train what it was given, and then wait for more for ever.
+
+    It saves what is in training, but on Windows, where the signal ends it at once.
+    """
     parent_process().join()
-    os.kill(os.getpid(), signal.SIGTERM)  # which saves what is in training
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def gpus() -> list[str]:

@@ -1,7 +1,7 @@
 """How fast this machine trains, and how near that comes to what it can do.
 
 Rates are measured in one process, the candidates in turn, several times over, so that what else goes on in the machine
-hits all of them alike; so does what the lab sets for a whole process, to keep freed memory. The results are lists of
+hits all of them alike; so does what the lab sets for a whole process, for memory. The results are lists of
 rates, from which tables take the median and the range. Starts are measured once each, in that process: what the first
 has loaded, the others find there.
 Training speed does not depend on what the images show, so they are noise.
