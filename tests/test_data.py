@@ -305,6 +305,20 @@ def test_archive_with_a_link_for_a_file(tmp_path, kind):
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [({"size": 1 << 60}, "absurd size"), ({"pax_headers": {"GNU.sparse.map": "x"}}, "not a whole tar.gz archive")],
+    ids=["endless", "nonsense"],
+)
+def test_archive_whose_header_lies(tmp_path, fields, reason):
+    member = tarfile.TarInfo("junk")
+    for name, value in fields.items():
+        setattr(member, name, value)
+    with pytest.raises(DataError, match=reason):
+        fetch(write(tmp_path, {"a.tar.gz": gzip.compress(member.tobuf())}) / "a.tar.gz", TINY)
+
+
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
     archive = write(tmp_path, {"a.tar.gz": tar_gz({"bomb": bytes(16 << 20)} | FILES)}) / "a.tar.gz"
     assert archive.stat().st_size < 1 << 20
@@ -458,7 +472,7 @@ def test_read_only_cache(cache, tmp_path):
 
 def test_what_a_killed_process_left_is_removed(cache, host):
     write(cache / "tmpabc.part", {"archive.tar.gz": b"half"})
-    write(cache, {"test_batch.bin123.part": b"half"})
+    write(cache, {"test_batch.bin.123.tmp": b"half"})
     fetch(manifest=host.manifest)
     assert filled(cache)
     assert not left_over(cache)
@@ -658,6 +672,20 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(cache, tmp_path):
     assert not any((cache / name).exists() for name in NAMES)
 
 
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
+def test_a_part_that_cannot_be_read_or_tells_of_billions_is_told(cache, tmp_path):
+    folder = write(tmp_path / "mine", {f"{name}.1of1": content for name, content in FILES.items()})
+    first, *_ = FILES
+    part = folder / f"{first}.1of1"
+    part.unlink()
+    part.mkdir()  # a folder stands for it, for tests may run as one who may read everything
+    with pytest.raises(DataError, match=f"a part of {first} cannot be read"):
+        fetch(folder, TINY)
+    part.rename(folder / f"{first}.1of99999999999")
+    with pytest.raises(DataError, match=rf"lacks {first}.2of99999999999, (.*, )?{first}.11of99999999999\n"):
+        fetch(folder, TINY)
+
+
 def test_parts_of_something_else_are_not_taken_for_these(cache, tmp_path):
     write(tmp_path / "mine", FILES)
     (tmp_path / "mine" / "firmware.bin.1of2").write_bytes(b"")
@@ -683,6 +711,13 @@ def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
     assert dataset.source == "CIFAR-10 from a local copy given by the user"
     assert str(tmp_path) not in dataset.source
     assert len(dataset.classes) == 10
+
+
+def test_a_copy_that_is_given_beside_a_whole_cache_is_read_and_nothing_written(cache, tmp_path, monkeypatch):
+    """The cache may be one that all share and few may write to."""
+    write(cache, FILES)
+    monkeypatch.setattr(sources, "_scratch", None)  # to call it would fail
+    assert fetch(write(tmp_path / "mine", FILES), TINY) == cache
 
 
 def test_what_a_user_gives_is_read_once_in_a_process(tmp_path, monkeypatch, cache):

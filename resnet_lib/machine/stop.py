@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 # Of a terminal or connection that closes; Windows has none, and under nohup it stays ignored.
-HANGUP = [one for one in (getattr(signal, "SIGHUP", None),) if one and signal.getsignal(one) != signal.SIG_IGN]
+HANGUP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else ()
 
 
 class Stopped(BaseException):
