@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,8 @@ for name in list(os.environ):
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # no signing, no hooks, no templates
 os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1")  # of the servers that tests start
 os.environ["RESNET_LAB_OFFLINE"] = "1"
+IPYTHON = tempfile.TemporaryDirectory(prefix="ipython")  # nobody's startup files and settings in the tests' kernels
+os.environ |= {"IPYTHONDIR": IPYTHON.name, "JUPYTER_PREFER_ENV_PATH": "1"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)  # tiny nets; two threads that wait for each other on a busy machine are ten times slower
 

@@ -10,15 +10,12 @@ import pytest
 import torch
 from crafted import craft, texts, thrice
 from PIL import Image
-from typer.testing import CliRunner
 
-from resnet_lib.__main__ import app
 from resnet_lib.architecture import HUB_NOT_REACHED
 from resnet_lib.findings import curves
 from resnet_lib.questions import causes, story, suspects
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import answer, checklist, commands, published, summary, tables
-from resnet_lib.runs import experiment
 
 pytestmark = pytest.mark.usefixtures("no_warnings")
 
@@ -309,14 +306,6 @@ def test_the_numbers_of_the_first_network_of_the_story_are_answered_by_its_own_r
     assert hundred.startswith("**The 82 % after a hundred epochs.** ResNet-50 reached 82.0 % [")
     assert hundred.endswith("20.0 % above its minimum of epoch 60: it overfits.")
     assert "82 %" not in coverage
-
-
-@pytest.mark.parametrize("command", commands.COMMANDS)
-def test_a_command_that_is_recommended_trains_what_it_is_recommended_for(command, monkeypatch):
-    trained = []
-    monkeypatch.setattr(experiment, "run", lambda config, *_, **__: trained.append(config) or craft(config, 0.9))
-    assert CliRunner().invoke(app, command.split()[1:]).exit_code == 0
-    assert [config.fingerprint for config in trained] == [commands.COMMANDS[command].fingerprint]
 
 
 def listed():

@@ -193,8 +193,11 @@ def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path
         (["bench", "--device", "tpu"], 1, "'tpu' is not available"),
     ],
 )
-def test_user_errors_are_one_message_without_a_traceback(reports, monkeypatch, capsys, arguments, code, words):
+def test_user_errors_are_one_message_without_a_traceback(
+    reports, monkeypatch, capsys, tmp_path, arguments, code, words
+):
     monkeypatch.setenv("RESNET_LAB_DATA", "")  # put back afterwards
+    monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(sys, "argv", ["resnet-lab", *arguments])
     with pytest.raises(SystemExit) as ending:
         main()
@@ -436,6 +439,7 @@ def test_report_executes_the_notebooks_that_are_asked_for_and_trains_unless_told
 ):
     seen, fetched = [], []
     monkeypatch.setattr(sources, "fetch", lambda: fetched.append(1))
+    monkeypatch.setattr(lab, "source", lambda name: None)  # for a and b
     monkeypatch.setattr(lab, "report", lambda profile, names, train, *_: seen.append((profile, names, train)) or [])
     assert CliRunner().invoke(app, ["report", *options.split()]).exit_code == 0
     assert seen == [asked]
@@ -549,9 +553,10 @@ def test_processes_end_with_the_one_that_started_them(reports):
     script = (
         "from resnet_lib.config import Config\n"
         "from resnet_lib.runs import pool\n"
-        "long = dict(dataset='synthetic', test_images=20, model='resnet8', width=4, batch_size=8)\n"
+        "long = dict(dataset='synthetic', train_images=10_000, test_images=20, model='resnet8', width=4)\n"
         "if __name__ == '__main__':\n"
-        "    list(pool.run_all([Config(**long, seed=seed) for seed in (1, 2)], 'full', 2, 'cpu', 1, print))\n"
+        "    configs = [Config(**long, batch_size=4, seed=seed) for seed in (1, 2)]\n"
+        "    list(pool.run_all(configs, 'full', 2, 'cpu', 1, print))\n"
     )
     file = reports / "parent.py"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -565,7 +570,9 @@ def test_processes_end_with_the_one_that_started_them(reports):
         parent.kill()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
-    assert len(list(reports.glob("full/runs/*/checkpoint.pt"))) == 2  # each saved, long before an epoch would end
+    saved = [checkpoint.load(path)["step"] for path in reports.glob("full/runs/*/checkpoint.pt")]
+    assert len(saved) == 2
+    assert all(step % 2_500 for step in saved)  # within an epoch, where only the signal saves
 
 
 def test_a_child_that_comes_into_being_after_the_signal_is_ended_too():
@@ -606,6 +613,27 @@ def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(tra
     assert "holds a config that is none" in resnet_lab("eval", str(broken)).stderr
     fields = [f"--set={field}" for field in ("width=4", "dataset=synthetic", "train_images=200", "test_images=100")]
     same_accuracy(resnet_lab("eval", str(broken), "--model", "resnet8", *fields), printed)
+
+
+def test_eval_of_a_published_run_says_why_there_are_no_weights(tmp_path):
+    (tmp_path / "result.json").touch()
+    with pytest.raises(LabError, match="most published runs come without their weights"):
+        CliRunner().invoke(app, ["eval", str(tmp_path / "weights.safetensors")], catch_exceptions=False)
+
+
+def test_where_there_is_nothing_to_verify_it_is_said(reports):
+    result = CliRunner().invoke(app, ["verify-report", "--profile", "quick"])
+    assert result.exit_code == 0
+    assert "nothing to verify" in result.output
+
+
+def test_a_runtime_error_that_is_no_lack_of_memory_is_raised(monkeypatch):
+    def broken():
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr("resnet_lib.__main__.app", broken)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        main()
 
 
 @pytest.mark.parametrize("size", ["inf", "nan", "1e308"])

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pickle
+import shlex
 import shutil
 import sys
 import tarfile
@@ -24,7 +25,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from resnet_lib.__main__ import app
+from resnet_lib.cli import options
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10, npm, parts, sources
 from resnet_lib.data.formats import CIFAR10, PIXELS, RECORD_BYTES, Manifest
@@ -684,6 +688,21 @@ def test_a_part_that_cannot_be_read_or_tells_of_billions_is_told(cache, tmp_path
     part.rename(folder / f"{first}.1of99999999999")
     with pytest.raises(DataError, match=rf"lacks {first}.2of99999999999, (.*, )?{first}.11of99999999999\n"):
         fetch(folder, TINY)
+
+
+def test_what_pack_prints_unpacks_the_images(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_DATA", "")  # put back afterwards
+    monkeypatch.setattr(options.out, "_width", 300)  # no line is broken
+    monkeypatch.setattr(sources, "fetch", lambda: fetch(manifest=TINY))
+    monkeypatch.setattr("resnet_lib.data.formats.CIFAR10", TINY)
+    write(cache, FILES)
+    packed = CliRunner().invoke(app, ["data", "pack", str(tmp_path / "my parts"), "--max-mib", "0.1"])
+    assert packed.exit_code == 0, packed.output
+    shutil.rmtree(cache)
+    program, *arguments = shlex.split(packed.output.splitlines()[-1].partition("there: ")[2])
+    assert program == "resnet-lab"
+    assert "all SHA-256 as published" in CliRunner().invoke(app, arguments).output
+    assert filled(cache)
 
 
 def test_parts_of_something_else_are_not_taken_for_these(cache, tmp_path):

@@ -1,6 +1,7 @@
 """`resnet-lab runs`: what there is, and whether it agrees with itself."""
 
 import json
+import shutil
 
 import faults
 import numpy as np
@@ -30,16 +31,27 @@ def wide(monkeypatch):
     monkeypatch.setattr(options.out, "_width", 300)
 
 
-@pytest.fixture
-def three(reports):
-    """A finished, an unfinished and a diverged run; their folders."""
-    experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder of a finished, an unfinished and a diverged run, and their configs."""
+    folder = tmp_path_factory.mktemp("three")
     unfinished = TINY.replace(seed=1)
-    in_process(reports, unfinished, at=10)
     diverged = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
-    with pytest.raises(experiment.Diverged):
-        experiment.run(diverged, choice=faults.ONE_THREAD, show=Progress())
-    return [RunFolder.of(config, "full").path for config in (TINY, unfinished, diverged)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNET_LAB_REPORTS", str(folder))
+        experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
+        in_process(folder, unfinished, at=10)
+        with pytest.raises(experiment.Diverged):
+            experiment.run(diverged, choice=faults.ONE_THREAD, show=Progress())
+    return folder, (TINY, unfinished, diverged)
+
+
+@pytest.fixture
+def three(trained, reports):
+    """The folders of a copy of these runs."""
+    folder, configs = trained
+    shutil.copytree(folder, reports)
+    return [RunFolder.of(config, "full").path for config in configs]
 
 
 def test_the_list_tells_what_became_of_every_run(three):

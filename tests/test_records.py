@@ -414,6 +414,16 @@ def test_a_processor_whose_name_tells_little_is_told_from_others(text, name, tmp
     assert provenance.environment(Choice("cpu", 1, True))["device_name"] == name
 
 
+def test_where_there_are_no_locks_no_run_is_said_to_be_in_training(folder, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    folder.start()
+    (folder.path / "lock").touch()
+    monkeypatch.setattr(run_folder, "try_lock", refuse)
+    assert not folder.is_held
+
+
 @pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
 def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
     def refuse(descriptor, operation):

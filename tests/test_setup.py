@@ -194,8 +194,9 @@ def test_make_uses_the_active_environment_but_not_condas_base(checkout: Path) ->
         {"CONDA_PREFIX": str(active), "CONDA_DEFAULT_ENV": "base"},
         {"VIRTUAL_ENV": str(checkout / "gone")},
     ):
-        make(checkout, "env", **variables)
-        assert not list(active.glob(".resnet-lab"))
+        assert make(checkout, "env", **variables).returncode == 0
+        assert (checkout / ".venv" / ".resnet-lab").exists()
+        assert not (active / ".resnet-lab").exists()
     for variables in ({"VIRTUAL_ENV": str(active)}, {"CONDA_PREFIX": str(active), "CONDA_DEFAULT_ENV": "mine"}):
         make(checkout, "env", **variables)
         (active / ".resnet-lab").unlink()

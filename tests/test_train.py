@@ -815,12 +815,14 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
         experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
 
 
-def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, monkeypatch, capsys):
+@pytest.mark.parametrize("kind", [ZeroDivisionError, RuntimeError])  # the second is no lack of memory
+def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, monkeypatch, capsys, kind):
     def broken(*arguments):
-        raise ZeroDivisionError("on purpose")
+        raise kind("on purpose")
 
     monkeypatch.setattr(train, "fit", broken)
     ((config, error),) = experiment.run_many([SYNTHETIC], "quick", on_cpu)
+    assert type(error) is kind
     assert error.__traceback__ is None
     assert print_outcomes([(config, error)]) == (1, 1)
     assert "in broken" in capsys.readouterr().err
@@ -838,6 +840,14 @@ def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, m
     assert isinstance(error, DeviceError)
     gc.collect()
     assert networks[0]() is None
+
+
+@pytest.mark.parametrize(("terminal", "jupyter", "kind"), [(1, 0, Bar), (0, 1, Bar), (0, 0, Lines)])
+def test_a_bar_is_for_those_who_watch(monkeypatch, terminal, jupyter, kind):
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: bool(terminal)))
+    if jupyter:
+        monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
+    assert type(progress.default()) is kind
 
 
 class Counting(Lines):

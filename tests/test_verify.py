@@ -1,6 +1,7 @@
 """`resnet-lab verify-report` finds what does not come from a record."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import nbformat
@@ -26,9 +27,11 @@ def reported(tmp_path_factory):
 
 
 @pytest.fixture
-def reports(reported, monkeypatch):
-    monkeypatch.setenv("RESNET_LAB_REPORTS", str(reported))
-    return reported
+def reports(reported, tmp_path, monkeypatch):
+    """A copy of it, for tests that damage theirs."""
+    folder = shutil.copytree(reported, tmp_path / "reports")
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder))
+    return folder
 
 
 def test_a_report_is_what_its_records_say_until_somebody_changes_one(reports):

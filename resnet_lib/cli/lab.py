@@ -51,6 +51,8 @@ def report(
             "shows what is there",
             style="yellow",
         )
+    for name in names:
+        lab.source(name)  # an unknown one is refused before anything is fetched
     if profile != "smoke" and not no_train:
         sources.fetch()  # here, where its progress can be seen and its failure stops everything
     with err.status("starting") as status:
