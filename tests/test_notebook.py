@@ -147,7 +147,7 @@ def test_a_claim_on_several_runs_is_not_told_where_one_of_them_is_another(shown)
     page = Page("full", train=False)
     page.verdicts(step.notebook, page.recorded(configs), configs)
     assert "Training loss is still falling" not in shown[0]
-    assert "“two LR drops, more weight decay” reaches about 82 %" in shown[0]
+    assert "“ResNet-50, two LR drops, more weight decay” reaches about 82 %" in shown[0]
     page.verdicts(step.notebook, page.recorded(step.configs), step.configs)
     assert "Training loss is still falling" in shown[1]
 

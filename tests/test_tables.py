@@ -93,7 +93,7 @@ def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
     assert "profile" not in text
     assert "bf16" not in text
     craft(story.step("02_hundred_epochs").configs["two LR drops"], 0.8)
-    assert " All in fp32, but ResNet-50's 100 epochs in bf16." in tables.story_markdown("full")
+    assert " All runs are in fp32, except ResNet-50's 100 epochs (bf16)." in tables.story_markdown("full")
     assert tables.story_markdown("quick").startswith("**quick profile: 1,000 images")
 
 

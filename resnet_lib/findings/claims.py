@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_lib.config import Config
 from resnet_lib.findings.judgement import (
     UNDECIDED,
@@ -108,7 +110,18 @@ def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> 
     ]
     compared = [better(*pair, shown, profile) for pair in pairs]
     own = {label: told[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
-    return [loss_falls(own, profile), *compared, *at_the_end_and_before(step, step.headline, told, profile)]
+    return [_falling(own, profile), *compared, *at_the_end_and_before(step, step.headline, told, profile)]
+
+
+def _falling(runs: Runs, profile: str) -> Claim:
+    """Said of all runs of the step; as long as some are missing, what it is like in the others is its evidence."""
+    claim = loss_falls(runs, profile)
+    recorded = {label: records for label, records in runs.items() if records}
+    if claim.verdict != NOT_YET or not recorded or profile != "full":
+        return claim
+    part = loss_falls(recorded, profile)
+    lacking = f"{len(runs) - len(recorded)} of {len(runs)} settings"
+    return replace(claim, evidence=f"{lacking}; of the others: {part.verdict}, {part.evidence}")
 
 
 def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:

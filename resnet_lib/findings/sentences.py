@@ -41,7 +41,7 @@ AGREE = 0.02  # largest difference (share of the images) of two networks that "a
 
 def near(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The story's accuracy, give or take `story.NEAR`."""
-    text = f"“{label}” reaches about {step.claimed:g} % test accuracy (± {100 * story.NEAR:g} points)"
+    text = f"“{step.named(label)}” reaches about {step.claimed:g} % test accuracy (± {100 * story.NEAR:g} points)"
 
     def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
         estimate = accuracy_of(records, profile)
@@ -52,7 +52,8 @@ def near(step: story.Step, label: str, records: list[Record], profile: str) -> C
 
 def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
-    text = f"Over the last {HIGH} epochs before its learning rate first drops, “{label}” averages about {step.about}"
+    when = f"Over the last {HIGH} epochs before its learning rate first drops"
+    text = f"{when}, “{step.named(label)}” averages about {step.about}"
 
     def judge(records: list[Record]) -> tuple[Verdict, str]:
         drop = first_drop(records)
@@ -126,9 +127,12 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
     def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
         each = [record for records in all_records for record in records]
         tenths = [np.array_split(curve(record, "train_loss"), 10)[-2:] for record in each]
-        return _of_each(last.mean() < before.mean() for before, last in tenths)
+        return _of_each(last.mean() < (1 - LOSS_TREND) * before.mean() for before, last in tenths)
 
-    text = "Training loss is still falling at the end, the last tenth of the epochs lower than the tenth before"
+    text = (
+        "Training loss is still falling at the end, the last tenth of the epochs more than "
+        f"{100 * LOSS_TREND:g} % below the tenth before"
+    )
     return decide(text, profile, judge, *runs.values(), about=tuple(runs))
 
 

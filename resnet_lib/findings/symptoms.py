@@ -25,7 +25,7 @@ def row(records: list[Record]) -> dict[str, str]:
     """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the end."""
     train, fall = mean_curve(records, "train_accuracy")[-1], np.mean([mean_fall(record) for record in records])
     signs = {
-        "training accuracy near 100 %, test loss rising: overfitting": all(map(overfits, records)),
+        "training accuracy near 100 %, test loss well above its minimum: overfitting": all(map(overfits, records)),
         "test accuracy keeps falling back: learning rate still high": fall > FALL,
         "training accuracy low, and close to test accuracy: underfitting": all(map(underfits, records)),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_lib.architecture import Architecture
 from resnet_lib.config import SIZES, Config
 from resnet_lib.questions.paper import STORY
 from resnet_lib.records.find import Runs
@@ -60,9 +61,14 @@ class Step:
         """
         return label in self.told and config.fingerprint == self.configs[label].at(profile).fingerprint
 
+    def named(self, label: str) -> str:
+        """A label with its network, where it names none: `ResNet-50, one LR drop`."""
+        network = Architecture(self.configs[label].model).title
+        return label if network in label else f"{network}, {label}"
+
     def label(self, label: str) -> str:
-        """A label that is unique in the whole story: `02 one LR drop`."""
-        return f"{self.notebook[:2]} {label}"
+        """One that is unique in the whole story: `02 ResNet-50, one LR drop`."""
+        return f"{self.notebook[:2]} {self.named(label)}"
 
 
 STEPS = (

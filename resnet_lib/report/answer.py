@@ -58,7 +58,7 @@ def _stem() -> str:
     if both := found.get(STEM_AUGMENTED):
         reached = evidence.accuracy_of(both, "full")
         where = f", near the story's {CIFAR_STEP.about}" if between(reached, *CIFAR_STEP.near) == "holds" else ""
-        untold = " To be the story's, it would take both, and the story tells of neither." if where else ""
+        untold = " It explains the story's only if that had both, and the story tells of neither." if where else ""
         augmented = f" With random crops and flips, too, it came to {reached}{where}.{untold}"
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     wrong = turned(causes.PAPER, causes.STEM)

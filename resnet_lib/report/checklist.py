@@ -81,9 +81,10 @@ def _code() -> str:
 
 def _learning_rate() -> str:
     return _with_parts(
-        f"**Was the learning rate still high at the end?** Log it every epoch; let it drop tenfold after a half and "
-        f"three quarters of the training. Was it too high? Train on for {SETTLED} epochs at a tenth of it, and compare "
-        f"the mean of their test accuracies with that of the {HIGH} epochs before: single epochs jump about.",
+        "**Was the learning rate still high at the end?** Log it every epoch; let it drop tenfold after a half and "
+        f"three quarters of the training. To see whether it was too high, train on for {SETTLED} epochs at a tenth of "
+        f"it, and compare the mean of their test accuracies with that of the {HIGH} epochs before: single epochs jump "
+        "about.",
         *_drops_seen(),
     )
 
@@ -95,7 +96,8 @@ def _drops_seen() -> list[str]:
     gains = [_gain(stem, decay, records) for stem, found in stems.items() for decay, records in found.items()]
     told = (
         f"In {cells.epochs} epochs of ResNet-20 the first drop gave, by stem and weight decay, what follows; in "
-        "brackets what the same comparison gave at most where the rate did not change: a rise no larger says nothing."
+        "parentheses what the same comparison gave at most where the rate did not change: a rise no larger says "
+        "nothing."
     )
     seen = ["\n".join([told, *(f"     - {gain}" for gain in gains if gain)])]
     if recipe := cells.records[causes.PAPER]:

@@ -15,7 +15,7 @@ from resnet_lib.report.gallery import GAP
 
 CONFUSION = "What each class was taken for, in % of its images; shades are of the mistakes alone."
 RELIABILITY = (
-    f"Accuracy of the predictions that were about as confident, in {CALIBRATION_BINS} bins: below the line it was too "
+    f"Accuracy of the predictions by their confidence, in {CALIBRATION_BINS} bins: below the line the network was too "
     "sure of itself."
 )
 MISTAKES = "The images of which it was most sure and wrong: what each is, and what it was taken for."

@@ -108,7 +108,8 @@ def _what_comes_near(cells: Cells) -> str:
         parts += [f"{of}, {len(near)} ended near {CIFAR_STEP.about}:", "\n".join(f"- {one}" for one in near)]
     if undecided:
         first, place = (f"{len(undecided)} more", "it") if near else (f"{of}, {len(undecided)}", CIFAR_STEP.about)
-        parts.append(f"{first} came near {place}, not decided by the runs recorded: {'; '.join(undecided)}.")
+        how = "in the runs recorded, which do not decide it"
+        parts.append(f"{first} ended near {place} {how}: {'; '.join(undecided)}.")
     return "\n\n".join(parts)
 
 

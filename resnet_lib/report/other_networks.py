@@ -5,7 +5,7 @@ from __future__ import annotations
 from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
 from resnet_lib.findings import evidence, sentences
 from resnet_lib.findings.curves import HIGH, first_drop, loss_end, mean_curve, overfits, underfits
-from resnet_lib.findings.judgement import between, runs_in_words
+from resnet_lib.findings.judgement import between, in_those_recorded, runs_in_words
 from resnet_lib.questions import causes, story
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
@@ -15,20 +15,22 @@ def torch_hub() -> str:
     """What became of the story's sanity check, and what another stem and augmentation make of it."""
     step = story.step("04_torch_hub_check")
     square = {name: find_seeds(config, "full") for name, config in causes.square().items()}
-    told = [find_seeds(step.configs[label], "full") for label in step.told]
+    told = {label: find_seeds(step.configs[label], "full") for label in step.told}
     changed = {name: found for name, found in square.items() if found and name != causes.AS_IT_IS}
     said = [
-        f"With the story's settings {_of_the_story(step, found)}{_while_high(step, found)}" for found in told if found
+        f"With the story's settings {_of_the_story(step, found)}{_while_high(step, label, found)}"
+        for label, found in told.items()
+        if found
     ]
     said += [
         f"With “{name}” {Architecture(found[0].config.model).title} came to {evidence.accuracy_of(found, 'full')}."
         for name, found in changed.items()
     ]
-    every = [record for found in [*told, *changed.values()] for record in found]
+    every = [record for found in [*told.values(), *changed.values()] for record in found]
     if every and all(HUB_NOT_REACHED in record.result["model_source"] for record in every):
         said.append(
             "The hub itself was reached in none of these runs: the networks are those of the torchvision installed "
-            "here, whose code the hub runs."
+            "here, whose code is what the hub loads."
         )
     return " ".join([f"**torch.hub's {step.claimed:g} %.**", *said]) if said else ""
 
@@ -39,7 +41,8 @@ def resnet50() -> str:
     for step in (story.step("01_ten_epochs"), story.step("02_hundred_epochs")):
         if records := find_seeds(step.configs[step.headline], "full"):
             title = f"**The {step.claimed:g} % after {step.title.lower()}.**"
-            paragraphs.append(f"{title} {_of_the_story(step, records)}")
+            high = _while_high(step, step.headline, records) if records[0].history[-1]["drops"] else ""
+            paragraphs.append(f"{title} {_of_the_story(step, records)}{high}")
     return "\n\n".join(paragraphs)
 
 
@@ -49,20 +52,23 @@ def _of_the_story(step: story.Step, records: list[Record]) -> str:
     told = {"holds": f"That is {relation}", "does not hold": f"That is not {relation}"}
     undecided = f"Whether that is {relation} is undecided"
     if reached.seed_sd is None:
-        undecided += f": {runs_in_words(len(records))} cannot show how much seeds differ"
+        low, high = step.near
+        place = relation if low < reached.mean < high else f"not {relation}"
+        undecided = f"That is {place} {in_those_recorded(len(records))}, which cannot show how much seeds differ"
     nearness = told.get(between(reached, *step.near), undecided)
-    return f"{Architecture(records[0].config.model).title} reached {reached}. {nearness}. {_over_or_under(records)}"
+    config = records[0].config
+    how = "" if config.precision == story.BASELINE.precision else f", in {config.precision},"
+    return f"{Architecture(config.model).title}{how} reached {reached}. {nearness}. {_over_or_under(records)}"
 
 
-def _while_high(step: story.Step, records: list[Record]) -> str:
+def _while_high(step: story.Step, label: str, records: list[Record]) -> str:
     """Where they stood until their learning rate dropped, if that was elsewhere than the story says of their end."""
-    title = Architecture(records[0].config.model).title
-    if sentences.near_until_drop(step, title, records, "full").verdict != "does not hold":
+    if sentences.near_until_drop(step, label, records, "full").verdict != "does not hold":
         return ""
     level = 100 * first_drop(records).before.mean()
     return (
         f" Over the {HIGH} epochs before its learning rate first dropped it averaged {level:.1f} %, not near "
-        f"{step.claimed:g} % either."
+        f"{step.claimed:g} %."
     )
 
 

@@ -40,7 +40,7 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     """The table at the rates of a machine that was measured, as Markdown."""
     expected = functools.cache(lambda kind: cost.expected(kind, bench))
     said = (
-        f"Estimated for {machine(bench['environment'])} and nothing else running, from the "
+        f"Estimated for {machine(bench['environment'])}, with nothing else running, from the "
         "FLOP/s of the most similar network in its benchmark. `resnet-lab full --plan` measures your machine."
     )
     found = table(lambda config: expected(cost.kind(config)))

@@ -142,8 +142,9 @@ def _told(runs: Runs, profile: str) -> dict[float, str]:
     """What the story tells of the runs shown; of synthetic images it tells nothing."""
     told: dict[float, str] = {}
     for step in story.STEPS if profile != "smoke" else ():
-        for label, records in runs.items():
-            if records and step.tells_of(label.removeprefix(step.label("")), records[0].config, profile):
+        names = {name: label for label in step.told for name in (label, step.label(label))}
+        for name, records in runs.items():
+            if records and name in names and step.tells_of(names[name], records[0].config, profile):
                 told[step.claimed] = "story"
     return told
 

@@ -10,7 +10,7 @@ from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import Lookalikes, lookalikes, runs
 from resnet_lib.findings.curves import SETTLED, curve, mean_curve
-from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
+from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded, runs_in_words
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
@@ -28,15 +28,17 @@ HOW_TO_READ = (
     "worth in percentage points. The stem is the first layers of a network. `n` counts runs, each with a seed of its "
     "own; [a, b] is a 95 % interval over seeds and test images: where n is below "
     f"{MIN_SEEDS}, and in changes, seeds are taken to differ as in similar settings, and where nothing shows how much "
-    "they do, there is none."
+    "they do, there is no interval."
 )
+BF16 = "What is marked bf16 was computed in it, to save hours; all else in fp32."
+UNKNOWN = " Whether a training ends elsewhere by it is not yet measured here."
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
     f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
     f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
-    "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: it allows both answers. Points are "
-    "percentage points; differences are those of the accuracies before these were rounded."
+    "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: the interval allows both answers, or "
+    "leaves seeds out. Points are percentage points; differences are those of the accuracies before these were rounded."
 )
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 
@@ -60,7 +62,8 @@ def short() -> str:
     found = runs("full")
     if not found:
         return ""
-    parts = [tables.markdown(table()), HOW_TO_READ]
+    known = find_seeds(suspects.one_at_a_time()["in bf16"], "full")
+    parts = [tables.markdown(table()), f"{HOW_TO_READ} {BF16}{'' if known else UNKNOWN}"]
     if AS_TOLD in found:
         parts.insert(0, _what_stops(found))
     parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
@@ -84,7 +87,8 @@ def _what_stops(found: Runs) -> str:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
     said = f"**In short:** trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
     if AUGMENTED in found:
-        said += f" With random crops and flips it ends at {percent(found[AUGMENTED])}; the paper has {RESNET_20:g} %."
+        end, runs_there = percent(found[AUGMENTED]), runs_in_words(len(found[AUGMENTED]))
+        said += f" With random crops and flips it ends at {end} ({runs_there}); the paper has {RESNET_20:g} %."
     if is_near:
         return said
     others = lookalikes(evidence.find_cells(suspects.EPOCHS, "full"))
@@ -104,7 +108,7 @@ def _which_end_there(others: Lookalikes) -> str:
         shown = [label for label in SHOWN if label in others.undecided]
         named = f"{', among them ' if len(shown) < undecided else ': '}{_quoted(shown)}" if shown else ""
         do = f"more {'does' if undecided == 1 else 'do'}" if near else f"ended {place}"
-        parts.append(f"{undecided} {do} in the runs recorded, undecided{named}")
+        parts.append(f"{undecided} {do} in the runs recorded, which do not decide it{named}")
     return f"Of the {others.others} recorded, {'; '.join(parts)}."
 
 
@@ -200,7 +204,7 @@ def fork(profile: str) -> str:
             after = slice(before, before + SETTLED)
             with_drop, without = (100 * curve(record, "accuracy")[after].mean() for record in (plain, undropped))
             count = len(plain.history[after])
-            then = "one epoch later it has" if count == 1 else f"over the {count} epochs after it averages"
+            then = "one epoch later it has" if count == 1 else f"over the next {count} epochs it averages"
             return (
                 f" With and without drops, {_seeds([plain.config.seed])} is one and the same training up to epoch "
                 f"{before}; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."

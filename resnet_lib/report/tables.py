@@ -117,7 +117,7 @@ def story_markdown(profile: str) -> str:
         f"{told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
     if others := _in_other_precision(steps):
-        note += f" All in {told.precision}, but {others}."
+        note += f" All runs are in {told.precision}, except {others}."
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
     body = [markdown(rows[~is_missing]), note]
@@ -132,7 +132,7 @@ def _in_other_precision(steps: dict[str, Runs]) -> str:
     """The recorded runs that are not in the precision of the others, in words."""
     shown = [records[0].config for runs in steps.values() for records in runs.values() if records]
     others = [config for config in shown if config.precision != story.BASELINE.precision]
-    told = [f"{Architecture(one.model).title}'s {one.epochs} epochs in {one.precision}" for one in others]
+    told = [f"{Architecture(one.model).title}'s {one.epochs} epochs ({one.precision})" for one in others]
     return ", ".join(dict.fromkeys(told))
 
 
