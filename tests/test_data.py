@@ -686,7 +686,7 @@ def test_a_part_that_cannot_be_read_or_tells_of_billions_is_told(cache, tmp_path
     with pytest.raises(DataError, match=f"a part of {first} cannot be read"):
         fetch(folder, TINY)
     part.rename(folder / f"{first}.1of99999999999")
-    with pytest.raises(DataError, match=rf"lacks {first}.2of99999999999, (.*, )?{first}.11of99999999999\n"):
+    with pytest.raises(DataError, match=rf"lacks {first}.2of99999999999, (.*, )?{first}.11of99999999999, …\n"):
         fetch(folder, TINY)
 
 

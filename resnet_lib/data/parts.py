@@ -59,7 +59,7 @@ def _join(folder: Path, name: str, limit: int) -> bytes:
     last = min(total, len(there) + 10)  # a name may tell of any number: enough to miss some
     paths = [folder / f"{name}.{number}of{total}" for number in range(1, last + 1)]
     if missing := [path.name for path in paths if path.name not in there]:
-        raise Unusable(f"lacks {', '.join(missing)}")
+        raise Unusable(f"lacks {', '.join(missing)}{', …' if last < total else ''}")
     if sum(path.stat().st_size for path in paths) > limit:
         raise Unusable(f"the parts of {name} are too large")
     return b"".join(path.read_bytes() for path in paths)

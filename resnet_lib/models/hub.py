@@ -72,11 +72,11 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
 def _reachable() -> bool:
     if is_offline():
         return False
-    proxy = "" if proxy_bypass(HUB_HOST) else getproxies().get("https", "")  # by which torch.hub would go
-    through = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    place = (through.hostname, through.port or 80) if through.hostname else (HUB_HOST, 443)
     try:
+        proxy = "" if proxy_bypass(HUB_HOST) else getproxies().get("https", "")  # by which torch.hub would go
+        through = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+        place = (through.hostname, through.port or 80) if through.hostname else (HUB_HOST, 443)
         socket.create_connection(place, CONNECT_SECONDS).close()
-    except OSError:
+    except (OSError, ValueError):  # the second is of an address that is none
         return False
     return True

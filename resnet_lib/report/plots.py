@@ -27,6 +27,7 @@ CURVES: dict[Quantity, str] = {  # each with its caption, in the order in which 
 }
 
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+WIDE = 50  # characters of a label in a legend, beside which there is no room for another
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
 ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair comes again after so many
@@ -196,4 +197,5 @@ def _axis_label(runs: Runs, quantity: Quantity) -> str:
 
 
 def _legend(figure: Figure, handles: list[Any]) -> None:
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=3.2)
+    columns = 2 if max(len(handle.get_label()) for handle in handles) < WIDE else 1
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2)

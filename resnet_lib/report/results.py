@@ -140,7 +140,10 @@ def _list(lines: Iterable[object]) -> str:
 
 
 def unfinished() -> str:
-    """What has no record yet, at what cost on the CPU that was measured last, all of it; empty if all has one."""
+    """What has no record yet, at what cost on the CPU that was measured last, in bf16 if any was, all of it.
+
+    Empty if all has one.
+    """
     # Here, for it loads torch: seconds that the report's pages need not wait.
     from resnet_lib.report.outstanding import missing, outstanding_markdown
 

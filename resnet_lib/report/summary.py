@@ -30,7 +30,7 @@ HOW_TO_READ = (
     f"{MIN_SEEDS}, and in changes, seeds are taken to differ as in similar settings, and where nothing shows how much "
     "they do, there is no interval."
 )
-BF16 = "What is marked bf16 was computed in it, to save hours; all else in fp32."
+BF16 = "What is marked bf16 is computed in it, to save hours; all else in fp32."
 UNKNOWN = " Whether a training ends elsewhere by it is not yet measured here."
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
