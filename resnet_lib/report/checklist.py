@@ -27,12 +27,10 @@ from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
-from resnet_lib.report import commands
+from resnet_lib.report import own_code
 from resnet_lib.report.wording import in_range, percent
 
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
-
-MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # a test holds them against the images
 
 
 def checklist(runs: str, threads: str) -> str:
@@ -48,7 +46,7 @@ def checklist(runs: str, threads: str) -> str:
         Check.ELSE: _else(runs, threads),
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
-    return "\n\n".join([f"Look in this order. {_scope()}", "\n".join(numbered), _in_your_own_code()])
+    return "\n\n".join([f"Look in this order. {_scope()}", "\n".join(numbered), own_code.settings()])
 
 
 def _scope() -> str:
@@ -218,47 +216,3 @@ def _logs(folder: str) -> str:
         log = f"{folder}/{records[0].path.name}/history.csv"
         parts.append(f"[{label}]({log}) ({', then '.join(ends)} %)")
     return ", ".join(parts) or story.NOT_YET
-
-
-def _in_your_own_code() -> str:
-    """What the first of `COMMANDS` does, in PyTorch and torchvision."""
-    command, config = next(iter(commands.COMMANDS.items()))
-    decay = f"{config.weight_decay:g}"
-    deviations, colour = ", ".join(f"{sd:.4f}" for sd in SD), tuple(round(255 * mean) for mean in MEAN)
-    network = "torchvision's ResNet-18 with a 3×3 stem, whose accuracy will not be the command's"
-    return f"""The settings of `{command}` in plain PyTorch, here on {network}:
-
-```python
-import torch
-import torchvision
-from torch import nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
-from torchvision.transforms import Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToTensor
-
-model = torchvision.models.resnet18(num_classes=10)
-model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-normalisation = [ToTensor(), Normalize({MEAN}, ({deviations}))]
-test_transform = Compose(normalisation)
-crop = RandomCrop(32, padding={config.crop}, fill={colour})  # the mean, 0 once normalised
-train_transform = Compose([crop, RandomHorizontalFlip(), *normalisation])
-optimizer = SGD(model.parameters(), lr={config.lr:g}, momentum={config.momentum:g}, weight_decay={decay})
-scheduler = MultiStepLR(optimizer, milestones={list(config.milestones)})  # step once per epoch
-criterion = nn.CrossEntropyLoss()
-
-
-def train_epoch(batches):  # {config.epochs} times; train_transform, shuffled, {config.batch_size} at a time
-    model.train()
-    for images, labels in batches:
-        optimizer.zero_grad()
-        criterion(model(images), labels).backward()
-        optimizer.step()
-    scheduler.step()
-
-
-@torch.no_grad()
-def accuracy(batches):  # of the test images, by test_transform
-    model.eval()
-    right = [model(images).argmax(1) == labels for images, labels in batches]
-    return torch.cat(right).float().mean().item()
-```"""
