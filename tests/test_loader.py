@@ -6,7 +6,7 @@ from torchvision.transforms import functional as reference
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
-from resnet_lib.report.checklist import MEAN, SD
+from resnet_lib.report.own_code import MEAN, SD
 from resnet_lib.training.loader import (
     EvaluationBatches,
     Normalizer,
