@@ -35,7 +35,7 @@ from resnet_lib.recipes import RECIPES, recipe
 from resnet_lib.records import checkpoint
 from resnet_lib.report import lab, verify
 from resnet_lib.report.lab import Outcome
-from resnet_lib.runs import experiment, pool
+from resnet_lib.runs import experiment, many, pool
 from resnet_lib.speed import cost
 
 
@@ -395,7 +395,7 @@ def test_runs_at_a_time_share_the_threads(reports, monkeypatch, tmp_path, option
             seen.append((choose(config).threads, executor is not None))
             yield config, SimpleNamespace(accuracy=0.5)
 
-    monkeypatch.setattr(experiment, "run_many", note)
+    monkeypatch.setattr(many, "run_many", note)
     monkeypatch.setattr(device, "THREADS", 8)
     result = CliRunner().invoke(app, ["run-many", str(configs), "--device", "cpu", *options.split()])
     assert result.exit_code == 0
@@ -408,7 +408,7 @@ def test_run_many_hands_on_what_a_broken_pool_no_longer_takes():
             raise BrokenProcessPool("a process was killed")
 
     configs = [Config(seed=seed) for seed in range(2)]
-    found = list(experiment.run_many(configs, executor=Broken()))
+    found = list(many.run_many(configs, executor=Broken()))
     assert [config for config, _ in found] == configs
     assert all(isinstance(outcome, BrokenProcessPool) for _, outcome in found)
 
@@ -493,7 +493,7 @@ def test_runs_at_a_time_are_no_more_than_are_left_and_share_all_threads(reports,
 
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda jobs, context, **dealt: nullcontext(jobs))
     monkeypatch.setattr("resnet_lib.machine.device.THREADS", 12)
-    monkeypatch.setattr(experiment, "run_many", run_many)
+    monkeypatch.setattr(many, "run_many", run_many)
     configs = [Config(seed=seed) for seed in range(3)]
     list(pool.run_all(configs, "smoke", 8, "cpu", None, print))
     assert seen == [(3, 4), (1, 12)]
@@ -514,7 +514,7 @@ def test_a_run_whose_process_is_always_killed_does_not_stop_those_behind_it(repo
             yield config, SimpleNamespace(accuracy=0.5)
 
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda jobs, context, **dealt: nullcontext(jobs))
-    monkeypatch.setattr(experiment, "run_many", run_many)
+    monkeypatch.setattr(many, "run_many", run_many)
     said = []
     outcomes = {config.seed: outcome for config, outcome in pool.run_all(configs, "smoke", 2, "cpu", 1, said.append)}
     assert set(outcomes) == {0, 1, 2}
@@ -540,7 +540,7 @@ def test_a_signal_that_comes_while_no_outcome_does_stops_all_and_leaves_the_hand
         yield configs[0], BrokenProcessPool()
 
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda *_, **__: Broken())
-    monkeypatch.setattr(experiment, "run_many", run_many)
+    monkeypatch.setattr(many, "run_many", run_many)
     before = [signal.getsignal(number) for number in StopSignals.SIGNALS]
     with pytest.raises(Stopped, match="stopped by SIGTERM: the same command goes on from what is saved"):
         list(pool.run_all([Config(seed=seed) for seed in range(3)], "smoke", 2, "cpu", 1, pytest.fail))
@@ -576,6 +576,38 @@ def test_processes_end_with_the_one_that_started_them(reports):
     assert all(step % 2_500 for step in saved)  # within an epoch, where only the signal saves
 
 
+def test_a_process_that_lost_its_gpu_ends_and_its_runs_go_on_in_others(reports):
+    """Those that train beside it end with it, as in any broken pool, and go on from what is saved."""
+    script = (
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from resnet_lib.config import Config\n"
+        "from resnet_lib.runs import pool\n"
+        "from resnet_lib.training import train\n"
+        "fit, lost = train.fit, Path(__file__).with_name('lost')\n"
+        "def failing(model, dataset, config, *arguments):\n"
+        "    if config.seed == 0 and not lost.exists():\n"
+        "        lost.touch()\n"
+        "        raise torch.AcceleratorError('CUDA error: an illegal memory access was encountered')\n"
+        "    return fit(model, dataset, config, *arguments)\n"
+        "train.fit = failing\n"
+        "small = dict(dataset='synthetic', train_images=200, test_images=20, model='resnet8', width=4, epochs=1)\n"
+        "if __name__ == '__main__':\n"
+        "    configs = [Config(**small, seed=seed) for seed in range(3)]\n"
+        "    for config, record in pool.run_all(configs, 'full', 2, 'cpu', 1, print):\n"
+        "        print(config.seed, record.accuracy)\n"
+    )
+    file = reports / "losing.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(script)
+    ended = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True)
+    lines = ended.stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines if line[0].isdigit()) == ["0", "1", "2"]
+    (told,) = [line for line in lines if "illegal memory access" in line]
+    assert "-s0-" in told
+    assert any("or its GPU failed): going on, 1 at a time" in line for line in lines)
+
+
 def test_a_child_that_comes_into_being_after_the_signal_is_ended_too():
     with pool._handed_on() as asked:
         signal.raise_signal(signal.SIGTERM)
@@ -595,7 +627,7 @@ def test_runs_at_a_time_are_dealt_out_to_all_gpus(reports, monkeypatch, device, 
     monkeypatch.setattr(pool, "gpus", lambda: names)
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda *_, **options: seen.append(options) or nullcontext())
     monkeypatch.setattr(
-        experiment, "run_many", lambda configs, *_: [(config, SimpleNamespace(accuracy=0.5)) for config in configs]
+        many, "run_many", lambda configs, *_: [(config, SimpleNamespace(accuracy=0.5)) for config in configs]
     )
     list(pool.run_all([Config(seed=seed) for seed in range(2)], "smoke", 2, device, None, print))
     (options,) = seen

@@ -23,13 +23,13 @@ from resnet_lib.config import PROTOCOL, Config, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
 from resnet_lib.machine import progress
-from resnet_lib.machine.device import THREADS, Choice, DeviceError, choose
+from resnet_lib.machine.device import THREADS, Choice, DeviceError, DeviceLost, choose
 from resnet_lib.machine.progress import Bar, Lines, Progress
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.record import Diverged, RecordError
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.runs import experiment, weights
+from resnet_lib.runs import experiment, many, weights
 from resnet_lib.training import keeper, train
 from resnet_lib.training.keeper import Position
 from resnet_lib.training.loader import EvaluationBatches, Normalizer
@@ -643,11 +643,11 @@ def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
     configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in (2, 1)]
     broken = configs[0].replace(seed=5)
     monkeypatch.setattr(train, "fit", fit_failing_for(broken, train.fit))
-    outcomes = list(experiment.run_many([configs[0], broken, configs[1]], "quick", on_cpu))
+    outcomes = list(many.run_many([configs[0], broken, configs[1]], "quick", on_cpu))
     assert [config.seed for config, _ in outcomes] == [2, 5, 1]
     assert isinstance(outcomes[1][1], Diverged)
     with ThreadPoolExecutor(2) as pool:
-        again = dict(experiment.run_many(configs, "full", on_cpu, pool))
+        again = dict(many.run_many(configs, "full", on_cpu, pool))
     assert {config.seed: untimed(record.history) for config, record in again.items()} == {
         config.seed: untimed(record.history) for config, record in outcomes if config != broken
     }
@@ -656,7 +656,7 @@ def test_many_runs_go_on_after_a_failure(reports, monkeypatch):
 def test_of_many_runs_those_that_nobody_waits_for_are_not_begun(reports):
     configs = [SYNTHETIC.replace(epochs=1, milestones=(), seed=seed) for seed in range(4)]
     with ThreadPoolExecutor(1) as executor:
-        outcomes = experiment.run_many(configs, "quick", on_cpu, executor)
+        outcomes = many.run_many(configs, "quick", on_cpu, executor)
         next(outcomes)
         outcomes.close()
     assert not experiment.is_finished(configs[-1], "quick")
@@ -670,15 +670,15 @@ class Unsendable(Exception):
 def test_what_another_library_raises_comes_back_from_a_process_or_what_it_said():
     error = Unsendable(because="no luck")
     error.add_note("there")
-    sent = experiment._sendable(error)
+    sent = many._sendable(error)
     assert (type(sent), str(sent), sent.__notes__) == (RuntimeError, "Unsendable: no luck", ["there"])
     for fine in (Diverged("lost", {"step": 1}), ValueError("x")):
-        assert experiment._sendable(fine) is fine
+        assert many._sendable(fine) is fine
 
 
 def test_one_run_of_many_that_this_machine_cannot_do_does_not_stop_the_others(reports):
     configs = [SYNTHETIC.replace(precision="tf32"), SYNTHETIC.replace(epochs=1, milestones=())]
-    (_, refused), (_, record) = experiment.run_many(configs, "quick", partial(choose, device="cpu"))
+    (_, refused), (_, record) = many.run_many(configs, "quick", partial(choose, device="cpu"))
     assert isinstance(refused, DeviceError)
     assert record.config == configs[1]
 
@@ -815,13 +815,22 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
         experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
 
 
+def test_a_device_that_failed_is_said_with_what_to_do(reports, monkeypatch):
+    def failing(*arguments):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nFor debugging ...")
+
+    monkeypatch.setattr(train, "fit", failing)
+    with pytest.raises(DeviceLost, match=r"access was encountered: the same command, in a new process, goes on from "):
+        experiment.run(SYNTHETIC, "quick", CPU)
+
+
 @pytest.mark.parametrize("kind", [ZeroDivisionError, RuntimeError])  # the second is no lack of memory
 def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, monkeypatch, capsys, kind):
     def broken(*arguments):
         raise kind("on purpose")
 
     monkeypatch.setattr(train, "fit", broken)
-    ((config, error),) = experiment.run_many([SYNTHETIC], "quick", on_cpu)
+    ((config, error),) = many.run_many([SYNTHETIC], "quick", on_cpu)
     assert type(error) is kind
     assert error.__traceback__ is None
     assert print_outcomes([(config, error)]) == (1, 1)
@@ -836,7 +845,7 @@ def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, m
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(train, "fit", exhausted)
-    ((_, error),) = experiment.run_many([SYNTHETIC], "quick", on_cpu)
+    ((_, error),) = many.run_many([SYNTHETIC], "quick", on_cpu)
     assert isinstance(error, DeviceError)
     gc.collect()
     assert networks[0]() is None

@@ -99,11 +99,11 @@ def verify(profile: OfProfile = None) -> None:
 @app.command()
 def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
     """Finish every unfinished run, as it began if its device is here; continues after a failure and reports it."""
-    from resnet_lib.runs import experiment, ledger
+    from resnet_lib.runs import ledger, many
 
     use_data(data)
     waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished"]
-    total, failed = print_outcomes(experiment.run_many(waiting, profile))
+    total, failed = print_outcomes(many.run_many(waiting, profile))
     out.print(f"{total - failed} of {total} unfinished runs are finished now")
     if failed:
         raise typer.Exit(FAILED)

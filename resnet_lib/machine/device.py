@@ -35,6 +35,10 @@ class DeviceError(LabError):
     """A device is needed and is not there, or is too small."""
 
 
+class DeviceLost(DeviceError):
+    """A device gave an error after which CUDA serves this process no more, but will a new one."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """Made once at the start of a run, kept in its checkpoint, used again on resume where the device is there."""

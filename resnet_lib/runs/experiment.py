@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
-import pickle
-import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, as_completed
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import torch
 from torch import nn
 
 from resnet_lib.config import PROTOCOL, Config, checked_profile
 from resnet_lib.data import cifar10
 from resnet_lib.data.cifar10 import Dataset
-from resnet_lib.errors import LabError
 from resnet_lib.machine import device, progress, provenance
-from resnet_lib.machine.device import Choice, DeviceError
-from resnet_lib.machine.stop import Stopped
+from resnet_lib.machine.device import Choice, DeviceError, DeviceLost
 from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import count_parameters
 from resnet_lib.records import checkpoint
@@ -51,7 +46,7 @@ def run(
       another `protocol`;
     - CheckpointError if there is nothing whole to go on from;
     - DataError if the images cannot be had;
-    - DeviceError if the device is not there, or too small;
+    - DeviceError if the device is not there, or too small, or (DeviceLost) gave an error that this process cannot mend;
     - Diverged if a loss is not finite, or was not when it was last tried;
     - Stopped if a signal asked for it;
     - OSError if the last state or the record cannot be written.
@@ -140,12 +135,9 @@ def _train(
         folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
         raise
     except (MemoryError, RuntimeError) as error:
-        if not device.out_of_memory(error):
-            raise
-        reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
-        said = str(error).partition("\n")[0] or type(error).__name__
-        help_ = "use fewer --jobs if other runs share it, or a smaller batch_size, or precision bf16, in another run"
-        raise DeviceError(f"{reason}: {help_} ({said})") from None
+        if told := _told(error, config, choice):
+            raise told from None
+        raise
     predictions = {
         "predicted": evaluation.predicted,
         "confidence": evaluation.confidence,
@@ -159,6 +151,18 @@ def _train(
     except OSError as error:
         show.note(f"{folder.path} keeps its checkpoint, of no use any more ({error}): delete it")
     return record
+
+
+def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | None:
+    """What a device lacked or did, and what to do; None of any other error."""
+    said = str(error).partition("\n")[0] or type(error).__name__
+    if device.out_of_memory(error):
+        reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
+        help_ = "use fewer --jobs if other runs share it, or a smaller batch_size, or precision bf16, in another run"
+        return DeviceError(f"{reason}: {help_} ({said})")
+    if isinstance(error, torch.AcceleratorError):
+        return DeviceLost(f"{said}: the same command, in a new process, goes on from what is saved")
+    return None
 
 
 def _result(
@@ -191,68 +195,3 @@ def _result(
 def is_finished(config: Config, profile: str = "full") -> bool:
     """Whether `run` would only load."""
     return RunFolder.of(config, profile).finished
-
-
-def run_many(
-    configs: list[Config],
-    profile: str = "full",
-    choose: Callable[[Config], Choice] | None = None,
-    executor: Executor | None = None,
-) -> Iterator[tuple[Config, Record | Exception]]:
-    """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
-
-    `executor` (any of concurrent.futures, so processes, threads or Dask's) runs them in parallel; without one they run
-    in turn. Its processes must be spawned, for torch's threads do not outlive a fork; on a GPU, take no threads, for
-    one process can capture one graph at a time. If a process is killed, what has not ended comes with
-    BrokenProcessPool. `choose` is for what is not finished, as the choice is in `run`.
-    """
-    if executor is None:
-        for config in configs:
-            yield config, _outcome(config, profile, choose)
-    else:
-        waiting = {}
-        for config in configs:
-            try:
-                waiting[executor.submit(_outcome_in_pool, config, profile, choose)] = config
-            except BrokenExecutor as error:  # a process was killed before all runs were handed out
-                yield config, error
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.exception() or done.result()
-        finally:
-            for one in waiting:  # if the caller has enough: what has not begun is not trained
-                one.cancel()
-
-
-def _outcome(
-    config: Config, profile: str, choose: Callable[[Config], Choice] | None, show: progress.Progress | None = None
-) -> Record | Exception:
-    try:
-        is_unfinished = not is_finished(config, profile)
-        return run(config, profile, choose(config) if choose and is_unfinished else None, show)
-    except Exception as error:
-        if not isinstance(error, LabError):  # nothing that a user did: say where, as text
-            error.add_note("".join(traceback.format_exception(error)))
-        error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
-        return error.with_traceback(None)
-
-
-def _outcome_in_pool(config: Config, profile: str, choose: Callable[[Config], Choice] | None) -> Record | Exception:
-    try:
-        return _sendable(_outcome(config, profile, choose, progress.Lines()))  # several bars would draw over each other
-    except (Stopped, KeyboardInterrupt):  # only in a process of its own: signals reach no thread but the main one
-        os._exit(1)  # a worker that returned would be given the next run; one that ends has the others stopped too
-
-
-def _sendable(outcome: Record | Exception) -> Record | Exception:
-    """As it is, unless it is another library's exception that pickle cannot bring back: that would end the pool."""
-    if not isinstance(outcome, Exception):
-        return outcome
-    try:
-        pickle.loads(pickle.dumps(outcome))
-        return outcome
-    except Exception:
-        plain = RuntimeError(f"{type(outcome).__name__}: {outcome}")
-        for note in getattr(outcome, "__notes__", []):
-            plain.add_note(note)
-        return plain

@@ -21,7 +21,7 @@ from resnet_lib.errors import LabError
 from resnet_lib.machine import device as machine
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records.record import Record
-from resnet_lib.runs import experiment
+from resnet_lib.runs import experiment, many
 
 Outcomes = Iterator[tuple[Config, Record | Exception]]
 
@@ -36,9 +36,9 @@ def run_all(
 ) -> Outcomes:
     """Every config, once, with its record or what went wrong, as they come; at most `jobs` at a time.
 
-    Where a process is killed, which ends all of its pool, the runs left go on in another with one process less, and
-    `say` tells so; if it was alone, its run comes with a LabError. Raises Stopped if a signal asked for it, DeviceError
-    if the device is not there.
+    Where a process is killed or loses its GPU, which ends all of its pool, the runs left go on in another with one
+    process less, and `say` tells so; if it was alone, its run comes with a LabError. Raises Stopped if a signal asked
+    for it, DeviceError if the device is not there.
     """
     is_cuda = machine.choose(device=device).device == "cuda"  # refused here, once, and not by every run
     waiting = {config.run_id: config for config in configs}
@@ -49,14 +49,14 @@ def run_all(
         while waiting:
             choose = partial(machine.choose, device=device, threads=threads or max(1, machine.THREADS // jobs))
             with processes(jobs, is_cuda) if in_pool else nullcontext() as executor:
-                for config, outcome in experiment.run_many([*waiting.values()], profile, choose, executor):
+                for config, outcome in many.run_many([*waiting.values()], profile, choose, executor):
                     _refuse(asked)
                     if not isinstance(outcome, BrokenProcessPool):
                         del waiting[config.run_id]
                         yield config, outcome
             _refuse(asked)
             if waiting:
-                said = "a process was killed, by the system for lack of memory unless by you"
+                said = "a process ended (killed, by the system for lack of memory unless by you, or its GPU failed)"
                 if jobs == 1:  # whose process had the first of those that wait
                     killed = waiting.pop(next(iter(waiting)))
                     said += ", although it was alone: the same command goes on from what is saved"
