@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from resnet_lib.cli.options import assignments, read_configs
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.errors import LabError
-from resnet_lib.records.record import read_record
+from resnet_lib.records.record import RecordError, read_record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import lab
 from resnet_lib.report.lab import OUTCOME, outcome_of
@@ -185,6 +185,15 @@ def test_predictions_of_other_types(record, array, dtype, data):
         read_or_refuse(record)
     finally:
         path.write_bytes(whole)
+
+
+def test_predictions_that_would_fill_the_memory_are_refused_before_they_are_unpacked(record):
+    path = record / "predictions.npz"
+    whole = path.read_bytes()
+    np.savez_compressed(path, **dict.fromkeys(("predicted", "confidence", "label"), np.zeros(10**6, np.uint8)))
+    with pytest.raises(RecordError, match="more than one number for an image"):
+        _ = read_record(record).predictions
+    path.write_bytes(whole)
 
 
 @one_folder

@@ -90,6 +90,28 @@ def test_a_kernel_that_dies_does_not_stop_the_others(reports, notebooks):
     assert outcomes[0].error.startswith("the kernel died: out of memory, or killed")
 
 
+def test_a_kernel_that_does_not_come_up_does_not_stop_the_others(reports, notebooks, tmp_path, monkeypatch):
+    notebooks("works", "pass")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ipykernel_launcher.py").write_text("raise SystemExit(3)")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+        (outcome,) = lab.report("smoke", ("works",))
+    assert outcome.error.startswith("the kernel did not start (Kernel died before replying")
+    assert "the kernel did not start" in (reports / "index.html").read_text()
+
+
+def test_the_index_links_to_pages_that_are_there_also_of_notebooks_executed_elsewhere(reports, notebooks):
+    for name in ("here", "elsewhere"):
+        notebooks(name, "print('seen')")
+        lab.report("smoke", (name,))
+    (reports / "elsewhere.html").unlink()
+    lab.report("smoke", ("here",))
+    links = re.findall(r'href="(\w+\.html)"', (reports / "index.html").read_text())
+    assert sorted(links) == ["elsewhere.html", "here.html"]
+    assert "seen" in (reports / "elsewhere.html").read_text()
+
+
 def test_kernels_in_parallel_have_sockets_of_their_own_and_leave_none(reports, notebooks):
     notebooks("where", "import ipykernel.connect\nprint(ipykernel.connect.get_connection_info())")
     heard, before = [], set(lab.SOURCES.iterdir())

@@ -93,7 +93,7 @@ def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
     assert "1 of 1 unfinished runs are finished now" in said
     in_process(reports / "again", TINY.replace(seed=1))
     assert faults.result(reports, TINY.replace(seed=1)) == faults.result(reports / "again", TINY.replace(seed=1))
-    assert runs("resume")[1].startswith("0 of 0")
+    assert runs("resume")[1].startswith("no run at profile full is unfinished")
 
 
 def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):
@@ -123,11 +123,11 @@ def changed_result(path, **changes):
         ("accuracy", 0.99, "accuracy does not agree"),
         ("loss", 0.01, "loss and the history's last row"),
         ("ece", 0.9, "ece does not agree"),
-        ("confusion", [[1]], "confusion does not agree"),
+        ("confusion", [[1]], "per_class_accuracy and confusion are not of 10 classes"),
         ("per_class_accuracy", [1.0] * 10, "per_class_accuracy does not agree"),
         ("training_seconds", 1e6, "training_seconds does not agree"),
         ("fingerprint", "f" * 12, "fingerprint does not agree"),
-        ("classes", ["cat"], "classes that the result does not name"),
+        ("classes", ["cat"], "per_class_accuracy and confusion are not of 1 classes"),
     ],
 )
 def test_a_result_that_was_changed_is_found(three, field, value, words):

@@ -130,6 +130,31 @@ def test_an_epoch_may_have_several_rows_of_which_each_says_a_part(tmp_path):
     assert [row["train_accuracy"] for row in log.history] == pytest.approx([0.3] * 100)
 
 
+def test_marks_at_the_ends_of_rows_and_commas_in_names_move_no_column(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv")[["epoch", "test_accuracy", "train_loss"]]
+    (tmp_path / "log.csv").write_text(own.to_csv(index=False).replace("\n", ",\n").replace("loss,", "loss", 1))
+    assert [row["test_accuracy"] for row in read_log(tmp_path / "log.csv").history] == own["test_accuracy"].tolist()
+    named = own.rename(columns={"train_loss": "loss, in nats"})
+    named.to_csv(tmp_path / "log.csv", index=False, sep=";")
+    assert [row["test_accuracy"] for row in read_log(tmp_path / "log.csv").history] == own["test_accuracy"].tolist()
+    (tmp_path / "log.csv").write_text(own.to_csv(index=False).replace("\n", ",1\n").replace("loss,1", "loss", 1))
+    with pytest.raises(LabError, match="cannot be read as CSV: Length of header"):
+        read_log(tmp_path / "log.csv")
+
+
+def test_a_log_is_text_whatever_its_name(tmp_path):
+    (tmp_path / "log.zip").write_bytes((RUNS / STORY / "history.csv").read_bytes())
+    assert len(read_log(tmp_path / "log.zip").history) == 100
+
+
+def test_of_a_loss_that_was_rounded_to_nothing_no_rise_is_told(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv")
+    own.loc[50, "test_loss"] = 0
+    own.to_csv(tmp_path / "log.csv", index=False)
+    overfits = signs(read_log(tmp_path / "log.csv"))[1]
+    assert (overfits.seen, overfits.evidence) == ("?", "not in the log, or not in every row, or a loss of 0")
+
+
 def test_only_epochs_with_a_test_accuracy_count(tmp_path):
     own = pd.read_csv(RUNS / STORY / "history.csv")
     own.loc[own["epoch"] % 5 != 0, "test_accuracy"] = None

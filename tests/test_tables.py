@@ -88,7 +88,7 @@ def test_markdown_has_a_row_a_run_and_names_those_without_a_record():
     assert len({row.count("|") for row in rows}) == 1
     assert "| 50 | 50.3 | [4" in rows[2]
     assert "| 91.25 | 91.2 | [" in rows[3]
-    assert "Not yet run: 02 (ResNet-50, no LR drop; ResNet-50, more weight decay; " in text
+    assert "Not yet run: 02 (ResNet-50, no LR drop; ResNet-50, no LR drop, more weight decay; " in text
     assert "04 (ResNet-50 (torch.hub); ResNet-18 (torch.hub)), Table 6 (ResNet-32; ResNet-44; ResNet-56;" in text
     assert "profile" not in text
     assert "bf16" not in text

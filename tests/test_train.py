@@ -1,7 +1,6 @@
 """The loop, run for real on tiny sets: right to the last digit, the same every time, interrupted or not."""
 
 import gc
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from resnet_lib.cli.options import print_outcomes
 from resnet_lib.config import PROTOCOL, Config, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
-from resnet_lib.machine import progress
+from resnet_lib.machine import device, progress
 from resnet_lib.machine.device import THREADS, Choice, DeviceError, DeviceLost, choose
 from resnet_lib.machine.progress import Bar, Lines, Progress
 from resnet_lib.models.build import build_model
@@ -603,7 +602,7 @@ def test_a_run_begun_before_there_were_products_goes_on_without():
 def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypatch):
     told, show = [], Progress()
     monkeypatch.setattr(show, "note", told.append)
-    cores = os.cpu_count() or 1
+    cores = device.cores()
     began = replace(CPU, threads=cores + 1, why="not compiled")
     elsewhere, here = ({"choice": began.as_dict(), "sessions": [{"cores": n}]} for n in (cores + 1, cores))
     assert str(experiment._going_on(SYNTHETIC, elsewhere, CPU, show)) == "cpu, 1 thread; not compiled"
@@ -790,6 +789,12 @@ def test_a_choice_for_another_machine_is_refused():
         Choice(device="cuda", threads=1, channels_last=True).activate()
 
 
+def test_what_is_said_to_be_fp32_is_computed_in_it_whatever_was_asked_of_torch_before():
+    torch.set_float32_matmul_precision("medium")
+    CPU.activate()
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_the_threads_of_one_run_are_not_those_of_the_next():
     before = choose(None, "cpu")
     Choice(device="cpu", threads=before.threads + 1, channels_last=True).activate()
@@ -815,13 +820,24 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
         experiment.run(SYNTHETIC.replace(batch_size=64), "quick", CPU)
 
 
-def test_a_device_that_failed_is_said_with_what_to_do(reports, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "is_lost", "kind", "told"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access"), True, DeviceLost, "access: the same command"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True, DeviceLost, "FAILED: the same command"),
+        (torch.AcceleratorError("CUDA error: no kernel image"), False, DeviceError, "image: use --device cpu, or a"),
+    ],
+)
+def test_a_gpu_that_failed_is_said_with_what_to_do(reports, monkeypatch, error, is_lost, kind, told):
     def failing(*arguments):
-        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nFor debugging ...")
+        if is_lost or arguments:
+            raise error
 
     monkeypatch.setattr(train, "fit", failing)
-    with pytest.raises(DeviceLost, match=r"access was encountered: the same command, in a new process, goes on from "):
-        experiment.run(SYNTHETIC, "quick", CPU)
+    monkeypatch.setattr(torch.cuda, "synchronize", failing)
+    with pytest.raises(DeviceError, match=told) as raised:
+        experiment.run(SYNTHETIC, "quick", replace(CPU, device="cuda"))
+    assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, RuntimeError])  # the second is no lack of memory

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import nbformat
 import pytest
-from crafted import craft
+from crafted import craft, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data.sources import DataError
+from resnet_lib.questions import story
 from resnet_lib.report import lab, published, verify
 
 NAME = "03_cifar_architecture"
@@ -81,6 +82,19 @@ def test_the_readme_is_checked_against_the_records_that_it_shows_alone(tmp_path,
         monkeypatch.setattr(published, "outdated", dict)
         monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / shown))
         assert verify.report("full").keys() == checked
+
+
+def test_a_damaged_record_is_named_and_stops_no_other_check(tmp_path, monkeypatch):
+    """Its curve is shorter than those of the other seeds, of which no mean can then be drawn."""
+    monkeypatch.setattr(published, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))
+    record, *_ = thrice(story.step("03_cifar_architecture").configs["ResNet-20, 100 epochs"], 0.8)
+    history = record.path / "history.csv"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:-1]))
+    found = verify.report("full")
+    assert list(found) == ["3 runs", "documents"]
+    assert f"{record.path.name}: the history's length does not agree" in found["3 runs"]
+    assert found["documents"][0].startswith("README and its pages were not computed anew: ")
 
 
 def test_without_the_images_the_notebooks_are_not_executed_and_the_rest_is_checked(tmp_path, monkeypatch):

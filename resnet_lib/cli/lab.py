@@ -53,7 +53,7 @@ def report(
         )
     for name in names:
         lab.source(name)  # an unknown one is refused before anything is fetched
-    if profile != "smoke" and not no_train:
+    if profile != "smoke" and (data or not no_train):
         sources.fetch()  # here, where its progress can be seen and its failure stops everything
     with err.status("starting") as status:
 
@@ -194,8 +194,11 @@ def figures(
         return
     is_published = published.is_published(profile)
     folder = published.CHECKOUT / "img" if is_published else reports_folder() / profile / "img"
-    for path in published.figures(profile, folder):
+    drawn = published.figures(profile, folder)
+    for path in drawn:
         out.print(str(path))
+    if not drawn:
+        out.print(f"nothing is drawn, for no run of the lab's settings is recorded at profile {profile}")
     if is_published:
         for path in published.bench_figures(folder):
             out.print(str(path))

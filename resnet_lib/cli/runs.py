@@ -103,6 +103,9 @@ def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
 
     use_data(data)
     waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished"]
+    if not waiting:
+        out.print(f"no run at profile {profile} is unfinished")
+        return
     total, failed = print_outcomes(many.run_many(waiting, profile))
     out.print(f"{total - failed} of {total} unfinished runs are finished now")
     if failed:

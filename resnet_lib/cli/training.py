@@ -130,8 +130,10 @@ def full(
 
     use_data(data)
     configs = outstanding.missing()
-    if configs:
-        warn_if_busy("the hours will be too many")
+    if not configs:
+        out.print("every run that the published report needs has its record")
+        return
+    warn_if_busy("the hours will be too many")
     with err.status("measuring") as status:
         rates = cost.rates(configs, choose(None, device, threads), teller(status))
     out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))

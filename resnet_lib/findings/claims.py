@@ -24,7 +24,7 @@ from resnet_lib.findings.sentences import (
 )
 from resnet_lib.questions import story
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.records.find import Runs
+from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
 
 UNDECIDED_IS = {  # what the word means, below a list of claims
@@ -103,7 +103,7 @@ def _ten_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> list
 
 def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
     pairs = [
-        ("more weight decay", "no LR drop"),
+        ("no LR drop, more weight decay", "no LR drop"),
         ("two LR drops, more weight decay", "two LR drops"),
         ("one LR drop", "no LR drop"),
         ("two LR drops", "one LR drop"),
@@ -132,7 +132,10 @@ def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> li
 
 def _hub(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
     judged = [claim for label in step.told for claim in at_the_end_and_before(step, label, told, profile)]
-    return [*judged, hub_agrees(told[step.headline], profile)]
+    step_02 = story.step("02_hundred_epochs")
+    ours = step_02.configs[step_02.headline]
+    own = find_seeds(ours.at(profile), profile)
+    return [*judged, or_diverged(hub_agrees(told[step.headline], own, profile), (ours, own), profile=profile)]
 
 
 JUDGES = {

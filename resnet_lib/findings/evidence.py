@@ -10,7 +10,7 @@ from itertools import combinations
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
-from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE, STEM
+from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.records.record import Record
@@ -136,11 +136,11 @@ def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1) -> E
     return weighted_sum(parts, comparisons)
 
 
-def by_decay(cells: Cells, stem: int) -> dict[float, list[Record]]:
-    """Every run with one of the two stems, at the story's learning rate, by weight decay, the heavier first."""
+def by_decay(cells: Cells) -> dict[float, list[Record]]:
+    """Every run at the story's learning rate, by weight decay, the heavier first."""
     found: dict[float, list[Record]] = {}
     for levels, records in cells.recorded.items():
-        if levels[STEM] == stem and levels[RATE] == cells.start[RATE]:
+        if levels[RATE] == cells.start[RATE]:
             found.setdefault(records[0].config.weight_decay, []).extend(records)
     return dict(sorted(found.items(), reverse=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pandas.errors import ParserWarning
 
 from resnet_lib.errors import LabError
 from resnet_lib.findings.curves import (
@@ -39,7 +41,7 @@ NAMES = {
 TENTHS = 10  # parts of a training over which accuracies are compared: single epochs jump about
 PERCENT = 1.5  # accuracies above it are in %
 ROUNDING = 1e-6  # by which a share may be above 1
-UNKNOWN = "not in the log, or not in every row"
+UNKNOWN = "not in the log, or not in every row, or a loss of 0"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def read_log(path: Path) -> Log:
         raise LabError(f"{path} has a test accuracy in {told}: {TENTHS} epochs are needed for a curve to show anything")
     columns = {name: column[known] for name, column in columns.items()}
     columns = {name: column for name, column in columns.items() if np.isfinite(column).all()}
+    if "test_loss" in columns and columns["test_loss"].min() <= 0:  # of what was rounded to 0, no share can be told
+        del columns["test_loss"]
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
         columns[name] = _shares(columns[name], name, path)
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -94,8 +98,12 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
-        table = pd.read_csv(path, sep=next((mark for mark in ",;\t" if mark in header), ","), encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # of pandas' own errors, too
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParserWarning)  # of a row with more fields than there are names
+            table = pd.read_csv(
+                path, sep=max(",;\t", key=header.count), index_col=False, compression=None, encoding="utf-8-sig"
+            )
+    except (OSError, ValueError, ParserWarning) as error:  # of pandas' own errors, too
         raise LabError(f"{path} cannot be read as CSV: {error}") from None
     table.columns = [_plain(str(name)) for name in table.columns]
     if len(set(table.columns)) < len(table.columns):

@@ -33,7 +33,7 @@ from resnet_lib.findings.stats import MIN_SEEDS, Estimate
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 
 AGREE = 0.02  # largest difference (share of the images) of two networks that "agree"
@@ -164,14 +164,12 @@ def below_paper(records: list[Record], profile: str) -> Claim:
     return decide(f"ResNet-20 stays below the paper's {RESNET_20:g} %", profile, judge, records)
 
 
-def hub_agrees(hub: list[Record], profile: str) -> Claim:
+def hub_agrees(hub: list[Record], own: list[Record], profile: str) -> Claim:
     """torch.hub's network against ours with the same training, the headline of step 02."""
-    ours = story.step("02_hundred_epochs")
 
     def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
         difference = compare(hub, own)
         return between(difference, -AGREE, AGREE), f"theirs less ours: {difference}"
 
     text = f"torch.hub's ResNet-50 agrees with ours within {100 * AGREE:g} points"
-    needed = [hub, find_seeds(ours.configs[ours.headline], "full")] if profile == "full" else [hub]
-    return decide(text, profile, judge, *needed)
+    return decide(text, profile, judge, hub, own)

@@ -62,11 +62,12 @@ class Choice:
             # torch.compile warns there of a CUDA toolkit without a GPU, which no CPU run needs.
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.use_deterministic_algorithms(self.deterministic)
+        # By the function, which sets what older torch.compile reads, too; on CPUs a notebook may have asked for less.
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         if self.device == "cuda":
             # Without this, torch takes TF32 for the convolutions of what is said to be fp32.
             exact = "tf32" if precision == "tf32" else "ieee"
             torch.backends.cudnn.conv.fp32_precision = exact
-            torch.backends.cuda.matmul.fp32_precision = exact
             torch.backends.cudnn.benchmark = not self.deterministic
             # cuBLAS's condition for determinism, in NVIDIA's notes on reproducibility. Always: it is read only once in
             # a process, in which a deterministic run may follow one that is not.
@@ -164,6 +165,11 @@ def _cxx() -> str:
     return told[0] if told else {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
 
 
+def cores() -> int:
+    """How many of the CPU's cores this process may use: a cluster may have given it a few."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def available() -> list[str]:
     """The devices that are here, the fastest first."""
     return ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
@@ -199,6 +205,17 @@ def has_bf16(device: str) -> bool:
     # There oneDNN says yes to any AVX-512, on which it may only emulate bf16. A question that torch lost is a yes.
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, question, lambda: True)() for question in questions)
+
+
+def is_lost(device: str) -> bool:
+    """Whether CUDA serves this process no more: after some errors every later call fails, too."""
+    if device != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -22,7 +22,7 @@ from resnet_lib.errors import LabError
 from resnet_lib.machine.network import is_offline
 
 HUB_HOST = "github.com"
-CONNECT_SECONDS = 3
+CONNECT_SECONDS, ANSWER_SECONDS = 3, 30
 
 
 def build(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, str]:
@@ -54,7 +54,8 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
     why = HUB_NOT_REACHED if ask else "the hub was not asked"
     if ask and _reachable():
         repository = f"pytorch/vision:v{release}"  # the release that fits the installed torch
-        seeded = torch.get_rng_state()
+        seeded, limit = torch.get_rng_state(), socket.getdefaulttimeout()
+        socket.setdefaulttimeout(ANSWER_SECONDS)  # torch.hub's downloads have none, and a proxy may never answer
         try:
             # It announces its download, with a path of this machine: by version of torch on one or the other.
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -65,6 +66,8 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
         except Exception as error:  # a rate limit, a proxy in the way: torch.hub can raise almost anything
             torch.set_rng_state(seeded)
             why += f": {type(error).__name__}"
+        finally:
+            socket.setdefaulttimeout(limit)
     model = getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
     return model, f"torchvision {release}, installed ({why})"
 

@@ -83,7 +83,7 @@ STEPS = (
         "A hundred epochs",
         {
             "no LR drop": PLAIN,
-            "more weight decay": PLAIN.replace(weight_decay=5e-4),
+            "no LR drop, more weight decay": PLAIN.replace(weight_decay=5e-4),
             "one LR drop": PLAIN.replace(milestones=(50,)),
             "two LR drops": PLAIN.replace(milestones=(50, 75)),
             "two LR drops, more weight decay": TUNED.replace(**IN_BF16),

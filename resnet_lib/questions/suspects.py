@@ -87,7 +87,7 @@ class Hypothesis:
 
 IMAGENET_STEM = FACTORS[STEM].suspect.fields
 HYPOTHESES = (
-    Hypothesis("as it is told: no augmentation", {}),
+    Hypothesis("as the lab assumes it: no augmentation", {}),
     Hypothesis("the drops never came", {"milestones": ()}),
     Hypothesis("augmented after all", story.AUGMENTED),
     Hypothesis("augmented, and the drops never came", {**story.AUGMENTED, "milestones": ()}),

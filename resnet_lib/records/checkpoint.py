@@ -21,7 +21,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class CheckpointError(LabError):
-    """A checkpoint is damaged or of another kind; the message names the file and what to do."""
+    """A checkpoint is damaged or of another kind; the message names the file."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ Row = dict[str, float]
 CHECKPOINT = "checkpoint.pt"  # in the folder of an unfinished run: what it goes on from
 DIVERGED = "diverged.json"
 HASHED = ("history.csv", "predictions.npz")  # whose SHA-256 stands in the result
+LARGEST, HEADER = 8, 4096  # bytes of a number in predictions.npz, and of what NumPy may say of an array
 
 
 class RecordError(LabError):
@@ -85,7 +86,7 @@ class Record:
         sessions = [one for one in self.result.get("sessions", [{}]) if one.get("from_step", 0) < end]
         found = dict.fromkeys((session.get("device_name", only) for session in sessions), 0.0)
         for row in self.history:
-            *_, last = (sessions[0], *(one for one in sessions[1:] if one["from_step"] < row["step"]))
+            *_, last = (one for one in sessions if one.get("from_step", 0) < row["step"])
             found[last.get("device_name", only)] += row["seconds"]
         return found
 
@@ -95,6 +96,8 @@ class Record:
         path = self.path / "predictions.npz"
         try:
             with np.load(path, allow_pickle=False) as arrays:
+                if any(member.file_size > LARGEST * self.result["images"] + HEADER for member in arrays.zip.filelist):
+                    raise ValueError("more than one number for an image")  # before gigabytes are unpacked
                 found = {name: arrays[name] for name in ("predicted", "confidence", "label")}
         except Exception as error:  # a damaged archive can make NumPy raise almost anything
             raise RecordError(f"{path} cannot be read ({error}): restore it, or delete its folder") from error
@@ -130,6 +133,11 @@ def read_record(path: Path) -> Record:
         columns = {*COLUMNS, f"{config.held_out}_loss", f"{config.held_out}_accuracy"}
         if not history or any(row.keys() != columns for row in history):
             raise ValueError(f"history.csv must have the columns {', '.join(sorted(columns))} in every row")
+        if result.get("sessions", [{"from_step": 0}])[0]["from_step"] >= history[-1]["step"]:
+            raise ValueError("result.json: its first session begins after the last step")
+        classes = len(result["classes"])
+        if {classes} != {len(row) for row in (result["per_class_accuracy"], result["confusion"], *result["confusion"])}:
+            raise ValueError(f"result.json: per_class_accuracy and confusion are not of {classes} classes")
         return Record(path, config, history, result)
     except (OSError, ValueError, LabError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None

@@ -58,8 +58,11 @@ def _stem() -> str:
     if both := found.get(STEM_AUGMENTED):
         reached = evidence.accuracy_of(both, "full")
         where = f", near the story's {CIFAR_STEP.about}" if between(reached, *CIFAR_STEP.near) == "holds" else ""
-        untold = " It explains the story's only if that had both, and the story tells of neither." if where else ""
-        augmented = f" With random crops and flips, too, it came to {reached}{where}.{untold}"
+        untold = (
+            " It explains the story's only if that had both: nothing is told of crops and flips, and its network is "
+            "said to be the paper's for CIFAR-10, which has another stem."
+        )
+        augmented = f" With random crops and flips, too, it came to {reached}{where}.{untold if where else ''}"
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     wrong = turned(causes.PAPER, causes.STEM)
     if cells.have([wrong, causes.PAPER]):

@@ -23,6 +23,7 @@ from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.findings.own_log import Check
 from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import HALF
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
@@ -65,6 +66,8 @@ def _code() -> str:
         f"ImageNet's (7×7, stride 2, max-pool) is not for them{worth}.",
         f"The shape before global pooling is {SIDE}×{SIDE} in the paper's networks, {HUB_SIDE}×{HUB_SIDE} in "
         "torchvision's with a 3×3 stem; 2×2 or 1×1 is ImageNet's.",
+        "The shortcut is added before a block's last ReLU; where the size of the maps or their number changes, it "
+        "has to change, too.",
         "Images are normalised, and shuffled every epoch together with their labels.",
         "The loss takes logits, without a softmax before it; gradients are zeroed at every step.",
         "The network is in train mode while it trains, in eval mode while it is evaluated, on images without "
@@ -90,14 +93,11 @@ def _learning_rate() -> str:
 def _drops_seen() -> list[str]:
     """What the first drop gave in the records, and what chance gave where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
-    stems = {"3×3": evidence.by_decay(cells, 1), "ImageNet's": evidence.by_decay(cells, -1)}
-    gains = [_gain(stem, decay, records) for stem, found in stems.items() for decay, records in found.items()]
-    told = (
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave, by stem and weight decay, what follows; in "
-        "parentheses what the same comparison gave at most where the rate did not change: a rise no larger says "
-        "nothing."
-    )
-    seen = ["\n".join([told, *(f"     - {gain}" for gain in gains if gain)])]
+    gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
+    seen = [
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. A rise no larger than what "
+        "the same comparison gave where the rate did not change says nothing."
+    ]
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before, scientific(recipe[0].config.weight_decay)
         lowest, runs = np.floor(held.min()), runs_in_words(len(recipe))
@@ -106,24 +106,26 @@ def _drops_seen() -> list[str]:
             f"before its first drop, and no less than {lowest:.0f} % ({runs}): if yours, trained the same way, stays "
             "below, something else is probably wrong as well."
         )
-    return seen if any(gains) else []
+    return seen if gains else []
 
 
-def _gain(stem: str, decay: float, records: list[Record]) -> str:
+def _gain(decay: float, records: list[Record]) -> str:
     """What the first drop gave those of the runs that made one, and what chance gave them all; empty if none did."""
     gains = [100 * gain for gain in drop_gains(records)]
     if not gains:
         return ""
     chance = 100 * max(0.0, *map(rise_by_chance, records))
     runs = runs_in_words(len(gains))
-    return f"{stem}, {scientific(decay)}: {in_range(gains)} points in {runs} ({chance:.1f})"
+    without = f"up to {chance:.1f} where the rate did not change"
+    return f"{in_range(gains)} points in {runs} with a weight decay of {scientific(decay)} ({without})"
 
 
 def _overfitting() -> str:
     worth = _worth(causes.AUGMENTATION)
     looks_alike = any(map(overfits, changes.runs("full").get(suspects.WRONG_STEM, [])))
     return (
-        f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more, test loss ending more than "
+        f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more (the mean of an epoch, measured while it "
+        "trains, on the images as they are trained on), test loss ending more than "
         f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
         f"images harder to fit, so a short training may gain little from them{f' ({worth})' if worth else ''}."
         f"{_on_the_hub()}{' With the wrong stem it looks like this, too: see to that first.' if looks_alike else ''}"
@@ -157,7 +159,26 @@ def _on_the_hub() -> str:
 def _underfitting() -> str:
     return (
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
-        "accuracy: train longer, raise a small learning rate, and look at the stem again."
+        f"accuracy: train longer, raise a small learning rate{_of_the_rate()}, and look at the stem again.{_between()}"
+    )
+
+
+def _of_the_rate() -> str:
+    rates = [causes.cell(turned(causes.HUNDRED, *which), suspects.EPOCHS).lr for which in ((), (causes.RATE,))]
+    gain = _worth(causes.RATE)
+    return f" ({max(rates):g} instead of {min(rates):g} was worth {gain})" if gain else ""
+
+
+def _between() -> str:
+    """Of runs that show neither sign and are stopped all the same, in a sentence after a space."""
+    found = changes.runs("full")
+    wrong, right = (found.get(label) for label in (suspects.STEM_AUGMENTED, suspects.AUGMENTED))
+    if not wrong or not right:
+        return ""
+    ends = [f"{100 * mean_curve(records, 'train_accuracy')[-1]:.0f} %" for records in (wrong, right)]
+    return (
+        f" Between the two signs, too: with crops and flips, ResNet-20 ended with {ends[0]} of its training images "
+        f"right where it had ImageNet's stem, with {ends[1]} where it had the 3×3 one."
     )
 
 
@@ -170,8 +191,8 @@ def _else(runs: str, threads: str) -> str:
         "logs of Keras and Lightning mostly have these names, or `val/acc` and the like, which will do."
         f"{_example()}",
         f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
-        f"Or read of others who were stuck, and of the causes that they tell: [{len(field_guide.CASES)} public "
-        f"threads]({threads}).",
+        f"Or read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
+        f"{sum(bool(case.cause) for case in field_guide.CASES)} tell a cause.",
     )
 
 

@@ -58,7 +58,8 @@ def reached() -> str:
             short = f" Below {RESNET_20:g} %{of_all}." if below else ""
             is_fast = config == bench_tables.FAST
             chosen = " Its length was chosen on the test images: see “Speed” in the README." if is_fast else ""
-            lines.append(f"- `{line}`: {ended}; {_times(records)}.{short}{chosen}")
+            how = "" if config.precision == suspects.changed().precision else f", in {config.precision}"
+            lines.append(f"- `{line}`{how}: {ended}; {_times(records)}.{short}{chosen}")
     if not lines:
         return ""
     said = (

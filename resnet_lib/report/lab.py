@@ -105,6 +105,7 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
                 log_output=False,
                 stdout_file=Listener(say),
                 config=client_settings(sockets),
+                start_timeout=300,  # papermill's own limit is a minute, and a busy machine is slow
             )
     except PapermillExecutionError as failure:
         error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
@@ -112,6 +113,8 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
         error = "the kernel did not hand over its output; run the same command to go on"
     except DeadKernelError:
         error = "the kernel died: out of memory, or killed; run the same command to go on"
+    except RuntimeError as failure:  # Jupyter's, of a kernel that did not come up
+        error = f"the kernel did not start ({failure}); run the same command to go on"
     outcome = Outcome(path.stem, title(path), error, cell, time.monotonic() - began)
     notebook = nbformat.read(target, as_version=4)
     leave_out_circumstances(notebook)
@@ -195,14 +198,17 @@ def render(notebook: Path, title: str, profile: str) -> Path:
 def write_index(profile: str) -> Path:
     """`index.html`: what was run, now or before, what came out of it, the figures of the whole story."""
     folder = reports_folder() / profile
-    found = [outcome_of(path) for path in sorted(folder.glob("*.ipynb"))]
+    found = {path: outcome for path in sorted(folder.glob("*.ipynb")) if (outcome := outcome_of(path))}
+    for path, outcome in found.items():
+        if not path.with_suffix(".html").exists():  # executed elsewhere: published notebooks come without their pages
+            render(path, outcome.title, profile)
     drawn = {path.stem for path in figures(profile, folder / "img")}
     return write_page(
         "index.html",
         folder / "index.html",
         title="Why does a ResNet on CIFAR-10 stop at 80 %?",
         profile=profile,
-        outcomes=[outcome for outcome in found if outcome],
+        outcomes=[*found.values()],
         recorded={
             name: f"{sum(map(bool, runs.values()))} of {len(runs)} settings recorded"
             for name, runs in recorded_story(profile).items()

@@ -8,7 +8,7 @@ from resnet_lib.findings import evidence, sentences
 from resnet_lib.findings.changes import lookalikes, runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, rise_by_chance
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded
+from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP
@@ -38,11 +38,15 @@ def while_it_was_high() -> str:
             more[-1] += f" {WHY_DECAY}"
     said = (
         f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {CIFAR_STEP.about} "
-        f"until its learning rate first dropped from {plain[0].config.lr:g}: "
+        f"{_in_each(len(plain))}until its learning rate first dropped from {plain[0].config.lr:g}: "
         f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
         f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
     )
     return "\n\n".join(filter(None, [said, "\n".join(f"- {one}" for one in more)]))
+
+
+def _in_each(count: int) -> str:
+    return f"in each of {runs_in_words(count)} " if count > 1 else ""
 
 
 def _is_higher(some: list[Record], others: list[Record]) -> bool:

@@ -69,10 +69,10 @@ class Page:
         folders = [RunFolder.of(config, self.profile) for config in sized]
         lacking = sum(not folder.finished and read_diverged(folder.path) is None for folder in folders)
         if lacking and self.profile == "full":
-            self.text(
-                f"*{lacking} of {runs_in_words(len(sized))} to train at full size: minutes to days each on a CPU. "
+            print(  # and not as a text of the page, which is compared with what the records say
+                f"{lacking} of {runs_in_words(len(sized))} to train at full size: minutes to days each on a CPU. "
                 "`resnet-lab full --plan` tells of those that the lab plans. They can be interrupted at any time, and "
-                "go on where they stopped.*"
+                "go on where they stopped."
             )
         for config in sized:
             with suppress(Diverged):

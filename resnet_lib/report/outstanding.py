@@ -41,7 +41,8 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     expected = functools.cache(lambda kind: cost.expected(kind, bench))
     said = (
         f"Estimated for {machine(bench['environment'])}, with nothing else running, from the "
-        "FLOP/s of the most similar network in its benchmark. `resnet-lab full --plan` measures your machine."
+        "FLOP/s of the most similar network in its benchmark; small networks with ImageNet's stem take about twice "
+        "that. `resnet-lab full --plan` measures your machine."
     )
     found = table(lambda config: expected(cost.kind(config)))
     _, runs, lacking, hours = found.iloc[-1]

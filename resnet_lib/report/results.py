@@ -29,7 +29,8 @@ CAUSE = (
     f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
     "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
     "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
-    "them. Both normalise images per channel here; the paper only subtracted the mean of each pixel."
+    "them. Both normalise images per channel here; the paper only subtracted the mean of each pixel. What is divided "
+    "here is the gap between these two trainings of the lab, and not that between the story's number and the paper's."
 )
 SETTINGS = (
     "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story, as the "

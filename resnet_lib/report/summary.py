@@ -15,6 +15,7 @@ from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
+from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import commands, plots, tables
@@ -30,16 +31,18 @@ HOW_TO_READ = (
     f"{MIN_SEEDS}, and in changes, seeds are taken to differ as in similar settings, and where nothing shows how much "
     "they do, there is no interval."
 )
-BF16 = "What is marked bf16 is computed in it, to save hours; all else in fp32."
-UNKNOWN = " Whether a training ends elsewhere by it is not yet measured here."
+BF16 = "Rows marked bf16 were trained in floats of 16 bits, to save hours, all others in 32."
+UNKNOWN = " Whether a training ends elsewhere by that is not yet measured here."
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
     f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
     f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
     "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: the interval allows both answers, or "
-    "leaves seeds out. Points are percentage points; differences are those of the accuracies before these were rounded."
+    "leaves seeds out. Each interval stands for itself; where some hold together, and are wider, it is said. Points "
+    "are percentage points; differences are those of the accuracies before these were rounded."
 )
+FEW = "which the few runs recorded do not decide"
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 
 
@@ -85,16 +88,19 @@ def _what_stops(found: Runs) -> str:
     place = f"{'' if is_near else 'not '}near {CIFAR_STEP.about}"
     if between(plain, low, high) == UNDECIDED:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
-    said = f"**In short:** trained as the lab assumes the story, ResNet-20 ends at {percent(found[AS_TOLD])}, {place}."
+    others = _others_as_told()
+    this = "The paper's network for CIFAR-10, ResNet-20," if others else "ResNet-20"
+    start = f"**In short:** trained as the lab assumes the story, {others}{this}"
+    said = f"{start} ends at {percent(found[AS_TOLD])}, {place}."
     if AUGMENTED in found:
         end, runs_there = percent(found[AUGMENTED]), runs_in_words(len(found[AUGMENTED]))
         said += f" With random crops and flips it ends at {end} ({runs_there}); the paper has {RESNET_20:g} %."
     if is_near:
         return said
-    others = lookalikes(evidence.find_cells(suspects.EPOCHS, "full"))
-    if not (others.near or others.undecided):
+    settings = lookalikes(evidence.find_cells(suspects.EPOCHS, "full"))
+    if not (settings.near or settings.undecided):
         return said
-    said += f" {_which_end_there(others)}"
+    said += f" {_which_end_there(settings)}"
     return f"{said} Whether one of these stopped the story's own is open, for its code is not known."
 
 
@@ -107,9 +113,21 @@ def _which_end_there(others: Lookalikes) -> str:
     if undecided := len(others.undecided):
         shown = [label for label in SHOWN if label in others.undecided]
         named = f"{', among them ' if len(shown) < undecided else ': '}{_quoted(shown)}" if shown else ""
-        do = f"more {'does' if undecided == 1 else 'do'}" if near else f"ended {place}"
-        parts.append(f"{undecided} {do} in the runs recorded, which do not decide it{named}")
+        parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'}, {FEW}{named}")
     return f"Of the {others.others} recorded, {'; '.join(parts)}."
+
+
+def _others_as_told() -> str:
+    """Which of the story's other networks end near what it tells of them, in as many epochs, before a new sentence."""
+    told = [(step, step.configs[label]) for step in story.STEPS for label in step.told]
+    others = [(step, config) for step, config in told if Architecture(config.model).shape == "imagenet"]
+    ends = []
+    for step, config in ((step, config) for step, config in others if config.epochs == suspects.EPOCHS):
+        records, (low, high) = find_seeds(config, "full"), step.near
+        if records and low < evidence.accuracy_of(records, "full").mean < high:
+            where = f"{Architecture(config.model).title} at {percent(records)}"
+            ends.append(f"{where} ({runs_in_words(len(records))}; told: {step.claimed:g})")
+    return f"networks with ImageNet's stem end about where it tells: {' and '.join(ends)}. " if ends else ""
 
 
 def _quoted(labels: list[str]) -> str:
@@ -127,7 +145,7 @@ def table() -> pd.DataFrame:
             name = f"{Architecture(told.model).title}, {told.epochs} epochs"
             name += "" if told.precision == story.BASELINE.precision else f", {told.precision}"
             rows.append(_row(name, told, f"{step.claimed:g} (the story)"))
-            changed = {f"↳ {name}": one for name, one in _changes(told).items() if find_seeds(one, "full")}
+            changed = {f"↳ {name}": one for name, one in _changes(told).items() if _is_known(one)}
             rows += [_row(name, one, "", _worth(one, told)) for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
     return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{RESNET_20:g} (the paper)")])
@@ -140,6 +158,11 @@ def _changes(told: Config) -> dict[str, Config]:
     square = causes.square()
     changed = {name: one for name, one in square.items() if name != causes.AS_IT_IS}
     return changed if told == square[causes.AS_IT_IS] else {}
+
+
+def _is_known(config: Config) -> bool:
+    """Whether it was run, be it that it diverged."""
+    return bool(find_seeds(config, "full")) or missing(config, "full") != NOT_YET
 
 
 def _worth(changed: Config, told: Config) -> str:

@@ -31,7 +31,10 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         found[runs_in_words(len(entries))] = problems
     if published.is_published(profile):
         said = "its tables differ from the records; `resnet-lab figures` rewrites them"
-        stale = published.outdated()
+        try:
+            stale = published.outdated()
+        except (LabError, ValueError) as error:  # of a damaged record, of which a line above tells, too
+            return found | {"documents": [f"README and its pages were not computed anew: {error}"]}
         for document in published.DOCUMENTS:
             found[document] = [f"{document}: {said}"] if document in stale else []
     notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -109,7 +108,7 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
     if began.compile and (missing := device.missing_to_compile(began.device)):
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
         began = replace(began, compile=False, why=f"not compiled: {missing}")
-    cores = os.cpu_count() or 1
+    cores = device.cores()
     if began.threads > cores != state["sessions"][0].get("cores", cores):  # where it began they may have been asked for
         threads = choice.threads if choice else device.THREADS
         show.note(f"{config.run_id} began with {began.threads} threads, more than are here: it goes on with {threads}")
@@ -160,8 +159,10 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
         reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
         help_ = "use fewer --jobs if other runs share it, or a smaller batch_size, or precision bf16, in another run"
         return DeviceError(f"{reason}: {help_} ({said})")
-    if isinstance(error, torch.AcceleratorError):
+    if device.is_lost(choice.device):
         return DeviceLost(f"{said}: the same command, in a new process, goes on from what is saved")
+    if isinstance(error, torch.AcceleratorError):
+        return DeviceError(f"{said}: use --device cpu, or a torch that is built for this GPU")
     return None
 
 

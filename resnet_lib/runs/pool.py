@@ -44,11 +44,13 @@ def run_all(
     waiting = {config.run_id: config for config in configs}
     left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
     jobs = max(1, min(jobs, left))
-    in_pool = jobs > 1  # alone, this process runs them, and saves by itself what it trains
+    # Alone, this process runs them, and saves by itself what it trains; on a GPU, whose error would end all, one each.
+    in_pool = jobs > 1 or (is_cuda and left > 1)
+    turns = get_context("spawn").Value("i", 0)  # goes on from pool to pool: a GPU that fails is not always the first
     with _handed_on() if in_pool else nullcontext([]) as asked:
         while waiting:
             choose = partial(machine.choose, device=device, threads=threads or max(1, machine.THREADS // jobs))
-            with processes(jobs, is_cuda) if in_pool else nullcontext() as executor:
+            with processes(jobs, is_cuda, turns) if in_pool else nullcontext() as executor:
                 for config, outcome in many.run_many([*waiting.values()], profile, choose, executor):
                     _refuse(asked)
                     if not isinstance(outcome, BrokenProcessPool):
@@ -56,14 +58,14 @@ def run_all(
                         yield config, outcome
             _refuse(asked)
             if waiting:
-                said = "a process ended (killed, by the system for lack of memory unless by you, or its GPU failed)"
+                said = "a process was ended: by you, by the system for lack of memory, or by an error of its GPU"
                 if jobs == 1:  # whose process had the first of those that wait
                     killed = waiting.pop(next(iter(waiting)))
-                    said += ", although it was alone: the same command goes on from what is saved"
-                    yield killed, LabError(said)
+                    said += "; the same command goes on from what is saved, but if it ends so again, use a smaller "
+                    yield killed, LabError(f"{said}batch_size, in another run")
                 else:
                     jobs = min(jobs - 1, len(waiting))
-                    say(f"{said}: going on, {jobs} at a time ({len(waiting)} left)")
+                    say(f"{said}; going on, {jobs} at a time ({len(waiting)} left)")
 
 
 def _refuse(asked: list[str]) -> None:
@@ -71,10 +73,10 @@ def _refuse(asked: list[str]) -> None:
         raise Stopped(f"stopped by {asked[0]}: the same command goes on from what is saved")
 
 
-def processes(jobs: int, is_cuda: bool) -> Executor:
-    """A pool whose processes end with this one, and, where there are several GPUs, each take one."""
+def processes(jobs: int, is_cuda: bool, turns: Synchronized[int] | None = None) -> Executor:
+    """A pool whose processes end with this one, and, where there are several GPUs, each take the next in turn."""
     context, names = get_context("spawn"), gpus() if is_cuda else []
-    return ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(names, context.Value("i", 0)))
+    return ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(names, turns or context.Value("i", 0)))
 
 
 def _begin(names: list[str], taken: Synchronized[int]) -> None:

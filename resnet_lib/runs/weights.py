@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -80,8 +81,9 @@ def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
     try:
         model.load_state_dict(load(path))
     except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise CheckpointError(f"{path} does not fit {config.model}: {reason}") from None
+        reason = shorten(str(error).partition("\n")[2], 120, placeholder=" ...")  # which may name hundreds of tensors
+        help_ = "name their network by --model, and --set stem=... where its stem is another"
+        raise CheckpointError(f"{path} does not fit {config.model}: {help_} ({reason})") from None
     dataset = cifar10.load(config)
     device = choice.activate(config.precision)
     model = place(model, choice)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, out_of_memory
+from resnet_lib.machine.device import Choice, cores, has_bf16, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import commit, environment
 from resnet_lib.runs import pool
 from resnet_lib.speed.breakdown import seconds_of_a_step
@@ -195,7 +195,7 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
     def one(model: str = "resnet20", batch: int = BATCH, rung: Rung = rung) -> float:
         return rate(rates(model, [rung], 3, say, batch)[0])
 
-    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= (os.cpu_count() or 1)]
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= cores()]
     runs = counts if choice.device == "cpu" else [1, 2, 4, 8]
     together = ", with MPS" if choice.device == "cuda" and nvidia_mps_is_started() else ""
     found = {
@@ -215,7 +215,7 @@ def concurrent(rung: Rung, counts: list[int], say: Say) -> dict[int, float]:
         say(f"{runs} concurrent runs")
         try:
             found[runs] = side_by_side(rung, runs)
-        except RuntimeError as error:  # of which a broken pool is one: the system ends what takes too much memory
+        except (MemoryError, RuntimeError) as error:  # as is a broken pool: the system ends what takes too much memory
             if not isinstance(error, BrokenProcessPool) and not out_of_memory(error):
                 raise
             say(f"{runs} concurrent runs are too many for the memory of {rung.choice.device}")

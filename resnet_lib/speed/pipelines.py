@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, has_bf16, has_tf32
+from resnet_lib.machine.device import Choice, cores, has_bf16, has_tf32
 from resnet_lib.models.build import build_model, place
 from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL, PRODUCTS
 from resnet_lib.training.loader import TrainBatches
@@ -158,7 +157,7 @@ class PilImages(Dataset):
 
 def pil_batches(images: np.ndarray, labels: np.ndarray, batch: int, device: torch.device) -> tuple[Iterator[Any], int]:
     """Batches without end, and how many the workers keep ready."""
-    workers = min(4, os.cpu_count() or 1)
+    workers = min(4, cores())
     loader = DataLoader(
         PilImages(images, labels), batch, shuffle=True, num_workers=workers, drop_last=True,
         persistent_workers=True, pin_memory=device.type == "cuda",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from resnet_lib.machine.device import Choice
+from resnet_lib.machine.device import Choice, cores
 from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.provenance import commit, device_name
 from resnet_lib.machine.stop import Stopped, StopSignals
@@ -59,7 +58,7 @@ def session(step: int, choice: Choice) -> dict[str, Any]:
         "device_name": device_name(choice),
         "compile": choice.compile,
         "threads": choice.threads,
-        "cores": os.cpu_count(),
+        "cores": cores(),
     }
 
 

@@ -142,7 +142,8 @@ def draw(count: int, epoch: int, config: Config) -> tuple[Tensor, Tensor, Tensor
 def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, padding: int) -> Tensor:
     """Crop every image [B, C, H, W] of the zero-padded batch at its own offset, mirroring some; one gather.
 
-    The padding is zero after normalisation, so the border has the mean colour (as in fb.resnet.torch).
+    The padding is zero after normalisation, so the border has the mean colour (as in fb.resnet.torch), or is black
+    where nothing is subtracted.
     """
     height, width = images.shape[2:]
     rows = top[:, None] + torch.arange(height, device=images.device)
