@@ -97,7 +97,7 @@ def test_a_kernel_that_does_not_come_up_does_not_stop_the_others(reports, notebo
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path / "broken"))
         (outcome,) = lab.report("smoke", ("works",))
-    assert outcome.error.startswith("the kernel did not start (Kernel died before replying")
+    assert outcome.error.startswith("the kernel did not start, or was lost (Kernel died before")
     assert "the kernel did not start" in (reports / "index.html").read_text()
 
 

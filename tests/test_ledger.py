@@ -124,6 +124,7 @@ def changed_result(path, **changes):
         ("loss", 0.01, "loss and the history's last row"),
         ("ece", 0.9, "ece does not agree"),
         ("confusion", [[1]], "per_class_accuracy and confusion are not of 10 classes"),
+        ("confusion", [[0] * 10] * 10, "confusion does not agree"),
         ("per_class_accuracy", [1.0] * 10, "per_class_accuracy does not agree"),
         ("training_seconds", 1e6, "training_seconds does not agree"),
         ("fingerprint", "f" * 12, "fingerprint does not agree"),
@@ -134,6 +135,23 @@ def test_a_result_that_was_changed_is_found(three, field, value, words):
     changed_result(three[0], **{field: value})
     assert words in "; ".join(ledger.problems(ledger.entry(three[0])))
     assert runs("verify")[0] == 1
+
+
+def test_predictions_of_classes_that_the_result_does_not_name_are_found(three):
+    changed_result(three[0], classes=["cat"], per_class_accuracy=[1.0], confusion=[[1]])
+    assert ledger.problems(ledger.entry(three[0])) == ["predictions.npz has classes that the result does not name"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sessions": [{"from_step": 100}]}, "its first session begins after the first epoch"),
+        ({"environment": {"device_name": "<script>", "threads": 1, "torch": "2"}}, "environment.device_name"),
+    ],
+)
+def test_a_result_that_pages_cannot_show_is_refused(three, changes, words):
+    changed_result(three[0], **changes)
+    assert words in ledger.entry(three[0]).detail
 
 
 def test_other_files_that_were_changed_are_found(three):

@@ -1,5 +1,6 @@
 import math
 import re
+import socket
 import urllib.error
 
 import pytest
@@ -227,10 +228,11 @@ def test_hub_offline_is_the_installed_torchvision_and_says_so(depth):
 
 
 def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch):
-    asked = []
+    asked, limits = [], []
 
     def load(repository, name, **options):
         asked.append((repository, name, options["trust_repo"]))
+        limits.append(socket.getdefaulttimeout())
         return torchvision.models.resnet18(num_classes=options["num_classes"])
 
     monkeypatch.setattr(hub, "_reachable", lambda: True)
@@ -238,6 +240,7 @@ def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch):
     net, source = build_model(Config(model="hub-resnet18"), ask_hub=True)
     release = torchvision.__version__.partition("+")[0]
     assert asked == [(f"pytorch/vision:v{release}", "resnet18", True)]
+    assert (limits, socket.getdefaulttimeout()) == ([hub.ANSWER_SECONDS], None)
     assert source.startswith(f"torch.hub pytorch/vision:v{release}")
     assert torch.equal(net.fc.weight, seeded_hub_network().fc.weight)
 

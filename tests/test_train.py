@@ -823,8 +823,8 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
 @pytest.mark.parametrize(
     ("error", "is_lost", "kind", "told"),
     [
-        (torch.AcceleratorError("CUDA error: an illegal memory access"), True, DeviceLost, "access: the same command"),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True, DeviceLost, "FAILED: the same command"),
+        (torch.AcceleratorError("CUDA error: an illegal memory access"), True, DeviceLost, "access: this process can"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True, DeviceLost, "FAILED: this process can"),
         (torch.AcceleratorError("CUDA error: no kernel image"), False, DeviceError, "image: use --device cpu, or a"),
     ],
 )

@@ -91,10 +91,14 @@ def test_a_damaged_record_is_named_and_stops_no_other_check(tmp_path, monkeypatc
     record, *_ = thrice(story.step("03_cifar_architecture").configs["ResNet-20, 100 epochs"], 0.8)
     history = record.path / "history.csv"
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:-1]))
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata[lab.OUTCOME] = {"name": "00_gone", "title": "Any", "error": None, "cell": None}
+    nbformat.write(notebook, tmp_path / "reports" / "full" / "00_gone.ipynb")
+    monkeypatch.setattr(verify.sources, "fetch", lambda: None)
     found = verify.report("full")
-    assert list(found) == ["3 runs", "documents"]
+    assert list(found) == ["3 runs", "documents", "00_gone"]
     assert f"{record.path.name}: the history's length does not agree" in found["3 runs"]
-    assert found["documents"][0].startswith("README and its pages were not computed anew: ")
+    assert found["documents"][0].startswith("README and its pages cannot be computed anew: ")
 
 
 def test_without_the_images_the_notebooks_are_not_executed_and_the_rest_is_checked(tmp_path, monkeypatch):

@@ -98,7 +98,10 @@ def verify(profile: OfProfile = None) -> None:
 
 @app.command()
 def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
-    """Finish every unfinished run, as it began if its device is here; continues after a failure and reports it."""
+    """Finish every unfinished run, as it began if its device is here; continues after a failure and reports it.
+
+    All in this process: after an error of a GPU, give the command again.
+    """
     from resnet_lib.runs import ledger, many
 
     use_data(data)

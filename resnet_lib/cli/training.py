@@ -126,6 +126,7 @@ def full(
     """Run what the published report still lacks, the most informative first; can be interrupted at any time."""
     from resnet_lib.machine.device import choose
     from resnet_lib.report import outstanding
+    from resnet_lib.runs import pool
     from resnet_lib.speed import cost
 
     use_data(data)
@@ -134,8 +135,12 @@ def full(
         out.print("every run that the published report needs has its record")
         return
     warn_if_busy("the hours will be too many")
-    with err.status("measuring") as status:
-        rates = cost.rates(configs, choose(None, device, threads), teller(status))
+    choice = choose(None, device, threads)
+    if choice.device == "cuda":
+        rates = pool.apart(cost.rates, configs, choice, print)
+    else:
+        with err.status("measuring") as status:
+            rates = cost.rates(configs, choice, teller(status))
     out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))
     if not plan:
         _run_all(configs, "full", jobs, device, threads)

@@ -172,8 +172,7 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
     """That of the runs of a config, which may be one of those varied together, on ResNet-20 or the hub's ResNet-18."""
     config, square = records[0].config, causes.square()
     if levels := causes.levels_of(config):
-        cells = find_cells(config.epochs, profile)
-        return accuracy_in(levels, cells) if levels in cells.recorded else accuracy(records)
+        return _accuracy(records, find_cells(config.epochs, profile).spreads[levels[DROPS]])
     if config.fingerprint not in {one.fingerprint for one in square.values()}:
         return accuracy(records)
     square = find_runs(square, profile).values()
@@ -184,7 +183,9 @@ def difference(changed: list[Record], base: list[Record], profile: str) -> Estim
     """The accuracy of the runs of one config less that of another's, with what `accuracy_of` knows of their seeds."""
     levels = [causes.levels_of(records[0].config) for records in (changed, base)]
     if all(levels) and changed[0].config.epochs == base[0].config.epochs:
-        return weigh(dict(zip(levels, (1.0, -1.0), strict=True)), find_cells(base[0].config.epochs, profile))
+        spreads = find_cells(base[0].config.epochs, profile).spreads
+        sides = zip((1.0, -1.0), (changed, base), levels, strict=True)
+        return weighted_sum([(sign, [one.correct for one in found], spreads[at[DROPS]]) for sign, found, at in sides])
     return compare(changed, base, among=find_runs(causes.square(), profile).values())
 
 

@@ -41,7 +41,7 @@ NAMES = {
 TENTHS = 10  # parts of a training over which accuracies are compared: single epochs jump about
 PERCENT = 1.5  # accuracies above it are in %
 ROUNDING = 1e-6  # by which a share may be above 1
-UNKNOWN = "not in the log, or not in every row, or a loss of 0"
+UNKNOWN = "not in the log, or not in every row"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _overfitting(log: Log) -> Sign:
     name = "it overfits"
     advice = f"the stem first (checklist {Check.CODE}); then random crops and flips (checklist {Check.OVERFITTING})"
     if not {"train_accuracy", "test_loss"} <= log.history[0].keys():
-        return Sign(name, "?", UNKNOWN, advice)
+        return Sign(name, "?", f"{UNKNOWN}, or a loss of 0", advice)
     evidence = (
         f"{_at_the_end(log, 'train_accuracy')} (a sign: {100 * FITTED:g} or more), test loss "
         f"{100 * loss_rise([log]):.1f} % above its minimum (a sign: more than {100 * LOSS_TREND:g})"

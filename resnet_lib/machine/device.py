@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ THREADS = torch.get_num_threads()  # torch's own choice, before any run has set 
 
 
 class DeviceError(LabError):
-    """A device is needed and is not there, or is too small."""
+    """A device is needed and is not there, is too small, or cannot be used by this torch."""
 
 
 class DeviceLost(DeviceError):
@@ -63,7 +64,9 @@ class Choice:
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.use_deterministic_algorithms(self.deterministic)
         # By the function, which sets what older torch.compile reads, too; on CPUs a notebook may have asked for less.
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some releases warn that there is a newer way
+            torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         if self.device == "cuda":
             # Without this, torch takes TF32 for the convolutions of what is said to be fp32.
             exact = "tf32" if precision == "tf32" else "ieee"

@@ -133,8 +133,8 @@ def read_record(path: Path) -> Record:
         columns = {*COLUMNS, f"{config.held_out}_loss", f"{config.held_out}_accuracy"}
         if not history or any(row.keys() != columns for row in history):
             raise ValueError(f"history.csv must have the columns {', '.join(sorted(columns))} in every row")
-        if result.get("sessions", [{"from_step": 0}])[0]["from_step"] >= history[-1]["step"]:
-            raise ValueError("result.json: its first session begins after the last step")
+        if result.get("sessions", [{"from_step": 0}])[0]["from_step"] >= history[0]["step"]:
+            raise ValueError("result.json: its first session begins after the first epoch")
         classes = len(result["classes"])
         if {classes} != {len(row) for row in (result["per_class_accuracy"], result["confusion"], *result["confusion"])}:
             raise ValueError(f"result.json: per_class_accuracy and confusion are not of {classes} classes")

@@ -9,15 +9,17 @@ from typing_extensions import TypedDict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Words = Annotated[str, Field(pattern="^[^<>]*$", max_length=200)]  # shown on pages, and anybody's: no HTML
 
 
 class Environment(TypedDict):
     """Of `result.json`: what else it says is kept and not checked."""
 
     __pydantic_config__ = ConfigDict(extra="allow")
-    device_name: str
+    device_name: Words
     threads: int
-    torch: str
+    torch: Words
+    instructions: NotRequired[Words]
 
 
 class Session(TypedDict):
@@ -25,7 +27,8 @@ class Session(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="allow")
     from_step: int
-    device_name: NotRequired[str]  # records made before a run could go on elsewhere name none
+    torch: NotRequired[Words]
+    device_name: NotRequired[Words]  # records made before a run could go on elsewhere name none
 
 
 class Result(TypedDict):

@@ -170,15 +170,20 @@ def _of_the_rate() -> str:
 
 
 def _between() -> str:
-    """Of runs that show neither sign and are stopped all the same, in a sentence after a space."""
+    """Of runs that show neither sign, and are stopped by their stem all the same, in a sentence after a space."""
     found = changes.runs("full")
     wrong, right = (found.get(label) for label in (suspects.STEM_AUGMENTED, suspects.AUGMENTED))
     if not wrong or not right:
         return ""
-    ends = [f"{100 * mean_curve(records, 'train_accuracy')[-1]:.0f} %" for records in (wrong, right)]
+    ends = [mean_curve(records, "train_accuracy")[-1] for records in (wrong, right)]
+    if not LOW < ends[0] < FITTED:
+        return ""
+    of_each = zip(ends, (wrong, right), strict=True)
+    with_imagenets, with_3x3 = (f"{100 * end:.0f} % ({runs_in_words(len(records))})" for end, records in of_each)
     return (
-        f" Between the two signs, too: with crops and flips, ResNet-20 ended with {ends[0]} of its training images "
-        f"right where it had ImageNet's stem, with {ends[1]} where it had the 3×3 one."
+        " The stem may be wrong where neither sign shows, too: with crops and flips, ResNet-20 ended with "
+        f"{with_imagenets} of its training images right where it had ImageNet's, with {with_3x3} where it had the 3×3 "
+        "one."
     )
 
 

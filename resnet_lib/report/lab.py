@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import papermill
 from jinja2 import Environment, PackageLoader
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
@@ -113,8 +114,8 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
         error = "the kernel did not hand over its output; run the same command to go on"
     except DeadKernelError:
         error = "the kernel died: out of memory, or killed; run the same command to go on"
-    except RuntimeError as failure:  # Jupyter's, of a kernel that did not come up
-        error = f"the kernel did not start ({failure}); run the same command to go on"
+    except (NoSuchKernel, RuntimeError) as failure:  # the second is Jupyter's, of a kernel that did not come up
+        error = f"the kernel did not start, or was lost ({failure}); run the same command to go on"
     outcome = Outcome(path.stem, title(path), error, cell, time.monotonic() - began)
     notebook = nbformat.read(target, as_version=4)
     leave_out_circumstances(notebook)
@@ -200,7 +201,7 @@ def write_index(profile: str) -> Path:
     folder = reports_folder() / profile
     found = {path: outcome for path in sorted(folder.glob("*.ipynb")) if (outcome := outcome_of(path))}
     for path, outcome in found.items():
-        if not path.with_suffix(".html").exists():  # executed elsewhere: published notebooks come without their pages
+        if not _is_rendered(path):  # executed elsewhere: published notebooks come without their pages
             render(path, outcome.title, profile)
     drawn = {path.stem for path in figures(profile, folder / "img")}
     return write_page(
@@ -218,6 +219,11 @@ def write_index(profile: str) -> Path:
         results=markdown2html(body(profile)),
         pictures={f"img/{name}.png": caption for name, caption in plots.CURVES.items() if name in drawn},
     )
+
+
+def _is_rendered(notebook: Path) -> bool:
+    page = notebook.with_suffix(".html")
+    return page.exists() and page.stat().st_mtime >= notebook.stat().st_mtime
 
 
 def outcome_of(path: Path) -> Outcome | None:

@@ -41,7 +41,7 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     expected = functools.cache(lambda kind: cost.expected(kind, bench))
     said = (
         f"Estimated for {machine(bench['environment'])}, with nothing else running, from the "
-        "FLOP/s of the most similar network in its benchmark; small networks with ImageNet's stem take about twice "
+        "FLOP/s of the most similar network in its benchmark; ResNet-20 with ImageNet's stem takes about twice "
         "that. `resnet-lab full --plan` measures your machine."
     )
     found = table(lambda config: expected(cost.kind(config)))

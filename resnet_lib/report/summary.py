@@ -39,7 +39,7 @@ TERMS = (
     f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
     f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
     "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: the interval allows both answers, or "
-    "leaves seeds out. Each interval stands for itself; where some hold together, and are wider, it is said. Points "
+    "leaves seeds out. Each interval holds by itself; where several hold at once, and are wider, it is said. Points "
     "are percentage points; differences are those of the accuracies before these were rounded."
 )
 FEW = "which the few runs recorded do not decide"
@@ -88,7 +88,7 @@ def _what_stops(found: Runs) -> str:
     place = f"{'' if is_near else 'not '}near {CIFAR_STEP.about}"
     if between(plain, low, high) == UNDECIDED:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
-    others = _others_as_told()
+    others = _networks_with_the_wrong_stem()
     this = "The paper's network for CIFAR-10, ResNet-20," if others else "ResNet-20"
     start = f"**In short:** trained as the lab assumes the story, {others}{this}"
     said = f"{start} ends at {percent(found[AS_TOLD])}, {place}."
@@ -114,20 +114,20 @@ def _which_end_there(others: Lookalikes) -> str:
         shown = [label for label in SHOWN if label in others.undecided]
         named = f"{', among them ' if len(shown) < undecided else ': '}{_quoted(shown)}" if shown else ""
         parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'}, {FEW}{named}")
-    return f"Of the {others.others} recorded, {'; '.join(parts)}."
+    return f"Of the {others.others} of ResNet-20 recorded, {'; '.join(parts)}."
 
 
-def _others_as_told() -> str:
-    """Which of the story's other networks end near what it tells of them, in as many epochs, before a new sentence."""
-    told = [(step, step.configs[label]) for step in story.STEPS for label in step.told]
-    others = [(step, config) for step, config in told if Architecture(config.model).shape == "imagenet"]
+def _networks_with_the_wrong_stem() -> str:
+    """Where the story's other networks end in as many epochs as ResNet-20, with what it tells of them; a sentence."""
     ends = []
-    for step, config in ((step, config) for step, config in others if config.epochs == suspects.EPOCHS):
-        records, (low, high) = find_seeds(config, "full"), step.near
-        if records and low < evidence.accuracy_of(records, "full").mean < high:
-            where = f"{Architecture(config.model).title} at {percent(records)}"
-            ends.append(f"{where} ({runs_in_words(len(records))}; told: {step.claimed:g})")
-    return f"networks with ImageNet's stem end about where it tells: {' and '.join(ends)}. " if ends else ""
+    told_of = [(one, one.configs[label]) for one in story.STEPS for label in one.told]
+    for step, config in told_of:
+        records, architecture = find_seeds(config, "full"), Architecture(config.model)
+        if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
+            told = f"{runs_in_words(len(records))}; told: {step.claimed:g} %"
+            ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
+    stems = {1: ", with ImageNet's stem", 2: ", both with ImageNet's stem"}.get(len(ends), ", all with ImageNet's stem")
+    return f"{', '.join(ends)}{stems}. " if ends else ""
 
 
 def _quoted(labels: list[str]) -> str:

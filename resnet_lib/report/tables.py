@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -165,19 +164,19 @@ def provenance(records: list[Record]) -> pd.DataFrame:
 
 
 def machine(environment: dict[str, Any]) -> str:
-    """`AMD EPYC, AVX512, 2 threads`, as far as it was noted; of a GPU its name alone. Fit for HTML."""
+    """`AMD EPYC, AVX512, 2 threads`, as far as it was noted; of a GPU its name alone."""
     parts = [environment["device_name"]]
     if environment.get("device", "cpu") == "cpu":
         parts += [environment["instructions"]] if "instructions" in environment else []
         threads = environment["threads"]
         parts.append(f"{threads} threads" if threads > 1 else "1 thread")
-    return escape(", ".join(parts))  # the words of a record, which may be anybody's
+    return ", ".join(parts)
 
 
 def machines(record: Record, leave_out: str = "") -> list[str]:
     """What a run was trained on, in order: `NVIDIA H200`, `AMD EPYC, AVX512, 2 threads`; of the last, all is known."""
     last = {name: value for name, value in record.result["environment"].items() if name != leave_out}
-    return [machine(last) if name == last["device_name"] else escape(name) for name in record.seconds_by_device]
+    return [machine(last) if name == last["device_name"] else name for name in record.seconds_by_device]
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -33,10 +33,10 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         said = "its tables differ from the records; `resnet-lab figures` rewrites them"
         try:
             stale = published.outdated()
-        except (LabError, ValueError) as error:  # of a damaged record, of which a line above tells, too
-            return found | {"documents": [f"README and its pages were not computed anew: {error}"]}
-        for document in published.DOCUMENTS:
-            found[document] = [f"{document}: {said}"] if document in stale else []
+        except (LabError, ValueError) as error:  # mostly of a damaged record
+            found["documents"] = [f"README and its pages cannot be computed anew: {error}"]
+        else:
+            found |= {name: [f"{name}: {said}"] if name in stale else [] for name in published.DOCUMENTS}
     notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))
     executed = {path: outcome for path in notebooks if (outcome := lab.outcome_of(path))}
     if executed and profile != "smoke":

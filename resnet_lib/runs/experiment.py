@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
 from torch import nn
 
 from resnet_lib.config import PROTOCOL, Config, checked_profile
@@ -160,8 +159,8 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
         help_ = "use fewer --jobs if other runs share it, or a smaller batch_size, or precision bf16, in another run"
         return DeviceError(f"{reason}: {help_} ({said})")
     if device.is_lost(choice.device):
-        return DeviceLost(f"{said}: the same command, in a new process, goes on from what is saved")
-    if isinstance(error, torch.AcceleratorError):
+        return DeviceLost(f"{said}: this process can use the GPU no more; another goes on from what is saved")
+    if "no kernel image" in said:
         return DeviceError(f"{said}: use --device cpu, or a torch that is built for this GPU")
     return None
 

@@ -44,7 +44,7 @@ def run_all(
     waiting = {config.run_id: config for config in configs}
     left = sum(not experiment.is_finished(config, profile) for config in waiting.values())
     jobs = max(1, min(jobs, left))
-    # Alone, this process runs them, and saves by itself what it trains; on a GPU, whose error would end all, one each.
+    # Alone, this process runs them, and saves by itself what it trains; on a GPU another, which an error of it may end.
     in_pool = jobs > 1 or (is_cuda and left > 1)
     turns = get_context("spawn").Value("i", 0)  # goes on from pool to pool: a GPU that fails is not always the first
     with _handed_on() if in_pool else nullcontext([]) as asked:
@@ -61,8 +61,8 @@ def run_all(
                 said = "a process was ended: by you, by the system for lack of memory, or by an error of its GPU"
                 if jobs == 1:  # whose process had the first of those that wait
                     killed = waiting.pop(next(iter(waiting)))
-                    said += "; the same command goes on from what is saved, but if it ends so again, use a smaller "
-                    yield killed, LabError(f"{said}batch_size, in another run")
+                    said += "; the same command goes on from what is saved, and if memory lacks again, a smaller "
+                    yield killed, LabError(f"{said}batch_size may do, in another run")
                 else:
                     jobs = min(jobs - 1, len(waiting))
                     say(f"{said}; going on, {jobs} at a time ({len(waiting)} left)")
@@ -77,6 +77,12 @@ def processes(jobs: int, is_cuda: bool, turns: Synchronized[int] | None = None) 
     """A pool whose processes end with this one, and, where there are several GPUs, each take the next in turn."""
     context, names = get_context("spawn"), gpus() if is_cuda else []
     return ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(names, turns or context.Value("i", 0)))
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns, called in another process: one that used a GPU would hold memory of it to its end."""
+    with processes(1, is_cuda=True) as executor:
+        return executor.submit(function, *arguments).result()
 
 
 def _begin(names: list[str], taken: Synchronized[int]) -> None:

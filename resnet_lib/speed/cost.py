@@ -35,7 +35,6 @@ def rates(configs: list[Config], choice: Choice, say: Callable[[str], None]) -> 
         stem = f" with the {config.stem} stem" if config.stem else ""
         say(f"measuring {number} of {len(kinds)}: {config.model}{stem}, {config.precision}")
         found[config] = images_per_second(config, replace(choice, compile=False))
-    torch.cuda.empty_cache()  # what it keeps is lost to processes that train next
     return found
 
 
