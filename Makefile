@@ -28,6 +28,7 @@ report: env  ## run what is missing and write the report: make report [PROFILE=s
 
 full: env  ## the published results, weeks on a CPU: says how long first, and can be interrupted
 	@$(IN_ENV) resnet-lab full
+	@$(IN_ENV) resnet-lab figures
 	@$(IN_ENV) resnet-lab report --profile full --no-train
 
 test: env  ## run the tests, then the notebooks on synthetic images

@@ -268,6 +268,25 @@ def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     ]  # fmt: skip
 
 
+def test_a_second_way_begins_at_the_wrong_stem_once_all_of_it_is_recorded(cells):
+    assert evidence.ways([cells]) == [cells]
+    for levels in causes.ALL:
+        if levels not in CELLS:
+            record(levels, 0)
+    cells = evidence.find_cells(10, "full")
+    first, wrong = evidence.ways([cells])
+    assert first == cells
+    assert wrong.start_name == "the story's settings with ImageNet's stem"
+    assert bars.caption(wrong).startswith("From the story's settings with ImageNet's stem to the paper's on ResNet-20")
+    found = evidence.shares(wrong)
+    assert [share.name for share in found] == ["augmentation", "LR drops", "stem"]
+    assert [share.estimate.mean for share in found] == pytest.approx([0.1, 0.06, 0.04], abs=1e-3)
+    assert evidence.gap(wrong).mean == pytest.approx(0.2, abs=1e-3)
+    text = root_cause.conclusions([wrong])
+    assert "from the story's settings with ImageNet's stem (stem: ImageNet's, augmentation: none, LR drops: non" in text
+    assert "Changing stem (ImageNet's → 3×3) alone, from the story's settings with ImageNet's stem, raises" in text
+
+
 def test_a_cell_is_what_its_label_says():
     config = causes.cell((-1, 1, 1, -1, -1), 100)
     assert config == Config(

@@ -200,13 +200,14 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert page.count('alt="') == page.count("<img")
     index = (reports / "full/index.html").read_text()
     pictures = re.findall(r'<img src="(.*?)" alt="(.*?)"', index)
-    shown = {summary.FIGURE, *plots.CURVES, "05_waterfall_10_epochs", "05_waterfall_100_epochs", figure6.FIGURE}
-    shown.add(bars.CHANGES_FIGURE)
+    ways = {"05_waterfall_10_epochs", "05_waterfall_100_epochs", "05_waterfall_100_epochs_stem"}
+    shown = {summary.FIGURE, *plots.CURVES, *ways, bars.CHANGES_FIGURE, figure6.FIGURE}
     drawn = {f"img/{path.name}" for path in (reports / "full/img").iterdir() if path.stem in shown}
     assert {path for path, _ in pictures} == drawn
     assert index.count("<img") == len(pictures) >= 4
     assert all(" " in said for _, said in pictures)
     assert "The largest share of that" in index  # the cause, and not the curves alone
+    assert "error %, ours" in index  # and the paper's table
     assert index.index("The answer so far") < index.index("The pages") < index.index("Results")
 
 

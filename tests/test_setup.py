@@ -170,6 +170,7 @@ def test_make_installs_once_and_again_when_the_lock_changes(checkout: Path) -> N
         "report --profile quick",
         "report --profile smoke",
         "full",
+        "figures",
         "report --profile full --no-train",
     ]
     with (checkout / "requirements.lock").open("a") as lock:

@@ -10,7 +10,7 @@ from itertools import combinations
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
-from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE
+from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE, STEM
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.records.record import Record
@@ -24,14 +24,20 @@ class Cells:
     budget: int  # epochs, at full size
     epochs: int
     profile: str
+    begin: Levels | None = None  # where the way to the paper's settings begins; None: at the story's
 
     @property
     def start(self) -> Levels:
-        return causes.start(self.budget)
+        return self.begin or causes.start(self.budget)
+
+    @property
+    def start_name(self) -> str:
+        name, other = "the story's settings", causes.change(causes.start(self.budget), self.start)
+        return f"{name} with {other}" if other else name
 
     @property
     def way(self) -> list[Levels]:
-        return causes.way(self.budget)
+        return factorial.cells_between(self.start, PAPER)
 
     @property
     def shares(self) -> dict[int, dict[Levels, float]]:
@@ -40,7 +46,7 @@ class Cells:
 
     @property
     def alone(self) -> dict[int, Levels]:
-        """The story's settings with one factor of the way changed, by factor."""
+        """Those of the start with one factor of the way changed, by factor."""
         return {f: factorial.turned(self.start, f) for f in self.shares}
 
     @property
@@ -111,6 +117,12 @@ def factorials(profile: str, *more: int) -> list[Cells]:
     return list({(one.start, *_fingerprints(one)): one for one in cells}.values())  # a small profile has several alike
 
 
+def ways(factorials: list[Cells]) -> list[Cells]:
+    """Each from the story's settings to the paper's; where all of it is recorded, also from those with a wrong stem."""
+    wrong = [replace(cells, begin=factorial.turned(cells.start, STEM)) for cells in factorials]
+    return [*factorials, *(cells for cells in wrong if cells.have(cells.way))]
+
+
 def _fingerprints(cells: Cells) -> list[str]:
     return [causes.cell(levels, cells.budget).at(cells.profile).fingerprint for levels in cells.records]
 
@@ -157,14 +169,14 @@ def effects(cells: Cells) -> list[Effect]:
 
 
 def shares(cells: Cells) -> list[Effect]:
-    """Each factor's Shapley share of the way from story to paper, the largest first; they add up to `gap`."""
+    """Each factor's Shapley share of the way to the paper, the largest first; they add up to `gap`."""
     weights = cells.shares
     found = [Effect((f,), weigh(weights[f], cells, len(weights))) for f in weights]
     return sorted(found, key=lambda share: -share.estimate.mean)
 
 
 def gap(cells: Cells) -> Estimate:
-    """The whole way from the story's settings to PAPER."""
+    """The whole way from the start to PAPER."""
     return weigh({PAPER: 1.0, cells.start: -1.0}, cells)
 
 

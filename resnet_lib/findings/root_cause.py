@@ -15,7 +15,7 @@ from resnet_lib.questions.causes import CELLS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET
 
-FIRST, LAST = "alone, from the story's settings,", "last, when all else is as the paper's,"
+LAST = "last, when all else is as the paper's,"
 BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"
 
 
@@ -108,7 +108,7 @@ def conclusions(factorials: list[Cells]) -> str:
 def verdicts(cells: Cells) -> list[Claim]:
     """Whether the paper's settings are better, which change is the most of it, and whether each helps wherever made."""
     told = ", ".join(f"{FACTORS[f].name}: {FACTORS[f].suspect.label}" for f in cells.shares)
-    way = f"from the story's settings ({told}) to the paper's"
+    way = f"from {cells.start_name} ({told}) to the paper's"
     network = f"ResNet-20, {cells.epochs} epochs"
     text = f"{network}: which change contributes most to the way {way}"
     if not cells.have(cells.way):
@@ -129,7 +129,7 @@ def verdicts(cells: Cells) -> list[Claim]:
     for share in found:
         changes = [(cells.start, cells.alone[share.factor]), (cells.without[share.factor], PAPER)]
         alone, last = (weigh({after: 1.0, before: -1.0}, cells, 2 * len(found)) for before, after in changes)
-        for difference, when in ((alone, FIRST), (last, LAST)):
+        for difference, when in ((alone, f"alone, from {cells.start_name},"), (last, LAST)):
             text = f"Changing {share.name} ({share.change}) {when} raises the accuracy"
             judged.append(Claim(text, positive(difference), str(difference)))
     return judged

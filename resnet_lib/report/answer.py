@@ -70,6 +70,12 @@ def _stem() -> str:
         ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
         with_what = "these" if both else "random crops and flips"
         augmented += f" With {with_what} and the paper's weight decay it turns {ends[0]} into {ends[1]} ({lost})."
+    for way in evidence.ways([cells])[1:]:
+        shares = ", ".join(f"{share.name} {share.estimate.number}" for share in evidence.shares(way))
+        augmented += (
+            f" On the way from the story's settings with this stem to the paper's ({evidence.gap(way).number}), the "
+            f"shares are, averaged over all orders of the changes: {shares}."
+        )
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "
         f"then max-pool. On ResNet-20, with the story's settings, that alone turns {percent(plain)} into "

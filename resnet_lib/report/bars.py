@@ -76,13 +76,13 @@ NO_SPREAD = (
 
 def caption(cells: Cells) -> str:
     """What a waterfall shows, and whether the spread of seeds is in its intervals."""
-    said = f"From the story's settings to the paper's on ResNet-20 in {cells.epochs} epochs."
+    said = f"From {cells.start_name} to the paper's on ResNet-20 in {cells.epochs} epochs."
     return said if cells.seeds_are_known else f"{said} {NO_SPREAD}"
 
 
 @on_paper
 def waterfall(cells: Cells) -> Figure | None:
-    """From the story's settings to the paper's, one step per factor, each with its interval, as HOW_TO_READ says.
+    """From the start to the paper's settings, one step per factor, each with its interval, as HOW_TO_READ says.
 
     None before every cell on the way is recorded.
     """
@@ -101,7 +101,8 @@ def waterfall(cells: Cells) -> Figure | None:
         _beside(axes, max(left, left + high), place, f"{mean:+.1f} points")
         _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", ", with this alone")
     _accuracy(axes, len(shares) + 1, end, "D", "")
-    names = ["the story's settings", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
+    first = cells.start_name.replace(" with ", "\nwith ")
+    names = [first, *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
     axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.15)

@@ -119,7 +119,7 @@ def latest(benches: list[dict[str, Any]]) -> str:
     for bench in {bench["environment"]["device"]: bench for bench in reversed(benches)}.values():
         rungs = bench["networks"]["resnet20"]
         said = f"{_heading(bench)}: {rate(rungs[-1]):,.0f} images/s of ResNet-20, "
-        said += f"{gain(rungs[-1], rungs[0]):.1f} times as many"
+        said += f"{gain(rungs[-1], rungs[0]):.2f} times as many"
         parts.append(folded(f"{said} as the usual script", _ladders(bench)))
     runs = find_seeds(FAST, "full")
     if runs:

@@ -37,8 +37,8 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
         for quantity in plots.CURVES:
             drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
     drawn[summary.FIGURE] = summary.figure(profile)
-    for epochs in causes.BUDGETS[profile]:
-        drawn[results.WATERFALL.format(epochs)] = bars.waterfall(evidence.find_cells(epochs, profile))
+    for cells in evidence.ways([evidence.find_cells(epochs, profile) for epochs in causes.BUDGETS[profile]]):
+        drawn[results.waterfall(cells)] = bars.waterfall(cells)
     drawn[bars.CHANGES_FIGURE] = bars.changes(profile)
     drawn[figure6.FIGURE] = figure6.draw(paper, profile)
     for name in (name for name, figure in drawn.items() if not figure and kind == "png"):

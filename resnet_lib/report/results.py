@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from resnet_lib.findings import (
+    accounts,
     best_epoch,
     evidence,
     paper_table,
@@ -23,7 +24,6 @@ from resnet_lib.report import bars, figure6, plots, single_records, tables
 from resnet_lib.speed.measured import benchmarks, fp32_share, precision
 
 IMG = "../../img"  # seen from the page of all results
-WATERFALL = "05_waterfall_{}_epochs"
 CAUSE = (
     f"The story reached its {suspects.CIFAR_STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
     f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
@@ -42,6 +42,11 @@ ONE_CHANGE = (
     f"{len(suspects.one_at_a_time()) - 1} changes that are planned hold at once. Where the seed spread is unknown, the "
     "interval is over the test images alone, and too narrow. Runs whose learning rate never came down have a spread of "
     f"their own, and their intervals may be the widest. {symptoms.HOW_TO_READ}"
+)
+ACCOUNTS = "Which assumption reproduces the story?"
+ACCOUNT = (
+    "Each row assumes one thing that the story does not state: whether its accuracies (± "
+    f"{100 * story.NEAR:g} points) and what it says of curves then come out; “open” counts what nobody can judge yet"
 )
 THREADS = "Others who were stuck"
 OTHERS = (
@@ -68,6 +73,7 @@ def page() -> str:
     if cells.recorded:
         table = tables.markdown(root_cause.settings_table(cells))
         parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
+    parts += [f"## {ACCOUNTS}", tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
     parts += ["## Curves", *_curves(), "## What to know of single records", single_records.about()]
     if lacking := unfinished():
@@ -100,14 +106,14 @@ def body(profile: str, img: str = "img") -> str:
     factorials = evidence.factorials(profile)
     if bars.accuracies_of_changes(profile):
         parts += [f"![{bars.CHANGES}]({img}/{bars.CHANGES_FIGURE}.png)", f"*{bars.CHANGES}*"]
-    shares = []
-    for cells in factorials:
+    shares, ways = [], evidence.ways(factorials)
+    for cells in ways:
         if cells.have(cells.way):
             caption = bars.caption(cells)
-            shares += [f"![{caption}]({img}/{WATERFALL.format(cells.budget)}.png)", f"*{caption}*"]
+            shares += [f"![{caption}]({img}/{waterfall(cells)}.png)", f"*{caption}*"]
     if shares:
         shares.append(f"*{bars.HOW_TO_READ}*")
-    shares.append(root_cause.conclusions(factorials))
+    shares.append(root_cause.conclusions(ways))
     shares += [root_cause.known(cells) for cells in factorials if cells.recorded]
     parts.append(tables.folded("How the gap divides among the choices: figures and claims", "\n\n".join(shares)))
     for cells in factorials:
@@ -117,10 +123,16 @@ def body(profile: str, img: str = "img") -> str:
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     if any(paper.values()):
         picture = f"![{figure6.CAPTION}]({img}/{figure6.FIGURE}.png)"
-        parts += ["### The paper's table", picture, f"*{figure6.CAPTION}*"]
+        parts += ["### The paper's table", tables.markdown(paper_table.table(paper, profile))]
+        parts += [picture, f"*{figure6.CAPTION}*"]
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
+
+
+def waterfall(cells: evidence.Cells) -> str:
+    """The name of a figure in img/."""
+    return f"05_waterfall_{cells.budget}_epochs{'_stem' if cells.begin else ''}"
 
 
 def _mean_change(cells: evidence.Cells) -> str:
