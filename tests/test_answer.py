@@ -115,18 +115,18 @@ def test_the_answer_tells_what_one_change_did():
     said, *_ = summary.short().split("\n\n")
     start = "**In short:** trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points)"
     assert said.startswith(f"{start} in the one run recorded. With random crops and flips it ends at 91.0 % (1 run); ")
-    ended = "1 may end near 80 %, which the few runs recorded do not decide: “no learning-rate drop”. Whether"
+    ended = "1 may end near 80 % (too few runs to tell): “no learning-rate drop”. Whether"
     assert f"the paper has 91.25 %. Of the 2 other settings of ResNet-20 recorded, {ended}" in said
     assert said.endswith("Whether one of these stopped the story's own is open, for its code is not known.")
     assert "| ↳ crop and flip |  | 91.0 | +4.0 | 1 |" in summary.short()
     craft(config.replace(stem="imagenet"), 0.76)
     short = summary.short()
-    assert ", 2 may end near 80 %, which the few runs recorded do not decide: “no learning-rate drop”, “Image" in short
+    assert ", 2 may end near 80 % (too few runs to tell): “no learning-rate drop”, “Image" in short
     craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
     assert ", “ImageNet's stem”, “ImageNet's stem, crop and flip”. Whether" in summary.short()
     stem = thrice(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
     short = summary.short()
-    ended = "1 ends near 80 %: “ImageNet's stem, crop and flip”; 2 more may, which"
+    ended = "1 ends near 80 %: “ImageNet's stem, crop and flip”; 2 more may (too"
     assert f"Of the 4 other settings of ResNet-20 recorded, {ended}" in short
     for record in stem[1:]:
         shutil.rmtree(record.path)
@@ -261,7 +261,7 @@ def test_what_the_settings_have_in_common_that_surely_end_near_the_story_is_said
     assert f"Of the 2 other settings of ResNet-20 recorded, {ended}" in said
     craft(config.replace(milestones=()), 0.79)
     said, *_ = summary.short().split("\n\n")
-    assert "crop and flip”; 1 more may, which the few runs recorded do not decide: “no learning-rate drop”. " in said
+    assert "crop and flip”; 1 more may (too few runs to tell): “no learning-rate drop”. " in said
 
 
 def test_a_change_whose_runs_diverged_is_told_in_the_table():

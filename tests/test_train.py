@@ -374,6 +374,22 @@ def test_lines_tell_now_and_then_what_was_reached_and_how_long_it_will_take(
     assert lines == [f"  epoch {n}/4: {summary(history[n - 1])}, {rate}, {left}" for n, left in told.items()]
 
 
+class SlowAndTelling(Slow):
+    def step(self, images):
+        super().step(images)
+        Lines.step(self, images)
+
+
+def test_lines_give_a_sign_of_life_within_the_first_epoch(tmp_path, tiny_dataset, monkeypatch, capsys):
+    slow = SlowAndTelling(16)
+    for module in (keeper, progress):
+        monkeypatch.setattr(module, "time", slow)
+    fit(tmp_path, tiny_dataset, progress=slow)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  64 images so far, 2 images/s"
+    assert all(line.startswith("  epoch ") for line in lines[1:])
+
+
 def test_the_first_line_tells_a_resumed_run_from_a_new_one(tmp_path, tiny_dataset, capsys):
     said = []
     for _ in range(2):  # from the start, and after an epoch of four steps

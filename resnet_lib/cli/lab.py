@@ -40,6 +40,7 @@ def report(
 ) -> None:
     """Execute the notebooks and render the lab report; continues after a failure and reports it."""
     from resnet_lib.data import sources
+    from resnet_lib.questions.story import stamp
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import lab
 
@@ -55,6 +56,8 @@ def report(
         lab.source(name)  # an unknown one is refused before anything is fetched
     if profile != "smoke" and (data or not no_train):
         sources.fetch()  # here, where its progress can be seen and its failure stops everything
+    if size := stamp(profile):
+        err.print(f"{size}: accuracies say little", style="yellow")
     with err.status("starting") as status:
 
         def done(outcome: lab.Outcome) -> None:

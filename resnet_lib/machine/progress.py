@@ -67,12 +67,20 @@ class Lines(Progress):
     """A line now and then: for logs, batch output and executed notebooks."""
 
     def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
-        self.epochs = math.ceil(total / images)
-        self.spoken = time.monotonic()
+        self.epochs, self.images, self.trained = math.ceil(total / images), images, 0
+        self.began = self.spoken = time.monotonic()
         whole = f"{self.epochs} epoch{'s' * (self.epochs > 1)} of {images:,} images"
         length = f"{total:,} images, {images:,} an epoch" if total % images else whole
         resumed = f", resumed after {done / images:.1f} epochs" if done else ""
         print(f"{name}: {length}{resumed} ({how})", flush=True)
+
+    def step(self, images: int) -> None:
+        """Told of the first epoch alone: an epoch's own line says how fast it was, and how long the rest will take."""
+        self.trained += images
+        now = time.monotonic()
+        if self.trained < self.images and now - self.spoken >= SECONDS_BETWEEN_LINES:
+            self.spoken = now
+            print(f"  {self.trained:,} images so far, {self.trained / (now - self.began):.0f} images/s", flush=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         now = time.monotonic()

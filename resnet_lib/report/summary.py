@@ -42,7 +42,7 @@ TERMS = (
     "leaves seeds out. Each interval holds by itself; where several hold at once, and are wider, it is said. Points "
     "are percentage points; differences are those of the accuracies before these were rounded."
 )
-FEW = "which the few runs recorded do not decide"
+FEW = "(too few runs to tell)"
 TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 
 
@@ -113,7 +113,7 @@ def _which_end_there(others: Lookalikes) -> str:
     if undecided := len(others.undecided):
         shown = [label for label in SHOWN if label in others.undecided]
         named = f"{', among them ' if len(shown) < undecided else ': '}{_quoted(shown)}" if shown else ""
-        parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'}, {FEW}{named}")
+        parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'} {FEW}{named}")
     return f"Of the {others.others} of ResNet-20 recorded, {'; '.join(parts)}."
 
 
