@@ -548,6 +548,12 @@ def test_a_signal_that_comes_while_no_outcome_does_stops_all_and_leaves_the_hand
     assert [signal.getsignal(number) for number in StopSignals.SIGNALS] == before
 
 
+def written(file, script):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(script)
+    return file
+
+
 def test_processes_end_with_the_one_that_started_them(reports):
     """Killed, it cannot end them: they would wait for more work for ever, and hold what they train."""
     script = (
@@ -558,9 +564,7 @@ def test_processes_end_with_the_one_that_started_them(reports):
         "    configs = [Config(**long, batch_size=4, seed=seed) for seed in (1, 2)]\n"
         "    list(pool.run_all(configs, 'full', 2, 'cpu', 1, print))\n"
     )
-    file = reports / "parent.py"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(script)
+    file = written(reports / "parent.py", script)
     with subprocess.Popen([sys.executable, str(file)]) as parent:
         deadline = time.monotonic() + 300
         while len(list(reports.glob("full/runs/*/history.csv"))) < 2:  # until both train
@@ -599,9 +603,7 @@ def test_a_process_that_lost_its_gpu_ends_and_its_runs_go_on_in_others(reports):
         "    for config, record in pool.run_all(configs, 'full', 2, 'cpu', 1, print):\n"
         "        print(config.seed, record.accuracy)\n"
     )
-    file = reports / "losing.py"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(script)
+    file = written(reports / "losing.py", script)
     ended = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True, timeout=300)
     lines = ended.stdout.splitlines()
     assert sorted(line.split()[0] for line in lines if line[:1].isdigit()) == ["0", "1", "2"]

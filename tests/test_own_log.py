@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
 from resnet_lib.errors import LabError
-from resnet_lib.findings.own_log import apart, nearest, read_log, signs
+from resnet_lib.findings.own_log import apart, nearest, read_log
+from resnet_lib.findings.own_signs import signs
 from resnet_lib.questions import agenda
 from resnet_lib.questions.wording import described
 from resnet_lib.records.record import read_record

@@ -20,10 +20,9 @@ from resnet_lib.findings.curves import (
     rise_by_chance,
 )
 from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.findings.own_log import Check
+from resnet_lib.findings.own_signs import Check
 from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import HALF
-from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
@@ -164,9 +163,8 @@ def _underfitting() -> str:
 
 
 def _of_the_rate() -> str:
-    rates = [causes.cell(turned(causes.HUNDRED, *which), suspects.EPOCHS).lr for which in ((), (causes.RATE,))]
-    gain = _worth(causes.RATE)
-    return f" ({max(rates):g} instead of {min(rates):g} was worth {gain})" if gain else ""
+    rate, gain = causes.FACTORS[causes.RATE], _worth(causes.RATE)
+    return f" ({rate.paper.label} instead of {rate.suspect.label} was worth {gain})" if gain else ""
 
 
 def _between() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.findings import own_log
+from resnet_lib.findings import own_log, own_signs
 from resnet_lib.findings.selection import finished
 from resnet_lib.questions.wording import described
 from resnet_lib.records.find import runs_folder
@@ -27,7 +27,7 @@ def signs(log: own_log.Log) -> pd.DataFrame:
             "the log": one.evidence,
             "then": one.advice if one.seen in ("yes", "in part") else "",
         }
-        for one in own_log.signs(log)
+        for one in own_signs.signs(log)
     ]
     return pd.DataFrame(rows)
 
