@@ -140,14 +140,24 @@ class Config(BaseModel):
     def fingerprint(self) -> str:
         """Twelve hex digits of SHA-256 over every field that differs from its default, the seed left out.
 
-        Defaults are left out so that a later field, whose default means what the code did before, renames no run.
-        `protocol` always counts, `epochs` only where no `iterations` stand in its place, a milestone only where the run
-        comes to it, and stem, shortcut and width only where they are not those that the network has anyway.
+        Defaults are left out so that a later field, whose default means what the code did before, renames no run; and
+        so is what changes nothing in this run: `epochs` where `iterations` stand in their place, a milestone to which
+        it does not come, a stem, shortcut or width that the network has anyway, and the like. `protocol` always counts.
         """
         length = self.iterations or self.epochs
         reached = self.model_copy(update={"milestones": tuple(m for m in self.milestones if m < length)})
-        idle = {"seed", "epochs"} if self.iterations else {"seed"}
-        idle |= {name for name, usual in Architecture(self.model).usual.items() if getattr(self, name) == usual}
+        unused = {
+            "seed": True,
+            "epochs": self.iterations is not None,
+            "gamma": not reached.milestones,
+            "warmup_start": not self.warmup,
+            "warmup_shape": not self.warmup,
+            "onecycle_peak": self.schedule != "onecycle",
+            "train_images": self.train_images == TRAIN_IMAGES[self.split],
+            "test_images": self.test_images == TEST_IMAGES[self.split],
+        }
+        usual = {name: getattr(self, name) == value for name, value in Architecture(self.model).usual.items()}
+        idle = {name for name, is_idle in {**unused, **usual}.items() if is_idle}
         fields = reached.model_dump(mode="json", exclude=idle, exclude_defaults=True) | {"protocol": self.protocol}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -199,7 +209,7 @@ class Config(BaseModel):
     def at(self, profile: Profile) -> Config:
         """This experiment at the size of a profile: fewer images and epochs, milestones scaled with them (but never 0).
 
-        And in fp32, because bf16 is some ten times slower on CPUs without its instructions. `full` is as it is given.
+        And in fp32, because bf16 is many times slower on CPUs without its instructions. `full` is as it is given.
         """
         if profile == "full":
             return self

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story

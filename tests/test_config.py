@@ -34,11 +34,11 @@ ALTERNATIVES = {
     "decayed": {"decayed": "weights"},
     "schedule": {"schedule": "cosine"},
     "milestones": {"milestones": (5,)},
-    "gamma": {"gamma": 0.2},
+    "gamma": {"gamma": 0.2, "milestones": (5,)},
     "warmup": {"warmup": 10},
-    "warmup_start": {"warmup_start": 0.5},
-    "warmup_shape": {"warmup_shape": "constant"},
-    "onecycle_peak": {"onecycle_peak": 0.3},
+    "warmup_start": {"warmup_start": 0.5, "warmup": 10},
+    "warmup_shape": {"warmup_shape": "constant", "warmup": 10},
+    "onecycle_peak": {"onecycle_peak": 0.3, "schedule": "onecycle"},
     "muon_lr": {"muon_lr": 0.04},
     "label_smoothing": {"label_smoothing": 0.1},
     "precision": {"precision": "bf16"},
@@ -71,11 +71,24 @@ def test_milestones_that_a_run_does_not_come_to_leave_its_name_as_it_is():
     assert Config(iterations=100, milestones=(100,)).fingerprint == Config(iterations=100).fingerprint
 
 
+@pytest.mark.parametrize(
+    "idle",
+    [
+        {"gamma": 0.2}, {"gamma": 0.2, "milestones": (10,)}, {"warmup_start": 0.5}, {"warmup_shape": "constant"},
+        {"onecycle_peak": 0.5}, {"train_images": 50_000}, {"test_images": 10_000},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_changes_nothing_in_a_run_leaves_its_name_as_it_is(idle):
+    assert Config(**idle).fingerprint == Config().fingerprint
+
+
 @pytest.mark.parametrize("field", [f for f in Config.model_fields if f != "seed"])
 def test_every_field_changes_the_fingerprint(field):
     changed = Config(**ALTERNATIVES[field])
-    assert changed.fingerprint != Config().fingerprint
-    assert changed.replace(**{field: getattr(Config(), field)}).fingerprint == Config().fingerprint
+    without = changed.replace(**{field: getattr(Config(), field)})
+    assert changed.fingerprint != without.fingerprint
+    assert without == Config(**{name: value for name, value in ALTERNATIVES[field].items() if name != field})
 
 
 def test_epochs_do_not_count_where_iterations_do():

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10, duplicates
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.data.duplicates import Pairs, near, nearest, read, write
+from resnet_lib.data.synthetic import synthetic
 from resnet_lib.errors import LabError
 from resnet_lib.report import gallery
 
@@ -20,7 +21,7 @@ from resnet_lib.report import gallery
 @pytest.fixture(scope="module")
 def planted() -> Dataset:
     """40 test and 60 training images of glyphs; the test images 0 to 5 are versions of training images 50 to 55."""
-    glyphs = cifar10.synthetic(Config(dataset="synthetic", train_images=60, test_images=40))
+    glyphs = synthetic(Config(dataset="synthetic", train_images=60, test_images=40))
     test = glyphs.test_images.astype(float)
     source = glyphs.train_images[50:56].astype(float)
     test[0] = source[0]

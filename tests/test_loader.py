@@ -14,7 +14,6 @@ from resnet_lib.training.loader import (
     channel_statistics,
     crop_and_flip,
     draw,
-    evaluation_batch,
 )
 
 CPU = torch.device("cpu")
@@ -138,8 +137,11 @@ def test_the_memory_format_changes_nothing_else(tiny_dataset, memory_format):
         assert images.is_contiguous(memory_format=memory_format)
 
 
-def test_a_gpu_evaluates_in_larger_batches():
-    assert [evaluation_batch(torch.device(name)) for name in ("cpu", "cuda", "mps")] == [500, 1_000, 1_000]
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", [500, 500, 500]), ("meta", [1_000, 500])])
+def test_off_the_cpu_evaluation_has_larger_batches(device, sizes):
+    images, labels = np.zeros((1_500, 3, 1, 1), np.uint8), np.zeros(1_500, np.int64)
+    normalize = Normalizer(images, "none", torch.device(device))
+    assert [len(batch) for batch in EvaluationBatches(images, labels, normalize, torch.device(device))] == sizes
 
 
 def test_evaluation_is_plain_whole_and_in_order(tiny_dataset, monkeypatch):

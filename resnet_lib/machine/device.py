@@ -60,10 +60,11 @@ class Choice:
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed()
+            torch.backends.mkldnn.conv.fp32_precision = "ieee"  # a notebook may have asked for less
             # torch.compile warns there of a CUDA toolkit without a GPU, which no CPU run needs.
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.use_deterministic_algorithms(self.deterministic)
-        # By the function, which sets what older torch.compile reads, too; on CPUs a notebook may have asked for less.
+        # By the function, which sets what older torch.compile reads, too.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some releases warn that there is a newer way
             torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -120,7 +121,7 @@ def choose(
     threads = threads or THREADS
     compiled, because = _compile(device, config.total_steps() if config else 0, compile)
     if config and config.precision == "bf16" and not has_bf16(device):
-        because += "; no bf16 instructions here: fp32 would be several times as fast"
+        because += "; no bf16 instructions here: fp32 would be many times as fast"
     return Choice(
         device,
         threads,
@@ -152,7 +153,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
 def missing_to_compile(device: str) -> str:
     """What torch.compile lacks for a device, in words; empty if nothing."""
     if device == "mps":
-        return "torch.compile is not for Apple's GPUs yet"
+        return "torch.compile was never tried on Apple's GPUs here"
     if not shutil.which(_cxx()):
         return "there is no C++ compiler"
     if not Path(sysconfig.get_path("include"), "Python.h").exists():

@@ -154,7 +154,7 @@ def read_config(path: Path) -> Config:
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a history; a last line torn by a crash, which has no end, is left out.
+    """The rows of a history; a last line that is torn, as in a copy, and has no end, is left out.
 
     Raises ValueError for a file that is no history.
     """

@@ -127,7 +127,7 @@ class RunFolder:
         np.savez_compressed(buffer, **predictions)
         write_atomic(self.path / "predictions.npz", buffer.getvalue())
         _write_json(self.path / "result.json", result | {"files": {name: sha256(self.path / name) for name in HASHED}})
-        (self.path / LOST_HISTORY).unlink(missing_ok=True)  # it came to the same again
+        (self.path / LOST_HISTORY).unlink(missing_ok=True)  # of no use beside a finished record
         return self.record()
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.errors import LabError
 from resnet_lib.records.record import Record
 from resnet_lib.records.scores import CALIBRATION_BINS, calibration_bins
@@ -18,7 +18,7 @@ RELIABILITY = (
     f"Accuracy of the predictions by their confidence, in {CALIBRATION_BINS} bins: below the line the network was too "
     "sure of itself."
 )
-MISTAKES = "The images of which it was most sure and wrong: what each is, and what it was taken for."
+MISTAKES = "Its most confident mistakes: what each image is, and what it was taken for."
 ROWS, COLUMNS = 3, 8  # of mistakes
 TEXT = 22  # pixels below an image, for two lines
 

@@ -9,7 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.data.duplicates import THRESHOLD, Pairs, near
 from resnet_lib.report.canvas import new_figure, on_paper, put_stamp
 

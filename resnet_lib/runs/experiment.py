@@ -11,7 +11,7 @@ from torch import nn
 
 from resnet_lib.config import PROTOCOL, Config, checked_profile
 from resnet_lib.data import cifar10
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.machine import device, progress, provenance
 from resnet_lib.machine.device import Choice, DeviceError, DeviceLost
 from resnet_lib.models.build import build_model
@@ -108,7 +108,8 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
         began = replace(began, compile=False, why=f"not compiled: {missing}")
     cores = device.cores()
-    if began.threads > cores != state["sessions"][0].get("cores", cores):  # where it began they may have been asked for
+    moved = state["sessions"][0].get("cores", cores) != cores  # where it began, so many may have been asked for
+    if moved and began.threads > cores:
         threads = choice.threads if choice else device.THREADS
         show.note(f"{config.run_id} began with {began.threads} threads, more than are here: it goes on with {threads}")
         began = replace(began, threads=threads)
@@ -155,9 +156,12 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
     """What a device lacked or did, and what to do; None of any other error."""
     said = str(error).partition("\n")[0] or type(error).__name__
     if device.out_of_memory(error):
-        reason = f"{choice.device} has too little memory for batches of {config.batch_size} in {config.model}"
-        help_ = "use fewer --jobs if other runs share it, or a smaller batch_size, or precision bf16, in another run"
-        return DeviceError(f"{reason}: {help_} ({said})")
+        is_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in said
+        where = "this machine" if is_host else choice.device
+        reason = f"{where} has too little memory for batches of {config.batch_size} in {config.model}"
+        smaller = ", or a smaller batch_size, or precision bf16, in another run"
+        smaller = "" if is_host and choice.device != "cpu" else smaller
+        return DeviceError(f"{reason}: use fewer --jobs if other runs share it{smaller} ({said})")
     if device.is_lost(choice.device):
         return DeviceLost(f"{said}: this process can use the GPU no more; another goes on from what is saved")
     if "no kernel image" in said:

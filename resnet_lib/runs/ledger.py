@@ -110,6 +110,8 @@ def _disagreements(record: Record) -> list[str]:
         "ece": abs(result["ece"] - ece) < ECE_ROUNDING,
         "training_seconds": abs(result["training_seconds"] - sum(row["seconds"] for row in history)) < 0.1,
         "the history's length": last["step"] == config.total_steps(),
+        "images": result["images"] == config.test_size,
+        "evaluated_on": result.get("evaluated_on", config.held_out) == config.held_out,
         "the history's epochs": [row["epoch"] for row in history] == list(range(1, len(history) + 1)),
     }
     wrong = [f"{what} does not agree" for what, agrees in checks.items() if not agrees]

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from resnet_lib.config import Config
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500  # images, and on a GPU twice as many: launching small batches takes longer than computing them
 BLOCK = 1_000  # images that are counted at a time
 
 
 class Normalizer:
     """Shift and scale fitted to training images: uint8 [N, 3, H, W] -> torch's default float, same shape.
+
+    `mean` is in levels of 0 to 255, [1, 3, 1, 1], or for `pixel` [1, 3, H, W]; `scale`, [1, 3, 1, 1], is per level.
 
     channel: zero mean and unit deviation per colour; pixel: the mean of every pixel position is subtracted and the
     range scaled to 1 (He et al. 2015, section 4.2: "per-pixel mean subtracted"); none: the range scaled to 1.
@@ -97,7 +99,7 @@ class TrainBatches:
 
 
 class EvaluationBatches:
-    """Plain images, normalised with the training set's statistics, in their own order."""
+    """Plain images [B, 3, H, W], normalised with the training set's statistics, in the order of `labels`."""
 
     def __init__(
         self,
@@ -113,13 +115,9 @@ class EvaluationBatches:
         self.labels = torch.from_numpy(labels).to(device)
 
     def __iter__(self) -> Iterator[Tensor]:
-        for images in self.images.split(evaluation_batch(self.images.device)):
+        size = EVALUATION_BATCH * (1 if self.images.device.type == "cpu" else 2)
+        for images in self.images.split(size):
             yield self.normalize(images).contiguous(memory_format=self.memory_format)
-
-
-def evaluation_batch(device: torch.device) -> int:
-    """On a GPU twice as much as on a CPU: launching many small batches takes longer there than computing them."""
-    return EVALUATION_BATCH * (1 if device.type == "cpu" else 2)
 
 
 def draw(count: int, epoch: int, config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,9 +13,10 @@ from resnet_lib.machine.device import Choice
 
 
 def make_optimizer(model: nn.Module, config: Config, choice: Choice) -> torch.optim.SGD:
-    """SGD over all parameters, weight decay on all of them, as the paper does, or on weights of layers alone.
+    """SGD over all parameters, weight decay on all of them, or on weights of layers alone.
 
-    A fused kernel updates each group. With `muon_lr`, convolutions are Muon's and have neither decay nor SGD's rate.
+    The paper does not say which parameters it decays; all of them is PyTorch's default. A fused kernel updates each
+    group. With `muon_lr`, convolutions are Muon's and have neither decay nor SGD's rate.
     """
 
     def rate(value: float) -> float | Tensor:

@@ -6,7 +6,7 @@ import math
 
 from resnet_lib.config import Config
 
-FINAL_SHARE = 1e-4  # of the peak: where one-cycle ends, as good as zero
+FINAL_SHARE = 1e-4  # of the peak: where one-cycle begins and ends, as good as zero
 
 
 def lr_at(step: int, config: Config) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from resnet_lib.config import Config
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import StopSignals
