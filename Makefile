@@ -46,7 +46,8 @@ lint: env  ## check style and formatting
 
 lab: env  ## open the notebooks in JupyterLab, on this machine only: make lab [LAB_FLAGS=--no-browser]
 	@[ "$(HOST)" = localhost ] || echo "warning: JupyterLab will listen on $(HOST): who has its token can run anything" >&2
-	@$(IN_ENV) jupyter lab --ip="$(HOST)" $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(LAB_FLAGS) notebooks
+	@$(IN_ENV) jupyter lab --ip="$(HOST)" $$([ "$$(id -u)" != 0 ] || echo --allow-root) \
+	    --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
 
 lock: python  ## renew requirements.lock after a change of pyproject.toml
 	@$(IN_ENV) command -v uv >/dev/null || $(PIP) install --quiet uv

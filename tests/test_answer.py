@@ -15,7 +15,7 @@ from resnet_lib.architecture import HUB_NOT_REACHED
 from resnet_lib.findings import curves
 from resnet_lib.questions import causes, story, suspects
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import answer, checklist, commands, published, summary, tables
+from resnet_lib.report import answer, answer_figure, checklist, commands, published, summary, tables
 
 pytestmark = pytest.mark.usefixtures("no_warnings")
 
@@ -27,7 +27,7 @@ def paragraphs():
 
 NEAR_80 = (
     " Of the 2 other settings of ResNet-20 recorded in 100 epochs, 1 ended near 80 % (± 5 points) in the "
-    "runs recorded, which do not decide it: weight decay 1e-4 (84.0 %, n = 1)."
+    "runs recorded, undecided: weight decay 1e-4 (84.0 %, n = 1)."
 )
 
 
@@ -40,7 +40,7 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     assert coverage.startswith("0 of")
     assert f"none yet of {', '.join(steps)}, the paper's table." in coverage
     assert summary.short() == ""
-    assert summary.FIGURE not in drawn()
+    assert answer_figure.FIGURE not in drawn()
     craft(story.step("02_hundred_epochs").configs["ResNet-26, two LR drops, more weight decay"], 0.8)
     assert paragraphs()[-1].startswith("1 of")
     assert f"none yet of {', '.join(steps)}, the paper's" in paragraphs()[-1]  # it stands for no ResNet-50
@@ -51,12 +51,12 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     craft(config, 0.84, rising, high=0.78)
     first, stopped, coverage = paragraphs()
     assert (
-        "averaged near 80 % (± 5 points) until its learning rate first dropped from 0.1: 78.0 % over the last" in first
-    )
-    assert first.endswith("the last 10 epochs before, 84.0 % over the 3 epochs after (+6.0 points).")
+        "averaged 78.0 % over the last 10 epochs before its learning rate first dropped from 0.1 (near 80 % (± 5 "
+        "points)), and 84.0 % over the 3 epochs after (+6.0 points)."
+    ) in first
     assert stopped.startswith(told.format("near", 84))
     assert summary.short().startswith(
-        "**In short:** trained as the lab assumes the story, ResNet-20 ends at 84.0 %, near 80 % (± 5 points) in the "
+        "**In short:** with the story's assumed settings, ResNet-20 ends at 84.0 %, near 80 % (± 5 points) in the "
         "one run recorded.\n\n| network"
     )
     craft(config, 0.87, high=0.78)
@@ -77,7 +77,7 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     assert "Of the 3 other settings of ResNet-20 recorded in 100 epochs, 1 ended near" in further
     assert near.startswith("- weight decay 1e-4 (83.0 %")
     assert undecided == (
-        "1 more ended near it in the runs recorded, which do not decide it: PyTorch's initialisation (80.0 %, n = 1)."
+        "1 more ended near it in the runs recorded, undecided: PyTorch's initialisation (80.0 %, n = 1)."
     )
     assert f"none yet of {steps[0]}, {steps[1]}, {steps[3]}, the paper's table" in coverage
     craft(config, 0.87, rising, high=0.78, fitted=0.98)  # a loss that rises, and images that are not yet known
@@ -86,7 +86,7 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     overfitting = paragraphs()[4]
     assert "ended with 99.5 % of its training images right, and its test loss ended at 1.200, 20.0 %" in overfitting
     assert overfitting.endswith("random crops and flips prevent that is not yet run.")
-    assert summary.FIGURE in drawn()
+    assert answer_figure.FIGURE in drawn()
     assert "img/answer.png" in summary.short()
 
 
@@ -101,33 +101,33 @@ def test_the_answer_tells_what_one_change_did():
     assert undropped.endswith(" seed spread unknown); its last 20 epochs ranged from 86.0 to 86.0 %.")
     craft(config.replace(milestones=()), 0.79)  # where the story stops
     _, more, stopped, overfitting, works, trained, _ = paragraphs()
-    assert stopped.endswith("which do not decide it: no learning-rate drop (79.0 %, n = 1).")
-    assert "So, in the one run recorded, a learning rate that never came down was enough to stop" in more
+    assert stopped.endswith("undecided: no learning-rate drop (79.0 %, n = 1).")
+    assert "So, in the one run recorded, a learning rate that never came down kept ResNet-20 near 80 %" in more
     level = "{:.1f} % over the 10 epochs before its first drop, 91.0 % over the 3 after it (n = 1)."
     flipped = f"- With random crops and flips it averaged {level.format(79)}"
     assert more.endswith(f"\n{flipped}")
     assert "the same training came to 91.0 % (+4.0 points [" in overfitting
     assert works.startswith("**Commands meant to reach the paper's 91.25 %**")
     assert "--crop 4 --flip`: 91.00 % (seed 0); 100 s on " in trained
-    drawn = texts(summary.figure("full"))
+    drawn = texts(answer_figure.draw("full"))
     assert all(label in drawn for label in (suspects.AS_TOLD, "no learning-rate drop"))
     assert all(end in drawn for end in ("87.0", "91.0", "79.0"))
     said, *_ = summary.short().split("\n\n")
-    start = "**In short:** trained as the lab assumes the story, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points)"
+    start = "**In short:** with the story's assumed settings, ResNet-20 ends at 87.0 %, not near 80 % (± 5 points)"
     assert said.startswith(f"{start} in the one run recorded. With random crops and flips it ends at 91.0 % (1 run); ")
-    ended = "1 may end near 80 % (too few runs to tell): “no learning-rate drop”. Whether"
-    assert f"the paper has 91.25 %. Of the 2 other settings of ResNet-20 recorded, {ended}" in said
-    assert said.endswith("Whether one of these stopped the story's own is open, for its code is not known.")
+    ended = "1 may end near 80 % (undecided): “no learning-rate drop”. Whether"
+    assert f"the paper has 91.25 %. Of the 2 other settings of ResNet-20 recorded in 100 epochs, {ended}" in said
+    assert said.endswith("Whether one of these stopped the story's network is open: its code is not known.")
     assert "| ↳ crop and flip |  | 91.0 | +4.0 | 1 |" in summary.short()
     craft(config.replace(stem="imagenet"), 0.76)
     short = summary.short()
-    assert ", 2 may end near 80 % (too few runs to tell): “no learning-rate drop”, “Image" in short
+    assert ", 2 may end near 80 % (undecided): “no learning-rate drop”, “Image" in short
     craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
     assert ", “ImageNet's stem”, “ImageNet's stem, crop and flip”. Whether" in summary.short()
     stem = thrice(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
     short = summary.short()
-    ended = "1 ends near 80 %: “ImageNet's stem, crop and flip”; 2 more may (too"
-    assert f"Of the 4 other settings of ResNet-20 recorded, {ended}" in short
+    ended = "1 ends near 80 %: “ImageNet's stem, crop and flip”; 2 more may (und"
+    assert f"Of the 4 other settings of ResNet-20 recorded in 100 epochs, {ended}" in short
     for record in stem[1:]:
         shutil.rmtree(record.path)
     assert "| ↳ ImageNet's stem, crop and flip |  | 82.0 | -5.0 | 1 |" in summary.short()
@@ -142,18 +142,18 @@ def test_the_answer_tells_what_one_change_did():
     paper = commands.COMMANDS["resnet-lab run --model resnet20 --recipe paper"]
     craft(paper, 0.92)
     assert "--recipe paper`: 92.00 % (seed 0); " in "".join(paragraphs())
-    assert summary.fork("full") == ""
+    assert answer_figure.fork("full") == ""
     craft(config, 0.87, high=0.78)
     craft(config.replace(milestones=()), 0.78)
     told = "With and without drops, seed 0 is one and the same training up to epoch 50; over the next 3 epochs it "
     ends = "averages 87.0 % with the drop, 78.0 % without."
-    assert summary.caption("full").endswith(f"changes; seed 0 of each. {told}{ends}")
+    assert answer_figure.caption("full").endswith(f"changes; seed 0 of each. {told}{ends}")
     craft(config, 0.85, seed=1, high=0.78)
-    assert {one.config.seed for records in summary.drawn("full").values() for one in records} == {0}
+    assert {one.config.seed for records in answer_figure.drawn("full").values() for one in records} == {0}
     means = f"“{suspects.AS_TOLD}” ends at 87.0 % here; the mean of its 2 runs is 86.0 %. With"
-    assert means in summary.caption("full")
+    assert means in answer_figure.caption("full")
     craft(config, 0.87, seed=1, high=0.78)
-    assert means.partition(" ends ")[0] not in summary.caption("full")  # where it says nothing new
+    assert means.partition(" ends ")[0] not in answer_figure.caption("full")  # where it says nothing new
 
 
 def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_change_does():
@@ -161,7 +161,7 @@ def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_chan
         return {row.iloc[0]: row.iloc[1:].tolist() for _, row in summary.table().iterrows()}
 
     networks = ["ResNet-50, 10 epochs", "ResNet-50, 100 epochs, bf16", "ResNet-20, 100 epochs"]
-    networks += ["ResNet-50 (torch.hub), 100 epochs, bf16", "ResNet-20, the paper's training"]
+    networks += ["ResNet-50 (torch.hub), 100 epochs, bf16", "ResNet-20, the paper's 164 epochs"]
     assert list(rows()) == networks
     reported = ["50 (the story)", "82 (the story)", "80 (the story)", "83 (the story)", "91.25 (the paper)"]
     assert [row for row in rows().values()] == [[told, story.NOT_YET, "", "0"] for told in reported]
@@ -184,14 +184,15 @@ def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_chan
 
 
 def test_a_change_without_a_seed_in_common_is_left_out_of_the_picture_and_not_of_the_table():
-    assert summary.caption("full") == f"{summary.CAPTION}."
-    assert summary.figure("full") is None
+    assert answer_figure.caption("full") == f"{answer_figure.CAPTION}."
+    assert answer_figure.draw("full") is None
     config = story.TUNED.replace(model="resnet20")
     craft(config, 0.87, high=0.78)
     craft(config.replace(crop=4, flip=True), 0.91, seed=1)
-    assert list(summary.drawn("full")) == [suspects.AS_TOLD]
-    assert summary.caption("full") == f"{summary.CAPTION}; seed 0 of each. Without “crop and flip”, of other seeds."
-    assert f"img/{summary.FIGURE}.png" in summary.short()
+    assert list(answer_figure.drawn("full")) == [suspects.AS_TOLD]
+    told = "seed 0 of each. Without “crop and flip”, of other seeds."
+    assert answer_figure.caption("full") == f"{answer_figure.CAPTION}; {told}"
+    assert f"img/{answer_figure.FIGURE}.png" in summary.short()
     assert "↳ crop and flip" in summary.short()
 
 
@@ -240,14 +241,14 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     thrice(plain.replace(stem="imagenet", crop=4, flip=True), 0.82)
     told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
     assert told[0].endswith(
-        "n = 3, seed sd 0.10, near the story's 80 % (± 5 points). It explains the story's only if "
-        "that had both: nothing is told of crops and flips, and its network is said to be the paper's for CIFAR-10, "
-        "which has another stem."
+        "n = 3, seed sd 0.10, near the story's 80 % (± 5 points). That explains the story only if "
+        "its network had both; the story tells of neither, and calls its network the paper's for CIFAR-10, whose stem "
+        "is 3×3."
     )
     for stem, right in ((None, 0.915), ("imagenet", 0.82)):
         craft(plain.replace(stem=stem, crop=4, flip=True, weight_decay=1e-4), right)
     told = [paragraph for paragraph in paragraphs() if paragraph.startswith("**The stem.**")]
-    assert " With these and the paper's weight decay it turns 91.5 % into 82.0 % (-9.5 points [" in told[0]
+    assert "and the paper's weight decay, this stem turns 91.5 % into 82.0 % (-9.5 points [" in told[0]
     assert "3×3 was worth +12.0 points [" in listed()
 
 
@@ -258,10 +259,10 @@ def test_what_the_settings_have_in_common_that_surely_end_near_the_story_is_said
         thrice(config.replace(stem="imagenet", crop=4, flip=True, weight_decay=decay), 0.81)
     said, *_ = summary.short().split("\n\n")
     ended = "2 end near 80 %, both with “ImageNet's stem, crop and flip”. Whe"
-    assert f"Of the 2 other settings of ResNet-20 recorded, {ended}" in said
+    assert f"Of the 2 other settings of ResNet-20 recorded in 100 epochs, {ended}" in said
     craft(config.replace(milestones=()), 0.79)
     said, *_ = summary.short().split("\n\n")
-    assert "crop and flip”; 1 more may (too few runs to tell): “no learning-rate drop”. " in said
+    assert "crop and flip”; 1 more may (undecided): “no learning-rate drop”. " in said
 
 
 def test_a_change_whose_runs_diverged_is_told_in_the_table():
@@ -277,8 +278,8 @@ def test_the_storys_other_networks_are_told_of_first():
     hub = story.step("04_torch_hub_check").configs["ResNet-18 (torch.hub)"]
     craft(story.TUNED.replace(model="resnet20"), 0.87)
     thrice(hub, 0.8)
-    hubs = "ResNet-18 (torch.hub) ends at 80.0 % (3 runs; told: 83 %), with ImageNet's stem"
-    start = f"**In short:** trained as the lab assumes the story, {hubs}. The paper's network for CIFAR-10, ResNet-20,"
+    hubs = "ResNet-18 (torch.hub) ends at 80.0 % (3 runs; the story: 83 %), with ImageNet's stem"
+    start = f"**In short:** with the story's assumed settings, {hubs}. The paper's network for CIFAR-10, ResNet-20,"
     assert summary.short().startswith(f"{start} ends at 87.0 %, not near 80 %")
 
 
@@ -307,7 +308,7 @@ def test_what_single_runs_show_is_told_as_theirs_and_what_several_decide_is_not(
     for seed, right in enumerate((0.870, 0.871, 0.869)):
         craft(config, right, high=0.78, seed=seed)
     _, first, further, *_ = paragraphs()
-    assert "So a learning rate that never came down was enough to stop ResNet-20 near 80 %" in first
+    assert "So a learning rate that never came down kept ResNet-20 near 80 %" in first
     assert "did not stop at 80 %**, but at 87.0 %" in further
     for seed, right in enumerate((0.77, 0.79, 0.81)):  # far below the others, and not surely near 80 %
         craft(config.replace(milestones=()), right, seed=seed)
@@ -346,7 +347,9 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert f"Training accuracy {100 * curves.FITTED:g} % or more" in bare
     config = story.TUNED.replace(model="resnet20")
     craft(config, 0.87, high=0.78)
-    one = "- In 100 epochs of ResNet-20 the first drop gave 9.0 points in 1 run with a weight decay of 5e-4 (up to {} w"
+    one = (
+        "- In 100 epochs of ResNet-20 the first drop gave 9.0 points in 1 run with a weight decay of 5e-4 (chance: {})"
+    )
     assert one.format("0.0") in listed()
     craft(config.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
     assert one.format("0.4") in listed()
@@ -356,10 +359,10 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     for levels, cell in causes.factorial(10).items():
         craft(cell, 0.7 + 0.05 * levels[0])
     told = listed()
-    at_most = "(up to {} where the rate did not change)"
+    at_most = "(chance: {})"
     heavier = f"9.0 to 13.0 points in 3 runs with a weight decay of 5e-4 {at_most.format(0.4)}"
     lighter = f"5.0 points in 1 run with a weight decay of 1e-4 {at_most.format(0.0)}"
-    assert f" the first drop gave {heavier}, and {lighter}. A rise no larger than" in told
+    assert f" the first drop gave {heavier}, and {lighter}. Chance is the most that" in told
     assert "before its first drop" not in told
     craft(config.replace(crop=4, flip=True, weight_decay=1e-4), 0.91, high=0.86)
     held = "it averaged 86 % over the 10 epochs before its first drop, and no less than 86 % (1 run): if yours"
@@ -367,7 +370,7 @@ def test_the_checklist_has_numbers_where_they_are_recorded_and_the_signs_of_the_
     assert "With the wrong stem" not in told
     craft(config.replace(stem="imagenet"), 0.75, np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)], fitted=1.0)
     assert "With the wrong stem it looks like this, too: see to that first." in listed()
-    assert " the first drop gave 0.0 to 13.0 points in 4 runs with a weight decay of 5e-4 (up to 0.4 " in listed()
+    assert " the first drop gave 0.0 to 13.0 points in 4 runs with a weight decay of 5e-4 (chance: 0.4)" in listed()
     assert "is not for them: 3×3 was worth +10.0 points [" in told
     assert "gain little from them (+3.5 points [" in told
     assert "] (over images alone) in 100 epochs of the story's ResNet-20 and 0.0 points [" in told

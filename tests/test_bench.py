@@ -28,7 +28,8 @@ from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.provenance import environment
 from resnet_lib.models.products import ProductConv2d
 from resnet_lib.records.record import Record
-from resnet_lib.report import bars, bench_facts, bench_tables, canvas, published
+from resnet_lib.report import bench_facts, bench_tables, canvas, published
+from resnet_lib.report.ladder import ladder
 from resnet_lib.speed import bench, cost, measured, pipelines
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.training.metrics import RunningTotals
@@ -138,7 +139,7 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     assert page.index("## ") < page.index(f"## NVIDIA H200, on {result['date'][:10]}\n")
     assert "not measured." not in page
     assert "| threads | 1: 500 |" in bench_tables.to_markdown({"cpu": result | {"sweep": {"threads": {"1": 500.0}}}})
-    figure = bars.ladder(result)
+    figure = ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     canvas.save(figure, tmp_path / "ladder.png")
 
@@ -164,7 +165,7 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     for model in ("resnet20", "resnet50"):
         assert [rung["name"] for rung in result["networks"][model]] == [rung.name for rung in bench.ladder(CPU)]
     assert bench_tables.latest([result]).count(f"| + {measured.PRODUCTS} |") == 2
-    panels = [axes.get_xlabel() for axes in bars.ladder(result).axes]
+    panels = [axes.get_title("left") for axes in ladder(result).axes]
     assert [name in panel for name, panel in zip(("ResNet-20", "ResNet-50"), panels, strict=True)] == [True, True]
     told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]
     expected = (
@@ -245,12 +246,12 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted
         {"device_name": "abacus", "threads": 2} | more
         for more in ({}, {"instructions": "AVX2"}, {"instructions": "AVX512"})
     )
-    assert bench_tables.same_machine(old, fast)
-    assert not bench_tables.same_machine(slow, fast)
-    assert not bench_tables.same_machine(old | {"threads": 1}, old)
+    assert measured.same_machine(old, fast)
+    assert not measured.same_machine(slow, fast)
+    assert not measured.same_machine(old | {"threads": 1}, old)
     gpu = {"device": "cuda", "device_name": "NVIDIA H200", "threads": 16}
-    assert bench_tables.same_machine(gpu, gpu | {"threads": 2})
-    assert not bench_tables.same_machine(gpu, gpu | {"device_name": "NVIDIA H100"})
+    assert measured.same_machine(gpu, gpu | {"threads": 2})
+    assert not measured.same_machine(gpu, gpu | {"device_name": "NVIDIA H100"})
 
 
 def test_from_how_many_steps_on_compilation_is_taken_to_pay_is_what_was_measured():

@@ -83,7 +83,7 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
     assert (claim.verdict, claim.evidence) == (NOT_YET, "3 of 4 cells are recorded")
     assert root_cause.effects_table(missing).empty
     assert NOT_YET in root_cause.cells_table(missing).to_string()
-    assert bars.waterfall(missing) is None
+    assert bars.waterfalls([missing]) is None
 
 
 def test_of_pairs_those_that_surely_depend_on_each_other_can_be_shown_alone(cells, monkeypatch):
@@ -255,16 +255,16 @@ def test_the_spread_of_seeds_widens_intervals_and_noise_decides_nothing(cells):
 
 
 def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
-    axes = bars.waterfall(cells).axes[0]
+    (axes,) = bars.waterfalls([cells]).axes
     bars_drawn = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
     assert len(bars_drawn) == 2
     assert bars_drawn[0][0] == pytest.approx(100 * evidence.accuracy_in(TEN, cells).mean)
     assert [left for left, _ in bars_drawn[1:]] == pytest.approx([right for _, right in bars_drawn[:-1]])
     assert bars_drawn[-1][1] == pytest.approx(100 * evidence.accuracy_in(PAPER, cells).mean)
-    assert axes.get_xlabel() == "Test accuracy (%) of ResNet-20 after 10 epochs"
+    assert axes.get_title("left") == "10 epochs, from the story's settings"
     assert [text.get_text() for text in axes.texts] == [
-        "65.0 % (n = 3)", "+10.0 points", "75.0 %, with this alone (n = 1)", "+6.0 points",
-        "71.0 %, with this alone (n = 1)", "81.0 % (n = 3)",
+        "65.0 % (n = 3)", "+10.0 points", "alone: 75.0 % (n = 1)", "+6.0 points",
+        "alone: 71.0 % (n = 1)", "81.0 % (n = 3)",
     ]  # fmt: skip
 
 
@@ -277,7 +277,9 @@ def test_a_second_way_begins_at_the_wrong_stem_once_all_of_it_is_recorded(cells)
     first, wrong = evidence.ways([cells])
     assert first == cells
     assert wrong.start_name == "the story's settings with ImageNet's stem"
-    assert bars.caption(wrong).startswith("From the story's settings with ImageNet's stem to the paper's on ResNet-20")
+    panels = bars.waterfalls([first, wrong]).axes
+    assert panels[1].get_title("left") == "10 epochs, from the story's settings with ImageNet's stem"
+    assert panels[0].get_xlim() == panels[1].get_xlim()
     found = evidence.shares(wrong)
     assert [share.name for share in found] == ["augmentation", "LR drops", "stem"]
     assert [share.estimate.mean for share in found] == pytest.approx([0.1, 0.06, 0.04], abs=1e-3)

@@ -166,5 +166,5 @@ def test_the_notebook_shows_what_there_is(reports):
     page = (reports / "smoke" / "explore.html").read_text()
     assert "ResNet-8, no augmentation" in page
     assert f"<code>{record.path.name}</code>: ResNet-8, no augmentation" in page
-    assert page.count("<img") == 6
+    assert page.count("<img") == 4
     assert "No figure" not in page

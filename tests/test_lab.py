@@ -15,6 +15,7 @@ from resnet_lib.errors import LabError
 from resnet_lib.questions import story
 from resnet_lib.report import (
     answer,
+    answer_figure,
     bars,
     bench_tables,
     checklist,
@@ -171,11 +172,11 @@ def test_a_page_reads_offline_and_says_its_profile(reports):
     assert "smoke profile" in page
     assert "--jp-" not in page  # JupyterLab's colours, which only it defines
     assert page.count("<details") == page.count("</details>") > page.count('<details class="code">') > 5
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 1
     assert "(± 5 points): undecided" in page
     assert "Warning" not in page
     assert "Traceback (most recent" not in page
-    assert {path.name for path in (reports / "img").iterdir()} >= {"03_train_loss.png", "test_acc.png"}
+    assert {path.name for path in (reports / "img").iterdir()} >= {"curves.png"}
 
 
 def test_the_story_of_the_library_is_the_one_of_the_notebooks(monkeypatch):
@@ -200,8 +201,7 @@ def test_a_report_without_data_or_training_shows_what_is_recorded(tmp_path, monk
     assert page.count('alt="') == page.count("<img")
     index = (reports / "full/index.html").read_text()
     pictures = re.findall(r'<img src="(.*?)" alt="(.*?)"', index)
-    ways = {"05_waterfall_10_epochs", "05_waterfall_100_epochs", "05_waterfall_100_epochs_stem"}
-    shown = {summary.FIGURE, *plots.CURVES, *ways, bars.CHANGES_FIGURE, figure6.FIGURE}
+    shown = {answer_figure.FIGURE, plots.FIGURE, bars.WAYS_FIGURE, bars.CHANGES_FIGURE, figure6.FIGURE}
     drawn = {f"img/{path.name}" for path in (reports / "full/img").iterdir() if path.stem in shown}
     assert {path for path, _ in pictures} == drawn
     assert index.count("<img") == len(pictures) >= 4
@@ -320,7 +320,7 @@ def test_figures_of_others_than_the_checkouts_own_records_leave_it_alone(
     seen = []
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / folder))
     monkeypatch.setattr(published, "CHECKOUT", tmp_path / "checkout")
-    monkeypatch.setattr(published, "figures", lambda profile, target: seen.append(target) or [])
+    monkeypatch.setattr(published, "figures", lambda profile, target, kind: seen.append(target) or [])
     monkeypatch.setattr(published, "bench_figures", lambda target: seen.append(target) or [])
     monkeypatch.setattr(published, "update_documents", lambda: seen.append(tmp_path / "checkout" / "README.md") or [])
     assert CliRunner().invoke(app, ["figures", "--profile", profile]).exit_code == 0

@@ -10,62 +10,64 @@ import numpy as np
 import pytest
 from crafted import craft, texts
 
-from resnet_lib.findings.recorded import recorded_story
+from resnet_lib.findings.recorded import overlay, recorded_story
 from resnet_lib.questions import story
 from resnet_lib.records.find import find_runs
-from resnet_lib.report import canvas, gallery, plots, summary
+from resnet_lib.report import answer_figure, canvas, gallery, plots
 
 pytestmark = pytest.mark.usefixtures("no_warnings")
 
 
 @pytest.mark.parametrize(("end", "side"), [(0.93, "left"), (0.90, "right"), (0.97, "right")])
 def test_a_published_accuracy_is_named_where_no_curve_ends(end, side):
-    figure = plots.curves({"one": [craft(story.BASELINE, end)]}, "test_acc", "full", {91.25: "paper"})
+    figure = plots.curves({"one": [craft(story.BASELINE, end)]}, "full", ["test_acc"], {91.25: "paper"})
     (text,) = figure.axes[0].texts
     assert (text.get_text(), text.get_ha()) == ("paper: 91.25 %", side)
 
 
-@pytest.mark.parametrize("quantity", ["train_loss", "test_acc", "test_loss"])
-def test_curves_draw_the_history(story_runs, quantity):
+def test_curves_draw_the_history(story_runs):
     runs = story_runs["01_ten_epochs"]
-    figure = plots.curves(runs, quantity, "smoke")
-    column = {"test_acc": "test_accuracy"}.get(quantity, quantity)
-    mean = np.mean([[row[column] for row in record.history] for record in runs["ResNet-50"]], axis=0)
-    line = figure.axes[0].lines[0]
-    assert line.get_xdata().tolist() == [1, 2]
-    assert line.get_ydata() == pytest.approx(mean * (100 if quantity == "test_acc" else 1))
-    assert line.get_marker() != "None"
+    figure = plots.curves(runs, "smoke")
+    for axes, column in zip(figure.axes, ("train_loss", "test_accuracy", "test_loss"), strict=True):
+        mean = np.mean([[row[column] for row in record.history] for record in runs["ResNet-50"]], axis=0)
+        line = axes.lines[0]
+        assert line.get_xdata().tolist() == [1, 2]
+        assert line.get_ydata() == pytest.approx(mean * (100 if column == "test_accuracy" else 1))
+        assert line.get_marker() != "None"
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "Epoch"]
     assert "smoke profile: 200 synthetic images" in texts(figure)
     assert "ResNet-50 (n = 2)" in texts(figure)
     assert plt.get_fignums() == []
 
 
-def test_curves_mark_drops_references_and_missing_runs(tmp_path):
+def test_curves_mark_drops_and_what_the_story_told(tmp_path):
     step = story.step("02_hundred_epochs")
-    craft(step.configs[step.headline], 0.78)
-    figure = plots.curves(find_runs(step.configs, "full"), "test_acc", "full")
-    drops = [line for line in figure.axes[0].lines if line.get_color() == canvas.DROP["color"]]
+    record = craft(step.configs[step.headline], 0.78)
+    figure = plots.curves(find_runs(step.configs, "full"), "full")
+    loss, accuracy, _ = figure.axes
+    drops = [line for line in accuracy.lines if line.get_color() == canvas.DROP["color"]]
     assert [list(line.get_xdata()) for line in drops] == [[50, 50], [75, 75]]
-    assert "story: 82 %" in texts(figure)
-    assert "no record: 5 of 6 settings" in texts(figure)
+    assert "told by the story: 82 %" in texts(figure)
+    ((start, end),) = accuracy.collections[-1].get_segments()
+    assert start[0] > len(record.history)  # behind the curve's end
+    assert start[1] == end[1] == 82
     assert "profile" not in texts(figure)
-    loss = plots.curves(find_runs(step.configs, "full"), "train_loss", "full")
-    assert loss.axes[0].get_yscale() == "log"  # from 3 to 0.03
-    canvas.save(loss, tmp_path / "loss.png")  # draws without a warning
+    assert loss.get_yscale() == "log"  # from 3 to 0.03
+    canvas.save(figure, tmp_path / "curves.png")  # draws without a warning
 
 
 def test_validation_is_never_called_test():
-    record = craft(story.BASELINE.replace(split="train45k"), 0.5)
-    assert plots.curves({"x": [record]}, "test_acc", "full").axes[0].get_ylabel() == "Validation accuracy (%)"
-    assert plots.curves({"x": [record]}, "test_loss", "full").axes[0].get_ylabel() == "Validation loss (nats)"
+    figure = plots.curves({"x": [craft(story.BASELINE.replace(split="train45k"), 0.5)]}, "full")
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels[1:] == ["Validation accuracy (%)", "Validation loss (nats)"]
 
 
 def test_one_epoch_can_be_drawn_and_of_nothing_there_is_no_figure(tmp_path):
     single = craft(story.BASELINE.replace(epochs=1), 0.5)
-    figure = plots.curves({"one": [single], "none": []}, "test_acc", "quick")
+    figure = plots.curves({"one": [single], "none": []}, "quick")
     assert figure.axes[0].lines[0].get_marker() == "o"
     canvas.save(figure, tmp_path / "one.png")
-    assert plots.curves({"none": []}, "test_acc", "full") is None
+    assert plots.curves({"none": []}, "full") is None
 
 
 def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_figure_share_one():
@@ -74,15 +76,17 @@ def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_
     for config in (story.BASELINE, *step.configs.values(), network.replace(milestones=())):
         craft(config, 0.8)
     drawn = {
-        "step": plots.curves(recorded_story("full")[step.notebook], "test_acc", "full"),
-        "all": plots.curves(story.overlay(recorded_story("full")), "test_acc", "full"),
-        "answer": summary.figure("full"),
+        "step": plots.curves(recorded_story("full")[step.notebook], "full", ["test_acc"]),
+        "all": plots.curves(overlay(recorded_story("full")), "full", ["test_acc"]),
+        "answer": answer_figure.draw("full"),
     }
     colours = {}
     for where, figure in drawn.items():
-        lines = [line for line in figure.axes[0].lines if not line.get_label().startswith("_")]
-        assert len({line.get_color() for line in lines}) == len(lines) > 1
-        (colours[where],) = (line.get_color() for line in lines if re.search("100 epochs|assumes it", line.get_label()))
+        (legend,) = figure.legends
+        named = zip(legend.get_texts(), legend.get_lines(), strict=False)
+        lines = {text.get_text(): line.get_color() for text, line in named if line.get_marker() != "None"}
+        assert len(set(lines.values())) == len(lines) > 1
+        (colours[where],) = (look for name, look in lines.items() if re.search("100 epochs|assumes it", name))
     assert len(set(colours.values())) == 1
 
 
@@ -90,7 +94,7 @@ def test_no_two_lines_of_the_whole_story_look_alike():
     for step in story.STEPS:
         for config in step.configs.values():
             craft(config, 0.8)
-    whole = story.overlay(recorded_story("full"))
+    whole = overlay(recorded_story("full"))
     assert len(set(plots._looks(whole, "full").values())) == len(whole) == 11
     many = {str(n): [craft(story.BASELINE.replace(lr=0.1 + n / 100), 0.5)] for n in range(30)}
     assert len(set(plots._looks(many, "full").values())) == plots.ALL_LOOKS
@@ -99,7 +103,7 @@ def test_no_two_lines_of_the_whole_story_look_alike():
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_same_record_same_bytes(story_runs, tmp_path, kind):
     for name in ("a", "b"):
-        canvas.save(plots.curves(story.overlay(story_runs), "test_loss", "smoke"), tmp_path / f"{name}.{kind}")
+        canvas.save(plots.curves(overlay(story_runs), "smoke"), tmp_path / f"{name}.{kind}")
     content = (tmp_path / f"a.{kind}").read_bytes()
     assert content == (tmp_path / f"b.{kind}").read_bytes()
     assert b"Date" not in content

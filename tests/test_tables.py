@@ -8,7 +8,7 @@ import pytest
 from crafted import craft, texts
 
 from resnet_lib.findings import claims
-from resnet_lib.findings.recorded import recorded_story
+from resnet_lib.findings.recorded import overlay, recorded_story
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import plots, tables
@@ -21,7 +21,7 @@ def test_finds_every_seed_by_fingerprint(story_runs):
     assert [record.config.seed for record in story_runs["01_ten_epochs"]["ResNet-50"]] == [0, 1]
     assert story_runs["02_hundred_epochs"]["two LR drops"] == []
     labels = [step.label(label) for step in story.STEPS for label in step.configs]
-    assert list(story.overlay(story_runs)) == labels
+    assert list(overlay(story_runs)) == labels
 
 
 def test_a_run_that_ends_before_any_drop_belongs_to_every_schedule_of_such(story_runs):
@@ -109,7 +109,7 @@ def test_other_parameters_are_not_the_story():
     for shown in (runs, {"ResNet-50": []}):  # recorded or not
         table = tables.told_and_measured({"01_ten_epochs": shown}, "full", {"ResNet-50": config.replace(epochs=7)})
         assert table[["reported %", "epochs"]].to_numpy().tolist() == [["", "7"]]
-    assert "story" not in texts(plots.curves(runs, "test_acc", "full"))
+    assert "story" not in texts(plots.curves(runs, "full", ["test_acc"]))
 
 
 @pytest.mark.parametrize(("value", "shown"), [(1e-4, "1e-4"), (2.5e-4, "2.5e-4"), (0.0015, "1.5e-3"), (0.0, "0")])

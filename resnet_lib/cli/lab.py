@@ -110,7 +110,7 @@ def bench(
     from resnet_lib.machine.device import choose
     from resnet_lib.machine.files import write_atomic
     from resnet_lib.machine.provenance import environment
-    from resnet_lib.report import bars, bench_facts, bench_tables, canvas
+    from resnet_lib.report import bench_facts, bench_tables, canvas, ladder
     from resnet_lib.speed import bench
 
     if sweep and (quick or figure):
@@ -135,7 +135,7 @@ def bench(
         out.print(as_table(table))
     out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
     if figure:
-        canvas.save(bars.ladder(result), figure)
+        canvas.save(ladder.ladder(result), figure)
 
 
 def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str
     Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has a whole one where a quick
     one would come.
     """
-    from resnet_lib.report import bench_tables
+    from resnet_lib.speed.measured import same_machine
 
     if not file:
         return {}
@@ -155,7 +155,7 @@ def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str
     is_whole = isinstance(found, dict) and isinstance(found.get("environment"), dict) and "networks" in found
     if found != {} and not is_whole:
         raise LabError(f"{file} is not a benchmark's: delete it, or name another file")
-    is_ours = bool(found) and bench_tables.same_machine(found["environment"], here)
+    is_ours = bool(found) and same_machine(found["environment"], here)
     if sweep and not is_ours:
         wrong = "was measured on another machine" if found else "is not there yet"
         raise LabError(f"a sweep goes into this machine's benchmark, and {file} {wrong}: run it without --sweep first")
@@ -191,18 +191,14 @@ def figures(
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import published
 
-    if pdf:
-        for path in published.figures(profile, pdf, "pdf"):
-            out.print(str(path))
-        return
     is_published = published.is_published(profile)
     folder = published.CHECKOUT / "img" if is_published else reports_folder() / profile / "img"
-    drawn = published.figures(profile, folder)
+    drawn = published.figures(profile, pdf or folder, "pdf" if pdf else "png")
     for path in drawn:
         out.print(str(path))
     if not drawn:
         out.print(f"nothing is drawn, for no run of the lab's settings is recorded at profile {profile}")
-    if is_published:
+    if is_published and not pdf:
         for path in published.bench_figures(folder):
             out.print(str(path))
         out.print(f"rewritten: {', '.join(published.update_documents()) or 'nothing, the documents are up to date'}")

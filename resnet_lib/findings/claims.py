@@ -120,8 +120,8 @@ def _falling(runs: Runs, profile: str) -> Claim:
     if claim.verdict != NOT_YET or not recorded or profile != "full":
         return claim
     part = loss_falls(recorded, profile)
-    lacking = f"{len(runs) - len(recorded)} of {len(runs)} settings"
-    return replace(claim, evidence=f"{lacking}; of the others: {part.verdict}, {part.evidence}")
+    lacking = f"{len(runs) - len(recorded)} of {len(runs)} settings of ResNet-50"
+    return replace(claim, evidence=f"{lacking}; where run: {part.verdict}, {part.evidence}")
 
 
 def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:

@@ -10,7 +10,7 @@ from itertools import combinations
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
-from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, HUNDRED, PAPER, RATE, STEM
+from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER, RATE, STEM
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.records.find import Runs, find_runs, find_seeds
 from resnet_lib.records.record import Record
@@ -134,8 +134,8 @@ def shown(factorials: list[Cells]) -> Runs:
 
 def worth(profile: str, *factors: int) -> Estimate | None:
     """What changing these of the story's hundred epochs does to the accuracy; None if either is not recorded."""
-    cells, changed = find_cells(suspects.EPOCHS, profile), factorial.turned(HUNDRED, *factors)
-    return weigh({changed: 1.0, HUNDRED: -1.0}, cells) if cells.have([changed, HUNDRED]) else None
+    sides = [find_seeds(config.at(profile), profile) for config in (suspects.changed(*factors), suspects.changed())]
+    return difference(*sides, profile) if all(sides) else None
 
 
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1) -> Estimate:
@@ -198,7 +198,9 @@ def difference(changed: list[Record], base: list[Record], profile: str) -> Estim
         spreads = find_cells(base[0].config.epochs, profile).spreads
         sides = zip((1.0, -1.0), (changed, base), levels, strict=True)
         return weighted_sum([(sign, [one.correct for one in found], spreads[at[DROPS]]) for sign, found, at in sides])
-    return compare(changed, base, among=find_runs(causes.square(), profile).values())
+    square = causes.square()
+    is_of_square = base[0].config.model == square[causes.AS_IT_IS].model
+    return compare(changed, base, among=find_runs(square, profile).values() if is_of_square else ())
 
 
 def accuracy_in(levels: Levels, cells: Cells) -> Estimate:

@@ -58,13 +58,16 @@ def _high_rate(log: Log) -> Sign:
 def _overfitting(log: Log) -> Sign:
     name = "it overfits"
     advice = f"the stem first (checklist {Check.CODE}); then random crops and flips (checklist {Check.OVERFITTING})"
-    if not {"train_accuracy", "test_loss"} <= log.history[0].keys():
-        return Sign(name, "?", f"{UNKNOWN}, or a loss of 0", advice)
+    names = {"train_accuracy": "training accuracy", "test_loss": "test loss"}
+    if unknown := [text for column, text in names.items() if column not in log.history[0]]:
+        zero = ", or 0 in one" if "test loss" in unknown else ""
+        return Sign(name, "?", f"{' and '.join(unknown)}: {UNKNOWN}{zero}", advice)
     evidence = (
         f"{_at_the_end(log, 'train_accuracy')} (a sign: {100 * FITTED:g} or more), test loss "
         f"{100 * loss_rise([log]):.1f} % above its minimum (a sign: more than {100 * LOSS_TREND:g})"
     )
-    if not overfits(log) and loss_rise([log]) > LOSS_TREND:
+    is_down = "lr" in log.history[0] and came_down(log)
+    if not overfits(log) and not is_down and loss_rise([log]) > LOSS_TREND:
         later = f"judge again once the learning rate has come down (checklist {Check.RATE})"
         return Sign(name, "in part", evidence, later)
     return Sign(name, "yes" if overfits(log) else "no", evidence, advice)
@@ -74,7 +77,7 @@ def _underfitting(log: Log) -> Sign:
     name = "it underfits"
     advice = f"the stem; train longer; raise a small learning rate (checklist {Check.UNDERFITTING})"
     if "train_accuracy" not in log.history[0]:
-        return Sign(name, "?", UNKNOWN, advice)
+        return Sign(name, "?", f"training accuracy: {UNKNOWN}", advice)
     evidence = (
         f"{_at_the_end(log, 'train_accuracy')}, {_at_the_end(log, 'test_accuracy')} "
         f"(a sign: below {100 * LOW:g}, and within {100 * GAP:g} points)"

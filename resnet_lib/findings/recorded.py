@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnet_lib.config import Config
 from resnet_lib.questions import agenda
-from resnet_lib.questions.story import NOT_YET, STEPS
+from resnet_lib.questions.story import NOT_YET, STEPS, step
 from resnet_lib.records.find import Runs, find_diverged, find_runs
 from resnet_lib.records.record import Record
 from resnet_lib.records.run_folder import RunFolder
@@ -12,7 +12,12 @@ from resnet_lib.records.run_folder import RunFolder
 
 def recorded_story(profile: str) -> dict[str, Runs]:
     """The runs of every step, by notebook."""
-    return {step.notebook: find_runs(step.configs, profile) for step in STEPS}
+    return {one.notebook: find_runs(one.configs, profile) for one in STEPS}
+
+
+def overlay(steps: dict[str, Runs]) -> Runs:
+    """All runs of several steps, under labels that name the step."""
+    return {step(name).label(label): seeds for name, recorded in steps.items() for label, seeds in recorded.items()}
 
 
 def recorded_plan(profile: str) -> Runs:

@@ -137,10 +137,15 @@ def verdicts(cells: Cells) -> list[Claim]:
 
 def _lead(found: list[Effect], cells: Cells) -> Estimate:
     """How far the first of the shares is ahead of the second."""
-    ahead, behind = (cells.shares[share.factor] for share in found[:2])
-    return weigh({levels: ahead[levels] - behind[levels] for levels in cells.way}, cells)
+    return _leads(found[:2], cells)[0]
+
+
+def _leads(found: list[Effect], cells: Cells) -> list[Estimate]:
+    """How far the first of the shares is ahead of each other one, in intervals that hold jointly."""
+    first, *others = (cells.shares[share.factor] for share in found)
+    return [weigh({levels: first[levels] - one[levels] for levels in cells.way}, cells, len(others)) for one in others]
 
 
 def _first_is_largest(found: list[Effect], cells: Cells) -> bool:
     """Whether that is decided, and the whole way is one upwards."""
-    return all(positive(one) == "holds" for one in (gap(cells), _lead(found, cells), found[0].estimate))
+    return all(positive(one) == "holds" for one in (gap(cells), *_leads(found, cells), found[0].estimate))

@@ -10,14 +10,14 @@ from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 
-FALL = 0.005  # mean fall of the test accuracy from epoch to epoch; steps of an sd of 0.01 about a level have 0.0056
+FALL = 0.005  # mean fall of the test accuracy from an epoch to the next; of accuracies of an sd of 0.01, it is 0.0056
 STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked for
 
 COLUMNS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
 HOW_TO_READ = (
     "Training accuracy is that over the last epoch. Final ÷ lowest: how far the test loss ended above its minimum. "
     "Mean fall: the loss of test accuracy from one epoch to the next, a gain counting as 0, on average over the last "
-    f"fifth of the epochs, at least {STEPS_SEEN} steps. Reading: what these tell together, – where they tell nothing."
+    f"fifth of the epochs, at least {STEPS_SEEN} steps. Reading: the sign that all runs of a row show, or –."
 )
 
 

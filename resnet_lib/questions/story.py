@@ -8,7 +8,6 @@ from typing import Any
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import SIZES, Config
 from resnet_lib.questions.paper import STORY
-from resnet_lib.records.find import Runs
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
 
@@ -117,11 +116,6 @@ STEPS = (
 def step(notebook: str) -> Step:
     """The step that a notebook retells. Raises KeyError for a notebook that is none."""
     return {one.notebook: one for one in STEPS}[notebook]
-
-
-def overlay(steps: dict[str, Runs]) -> Runs:
-    """All runs of several steps, under labels that name the step."""
-    return {step(name).label(label): seeds for name, recorded in steps.items() for label, seeds in recorded.items()}
 
 
 def stamp(profile: str) -> str:

@@ -40,10 +40,11 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 
 
 AS_TOLD = "the story, as the lab assumes it"
-NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = (  # what is changed of it, in the pictures that are shown first
-    change(HUNDRED, turned(HUNDRED, *factors)) for factors in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
-)
-SHOWN = {NO_DROP: (DROPS,), AUGMENTED: (AUGMENTATION,), WRONG_STEM: (STEM,), STEM_AUGMENTED: (STEM, AUGMENTATION)}
+SHOWN = {  # what is changed of it in the table and the picture that are shown first, by label
+    change(HUNDRED, turned(HUNDRED, *factors)): factors
+    for factors in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
+}
+NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
 
 
 def changed(*factors: int) -> Config:

@@ -24,7 +24,7 @@ def described(config: Config) -> str:
     drops = sum(step < config.total_steps() for step in config.milestone_steps())
     falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
     parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]
-    parts.append(f"{config.total_epochs()} epochs")
+    parts.append(f"{config.total_epochs()} epoch{'' if config.total_epochs() == 1 else 's'}")
     others = {name: value for name, value in config if name not in TOLD and value != Config.model_fields[name].default}
     return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
 

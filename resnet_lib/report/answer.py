@@ -59,8 +59,8 @@ def _stem() -> str:
         reached = evidence.accuracy_of(both, "full")
         where = f", near the story's {CIFAR_STEP.about}" if between(reached, *CIFAR_STEP.near) == "holds" else ""
         untold = (
-            " It explains the story's only if that had both: nothing is told of crops and flips, and its network is "
-            "said to be the paper's for CIFAR-10, which has another stem."
+            " That explains the story only if its network had both; the story tells of neither, and calls its network "
+            "the paper's for CIFAR-10, whose stem is 3×3."
         )
         augmented = f" With random crops and flips, too, it came to {reached}{where}.{untold if where else ''}"
     cells = evidence.find_cells(suspects.EPOCHS, "full")
@@ -68,13 +68,13 @@ def _stem() -> str:
     if cells.have([wrong, causes.PAPER]):
         lost = evidence.weigh({wrong: 1.0, causes.PAPER: -1.0}, cells)
         ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
-        with_what = "these" if both else "random crops and flips"
-        augmented += f" With {with_what} and the paper's weight decay it turns {ends[0]} into {ends[1]} ({lost})."
+        also = "With random crops, flips and the paper's weight decay"
+        augmented += f" {also}, this stem turns {ends[0]} into {ends[1]} ({lost})."
     for way in evidence.ways([cells])[1:]:
         shares = ", ".join(f"{share.name} {share.estimate.number}" for share in evidence.shares(way))
         augmented += (
-            f" On the way from the story's settings with this stem to the paper's ({evidence.gap(way).number}), the "
-            f"shares are, averaged over all orders of the changes: {shares}."
+            f" From the story's settings with this stem to the paper's ({evidence.gap(way).number}; LR drops in both), "
+            f"the shares, averaged over all orders of the changes, with intervals that hold jointly, are: {shares}."
         )
     return (
         "**The stem.** The story's first network and torch.hub's have ImageNet's: a 7×7 convolution of stride 2, "

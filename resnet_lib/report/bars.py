@@ -1,120 +1,90 @@
-"""Bars: what each improvement of the benchmark is worth, and each factor on the way from the story to the paper."""
+"""What changes of the training are worth: each alone, and each on the way from the story's settings to the paper's."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.findings import evidence, single_changes
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.stats import Estimate
+from resnet_lib.findings.judgement import mean_accuracy
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate
 from resnet_lib.questions import suspects
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.records.find import find_runs
-from resnet_lib.report.bench_tables import title
-from resnet_lib.report.canvas import GREY, colour, new_figure, new_panels, on_paper, put_stamp
-from resnet_lib.report.tables import machine
-from resnet_lib.speed.measured import Measured, gain, rate, rates, step_by_step
+from resnet_lib.records.find import Runs, find_runs
+from resnet_lib.report.canvas import GREY, INTERVAL, colour, new_figure, new_panels, on_paper, put_stamp
+
+WAYS_FIGURE = "05_waterfalls"  # its name in img/
+WAYS = (
+    "From the story's settings to the paper's on ResNet-20. Bars: the share of each choice, averaged over all orders "
+    "in which the choices can be changed (its Shapley value), blue where it adds and orange where it takes away; the "
+    "line at a bar's end is the 95 % interval of its length, and those of a panel hold jointly. Diamonds and circles: "
+    "accuracies measured, at both ends and with this choice alone changed, each with its 95 % interval. Shares differ "
+    "from these single changes: what a choice is worth depends on the others."
+)
+PLAIN = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0}  # behind a text, which lines may cross
+NO_SPREAD = "how seeds differ is not known, and not in the intervals"
+CHANGES_FIGURE = "05_changes"
+CHANGES = (
+    "The story's ResNet-20 as the lab assumes it (diamonds), and with one setting changed. A mark for each run; a grey "
+    "line from the mean of the story's settings to that with the change; a black line for the 95 % interval of a mean, "
+    f"in which, below {MIN_SEEDS} runs, seeds are taken to differ as in similar settings. On the right the mean, and "
+    "the number of runs."
+)
+FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
 
 
 @on_paper
-def ladder(bench: dict[str, Any]) -> Figure:
-    """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range.
+def waterfalls(ways: Iterable[Cells]) -> Figure | None:
+    """A panel for each way, in steps from its start to the paper's settings, all on one scale, as WAYS says.
 
-    One panel for each network of which every pipeline was measured.
+    Without those of which a cell is not recorded; None if that leaves none.
     """
-    models = step_by_step(bench)
-    rungs = sum(len(bench["networks"][model]) for model in models)
-    figure, panels = new_panels(0.5 + len(models) + 0.36 * rungs, len(models))
-    for axes, model in zip(panels, models, strict=True):
-        _ladder_of_one(axes, bench["networks"][model], Architecture(model).title)
-    how = "medians and ranges of the repeats; ×: median of the ratios within each repeat"
-    figure.suptitle(f"{machine(bench['environment'])}\n{how}", fontsize="medium", x=0.01, ha="left")
+    whole = [cells for cells in ways if cells.have(cells.way)]
+    if not whole:
+        return None
+    heights = [0.9 + 0.46 * (len(cells.shares) + 2) for cells in whole]
+    figure, panels = new_panels(0.5 + sum(heights), len(whole), heights)
+    for axes, cells in zip(panels, whole, strict=True):
+        _way(axes, cells)
+        axes.sharex(panels[0])
+        name = f"{cells.epochs} epochs, from {cells.start_name}"
+        axes.set_title(name if cells.seeds_are_known else f"{name}; {NO_SPREAD}", loc="left")
+    panels[0].margins(x=0.18)
+    panels[-1].set_xlabel("Test accuracy (%) of ResNet-20")
+    put_stamp(figure, whole[0].profile)
     return figure
 
 
-def _ladder_of_one(axes: Axes, rungs: list[Measured], network: str) -> None:
-    medians, places = np.array([rate(rung) for rung in rungs]), np.arange(len(rungs))
-    spans = np.abs([[rates(rung).min(), rates(rung).max()] for rung in rungs] - medians[:, None]).T
-    axes.barh(places, medians, color=colour(0), height=0.6)
-    axes.errorbar(medians, places, xerr=spans, fmt="none", **BARS)
-    for place, rung in zip(places, rungs, strict=True):
-        text = f"{rate(rung):,.0f}  (×{gain(rung, rungs[0]):.2f})"
-        axes.annotate(text, (rates(rung).max(), place), xytext=(6, 0), textcoords="offset points", va="center")
-    axes.set_yticks(places, map(title, rungs))
-    axes.invert_yaxis()
-    of = f"{network}, batch 128, {len(rates(rungs[0]))} repeats"
-    axes.set(xlabel=f"Training images per second ({of})", xlim=(0, 1.35 * (medians + spans[1]).max()))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-
-
-BARS = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
-HOW_TO_READ = (
-    "Bars: the share of each choice, averaged over all orders in which the choices can be changed (its Shapley value), "
-    "blue where it adds and orange where it takes away; the line at a bar's end is the 95 % interval of its length. "
-    "These intervals hold together. Diamonds and circles: accuracies measured, at both ends and where this choice "
-    "alone was changed, each with its 95 % interval. Shares differ from that: what a choice is worth depends on the "
-    "others."
-)
-
-
-FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
-CHANGES_FIGURE = "05_changes"  # its name in img/
-CHANGES = (
-    "The story's ResNet-20 as the lab assumes it, and with one setting changed. A mark for each run; a line from the "
-    "mean of the story's settings to that with the change. Diamonds and the upright line: the story's settings."
-)
-NO_SPREAD = (
-    "How much seeds differ is not known here: these intervals are over the test images alone, and nothing is decided."
-)
-
-
-def caption(cells: Cells) -> str:
-    """What a waterfall shows, and whether the spread of seeds is in its intervals."""
-    said = f"From {cells.start_name} to the paper's on ResNet-20 in {cells.epochs} epochs."
-    return said if cells.seeds_are_known else f"{said} {NO_SPREAD}"
-
-
-@on_paper
-def waterfall(cells: Cells) -> Figure | None:
-    """From the start to the paper's settings, one step per factor, each with its interval, as HOW_TO_READ says.
-
-    None before every cell on the way is recorded.
-    """
-    if not cells.have(cells.way):
-        return None
+def _way(axes: Axes, cells: Cells) -> None:
     shares = evidence.shares(cells)
-    figure, axes = new_figure(1.3 + 0.5 * (len(shares) + 2))
     start, end = (evidence.accuracy_in(levels, cells) for levels in (cells.start, PAPER))
     _accuracy(axes, 0, start, "D", "")
-    level = start.mean
+    level = 100 * start.mean
     for place, share in enumerate(shares, 1):
         mean, low, high = (100 * value for value in (share.estimate.mean, share.estimate.low, share.estimate.high))
-        left, level = 100 * level, level + share.estimate.mean
-        axes.barh(place, mean, left=left, height=0.5, color=colour(0 if mean > 0 else 1))
-        axes.errorbar(left + mean, place, xerr=[[mean - low], [high - mean]], fmt="none", **BARS)
-        _beside(axes, max(left, left + high), place, f"{mean:+.1f} points")
-        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", ", with this alone")
+        axes.plot([level] * 2, [place - 1, place], **FROM_THE_STORY)
+        axes.barh(place, mean, left=level, height=0.5, color=colour(0 if mean > 0 else 1))
+        _beside(axes, max(level, level + high), place, f"{mean:+.1f} points")
+        level += mean
+        axes.errorbar(level, place, xerr=[[mean - low], [high - mean]], fmt="none", **INTERVAL)
+        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", "alone: ")
+    axes.plot([level] * 2, [len(shares), len(shares) + 1], **FROM_THE_STORY)
     _accuracy(axes, len(shares) + 1, end, "D", "")
-    first = cells.start_name.replace(" with ", "\nwith ")
-    names = [first, *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
+    names = ["the start", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
     axes.set_yticks(np.arange(len(names)), names)
     axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set_xlabel(f"Test accuracy (%) of ResNet-20 after {cells.epochs} epochs")
-    put_stamp(figure, cells.profile)
-    return figure
 
 
-def accuracies_of_changes(profile: str) -> dict[str, list[float]]:
-    """Accuracies in % of the story's ResNet-20 and of each single change of it; empty without any to set beside it."""
+def recorded_changes(profile: str) -> Runs:
+    """The runs of the story's ResNet-20 and of each single change of it; empty without any to set beside it."""
     found = find_runs(single_changes.distinct(suspects.one_at_a_time(), profile), profile)
-    recorded = {name: [100 * record.accuracy for record in records] for name, records in found.items() if records}
+    recorded = {name: records for name, records in found.items() if records}
     return recorded if suspects.STORY in recorded and len(recorded) > 1 else {}
 
 
@@ -124,17 +94,20 @@ def changes(profile: str) -> Figure | None:
 
     Beside them what the story tells, and the paper's.
     """
-    recorded = accuracies_of_changes(profile)
+    recorded = recorded_changes(profile)
     if not recorded:
         return None
-    means = {name: float(np.mean(reached)) for name, reached in recorded.items()}
+    means = {name: 100 * mean_accuracy(records) for name, records in recorded.items()}
     names = sorted(means, key=lambda name: -means[name])
     figure, axes = new_figure(1.2 + 0.34 * len(names))
     for place, name in enumerate(names):
-        reached = recorded[name]
+        reached = [100 * record.accuracy for record in recorded[name]]
         axes.plot([means[suspects.STORY], means[name]], [place] * 2, **FROM_THE_STORY)
+        estimate = evidence.accuracy_of(recorded[name], profile)
+        if estimate.seed_sd is not None:
+            axes.plot([100 * estimate.low, 100 * estimate.high], [place] * 2, "|-", color="black", linewidth=1)
         marker = "D" if name == suspects.STORY else "o"
-        axes.plot(reached, [place] * len(reached), marker, color=colour(0), markersize=6, alpha=0.7)
+        axes.plot(reached, [place] * len(reached), marker, color=colour(0), markersize=6, markeredgecolor="white")
         axes.annotate(
             f"{means[name]:.1f} % (n = {len(reached)})", (1, place), xycoords=("axes fraction", "data"),
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
@@ -149,7 +122,8 @@ def changes(profile: str) -> Figure | None:
         )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.margins(x=0.12, y=0.15)
+    axes.margins(x=0.06, y=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("Test accuracy (%) after the last epoch")
     put_stamp(figure, profile)
     return figure
@@ -160,10 +134,11 @@ def _accuracy(axes: Axes, place: float, found: Estimate, marker: str, said: str)
     mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
     axes.errorbar(
         mean, place, xerr=[[mean - low], [high - mean]], fmt=marker, color=GREY, markerfacecolor="white",
-        markeredgecolor="black", markersize=5, **BARS,
+        markeredgecolor="black", markersize=5, **INTERVAL,
     )  # fmt: skip
-    _beside(axes, high, place, f"{mean:.1f} %{said} (n = {found.seeds})")
+    _beside(axes, high, place, f"{said}{mean:.1f} % (n = {found.seeds})")
 
 
 def _beside(axes: Axes, edge: float, place: float, text: str) -> None:
-    axes.annotate(text, (edge, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize="small")
+    offset = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(text, (edge, place), fontsize="small", bbox=PLAIN, **offset)

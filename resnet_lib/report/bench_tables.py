@@ -9,19 +9,27 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.config import TRAIN_IMAGES, Config
+from resnet_lib.config import TRAIN_IMAGES
 from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.recipes import recipe
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 from resnet_lib.report import bench_facts
 from resnet_lib.report.tables import folded, machine, markdown
-from resnet_lib.speed.measured import CONVENTIONAL, OURS, gain, is_compiled, precision, rate, rates, step_by_step
+from resnet_lib.speed.measured import (
+    CONVENTIONAL,
+    OURS,
+    gain,
+    is_compiled,
+    precision,
+    rate,
+    rates,
+    same_machine,
+    step_by_step,
+)
 
-FAST = Config(model="resnet20", **recipe("fast", "resnet20"))
-MACHINE = ("device_name", "threads", "instructions")  # what tells a CPU from another
 FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
 FAST_TIMES = (
     "The recipe `fast`; times include one evaluation per epoch, and compilation where a run was compiled (the others "
@@ -105,12 +113,6 @@ def _length(seconds: float, epoch: float) -> str:
     return f"{seconds / 60:.1f} min ({seconds / epoch:.1f})"
 
 
-def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """As far as both tell: instructions were not noted at first, and one name covers processors with and without."""
-    told = ["device_name"] if "cuda" in (one.get("device"), other.get("device")) else MACHINE
-    return all(one[key] == other[key] for key in told if key in one and key in other)
-
-
 def latest(benches: list[dict[str, Any]]) -> str:
     """What the README shows: the CPU and the GPU that were measured last, and how far the fast recipe came."""
     if not benches:
@@ -121,7 +123,7 @@ def latest(benches: list[dict[str, Any]]) -> str:
         said = f"{_heading(bench)}: {rate(rungs[-1]):,.0f} images/s of ResNet-20, "
         said += f"{gain(rungs[-1], rungs[0]):.2f} times as many"
         parts.append(folded(f"{said} as the usual script", _ladders(bench)))
-    runs = find_seeds(FAST, "full")
+    runs = find_seeds(paper_runs.FAST, "full")
     if runs:
         reached = sum(record.accuracy >= RESNET_20 / 100 for record in runs)
         parts.append(
@@ -138,8 +140,7 @@ def to_markdown(benches: dict[str, dict[str, Any]]) -> str:
     parts = [
         "# Measured machines",
         "Made by `resnet-lab figures` from the measurements beside this page, the last first; earlier ones may predate "
-        "faster code. What the pipelines are, and how far the recipe `fast` came: “Speed” in the "
-        "[README](../../README.md).",
+        "faster code. What the pipelines are: “Speed” in the [README](../../README.md).",
         bench_facts.HOW_TO_READ,
     ]
     for name, bench in benches.items():
@@ -171,7 +172,7 @@ def _one_machine(bench: dict[str, Any]) -> str:
     """Its tables and facts, and how soon the fast recipe came to the paper's ResNet-20 there, if it was run."""
     parts = [_ladders(bench), markdown(networks(bench))]
     parts += ["\n".join(f"- {fact}" for fact in bench_facts.facts(bench))]
-    runs = [record for record in find_seeds(FAST, "full") if len(record.seconds_by_device) == 1]
+    runs = [record for record in find_seeds(paper_runs.FAST, "full") if len(record.seconds_by_device) == 1]
     runs = [record for record in runs if same_machine(record.result["environment"], bench["environment"])]
     if runs:
         parts += [FAST_TIMES, markdown(time_to_accuracy(bench, runs, RESNET_20))]

@@ -21,9 +21,10 @@ F = TypeVar("F")
 
 WIDTH = 7.2  # inches: the text width of a page
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 GREY = "0.35"
-DROP = {"color": "0.75", "linestyle": "--", "linewidth": 1, "zorder": 0}
+INTERVAL = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
+DROP = {"color": "0.8", "linewidth": 1, "zorder": 0}
 SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file
 
 
@@ -43,10 +44,10 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def new_panels(height: float, count: int) -> tuple[Figure, list[Axes]]:
-    """One below the other."""
+def new_panels(height: float, count: int, heights: list[float] | None = None) -> tuple[Figure, list[Axes]]:
+    """One below the other, `heights` as they are to each other; alike if left out."""
     figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
-    panels = [figure.add_subplot(count, 1, place) for place in range(1, count + 1)]
+    panels = list(figure.subplots(count, squeeze=False, height_ratios=heights)[:, 0])
     plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
     sns.despine(figure)
     return figure, panels

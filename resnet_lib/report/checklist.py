@@ -75,7 +75,7 @@ def _code() -> str:
         f"ResNet-20 has {TABLE_6['resnet20'].parameters:g} million parameters: with several times as many, yours is "
         "another network.",
         "A single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
-        "The optimizer here is SGD with momentum. No other was measured, but Muon in `--recipe fast`.",
+        "All of this was measured with SGD and momentum, and not with Adam; `--recipe fast` has Muon.",
     )
 
 
@@ -94,8 +94,8 @@ def _drops_seen() -> list[str]:
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
     seen = [
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. A rise no larger than what "
-        "the same comparison gave where the rate did not change says nothing."
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. Chance is the most that "
+        "the same comparison gave where the rate did not change; a rise within it says nothing."
     ]
     if recipe := cells.records[causes.PAPER]:
         held, decay = 100 * first_drop(recipe).before, scientific(recipe[0].config.weight_decay)
@@ -115,7 +115,7 @@ def _gain(decay: float, records: list[Record]) -> str:
         return ""
     chance = 100 * max(0.0, *map(rise_by_chance, records))
     runs = runs_in_words(len(gains))
-    without = f"up to {chance:.1f} where the rate did not change"
+    without = f"chance: {chance:.1f}"
     return f"{in_range(gains)} points in {runs} with a weight decay of {scientific(decay)} ({without})"
 
 

@@ -11,7 +11,7 @@ from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
-from resnet_lib.report import bench_tables, tables
+from resnet_lib.report import tables
 from resnet_lib.report.wording import duration
 
 OPTIONS = ("epochs", "milestones", "lr", "weight_decay", "crop", "flip", "seed")  # of `run`; others by --set
@@ -42,7 +42,7 @@ AUGMENTED = suspects.changed(causes.AUGMENTATION)
 COMMANDS = {  # what each trains
     command(AUGMENTED): AUGMENTED,
     "resnet-lab run --model resnet20 --recipe paper": paper_runs.table_6()["ResNet-20"],
-    "resnet-lab run --model resnet20 --recipe fast": bench_tables.FAST,
+    "resnet-lab run --model resnet20 --recipe fast": paper_runs.FAST,
 }
 
 
@@ -56,8 +56,8 @@ def reached() -> str:
             below = sum(record.accuracy < RESNET_20 / 100 for record in records)
             of_all = f" in {below} of {runs_in_words(len(records))}" if len(records) > 1 else ""
             short = f" Below {RESNET_20:g} %{of_all}." if below else ""
-            is_fast = config == bench_tables.FAST
-            chosen = " Its length was chosen on the test images: see “Speed” in the README." if is_fast else ""
+            is_fast = config == paper_runs.FAST
+            chosen = " Its length was chosen on the test images: see “Speed”." if is_fast else ""
             how = "" if config.precision == suspects.changed().precision else f", in {config.precision}"
             lines.append(f"- `{line}`{how}: {ended}; {_times(records)}.{short}{chosen}")
     if not lines:

@@ -36,17 +36,18 @@ def while_it_was_high() -> str:
         more.append(f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}.")
         if augmented and _is_higher(paper_like, augmented):
             more[-1] += f" {WHY_DECAY}"
+    before, after = (f"{100 * seen.mean():.1f} %" for seen in (drop.before, drop.after))
     said = (
-        f"**The learning rate.** Trained as the lab assumes the story, ResNet-20 averaged near {CIFAR_STEP.about} "
-        f"{_in_each(len(plain))}until its learning rate first dropped from {plain[0].config.lr:g}: "
-        f"{100 * drop.before.mean():.1f} % over the last {HIGH} epochs before, {100 * drop.after.mean():.1f} % over "
-        f"the {SETTLED} epochs after ({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
+        f"**The learning rate.** With the story's assumed settings, ResNet-20 averaged {before} over the last {HIGH} "
+        f"epochs before its learning rate first dropped from {plain[0].config.lr:g} (near "
+        f"{CIFAR_STEP.about}{_in_each(len(plain))}), and {after} over the {SETTLED} epochs after "
+        f"({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
     )
     return "\n\n".join(filter(None, [said, "\n".join(f"- {one}" for one in more)]))
 
 
 def _in_each(count: int) -> str:
-    return f"in each of {runs_in_words(count)} " if count > 1 else ""
+    return f" in each of {runs_in_words(count)}" if count > 1 else ""
 
 
 def _is_higher(some: list[Record], others: list[Record]) -> bool:
@@ -77,8 +78,8 @@ def _without_drops(undropped: list[Record]) -> str:
     decided = all(verdict == "holds" for verdict in (between(reached, low, high), between(lost, -1, 0)))
     seen = "" if decided else f", {in_those_recorded(len(undropped))},"
     return (
-        f"{ended} So{seen} a learning rate that never came down was enough to stop ResNet-20 near "
-        f"{CIFAR_STEP.claimed:g} %, without augmentation and at this weight decay."
+        f"{ended} So{seen} a learning rate that never came down kept ResNet-20 near {CIFAR_STEP.claimed:g} %, without "
+        "augmentation and at this weight decay."
     )
 
 
@@ -112,8 +113,7 @@ def _what_comes_near(cells: Cells) -> str:
         parts += [f"{of}, {len(near)} ended near {CIFAR_STEP.about}:", "\n".join(f"- {one}" for one in near)]
     if undecided:
         first, place = (f"{len(undecided)} more", "it") if near else (f"{of}, {len(undecided)}", CIFAR_STEP.about)
-        how = "in the runs recorded, which do not decide it"
-        parts.append(f"{first} ended near {place} {how}: {'; '.join(undecided)}.")
+        parts.append(f"{first} ended near {place} in the runs recorded, undecided: {'; '.join(undecided)}.")
     return "\n\n".join(parts)
 
 

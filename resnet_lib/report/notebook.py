@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from resnet_lib.config import Config, ConfigError, checked_profile
 from resnet_lib.data import cifar10, sources
-from resnet_lib.data.cifar10 import Dataset
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings import claims, single_changes
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import runs_in_words
@@ -92,12 +92,7 @@ class Page:
 
     def curves(self, runs: Runs, references: dict[float, str] | None = None) -> None:
         """Show training loss, held-out accuracy and loss by epoch; `references` as in `plots.curves`."""
-        if not any(runs.values()):
-            self.text("*No curves yet, for nothing is recorded.*")
-            return
-        for quantity, caption in plots.CURVES.items():
-            figure = plots.curves(runs, quantity, self.profile, references)
-            self.figure(figure, caption, plots.settling(runs) if quantity == "test_loss" else "")
+        self.figure(plots.curves(runs, self.profile, references=references), plots.CAPTION, plots.settling(runs))
 
     def results(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
         """Show what a step of the story told beside what these runs of it reached."""
@@ -113,12 +108,9 @@ class Page:
         left = f" {NOT_YET.capitalize()}: {'; '.join(lacking)}." if lacking else ""
         self.table(single_changes.table(configs, self.profile), caption + left)
 
-    def waterfalls(self, factorials: list[Cells]) -> None:
-        """Show how the gap between the story and the paper divides among the choices, at each budget."""
-        drawn = [bars.waterfall(cells) for cells in factorials]
-        *_, last = (None, *filter(None, drawn))
-        for cells, figure in zip(factorials, drawn, strict=True):
-            self.figure(figure, bars.caption(cells), bars.HOW_TO_READ if figure is last else "")
+    def waterfalls(self, ways: list[Cells]) -> None:
+        """Show how the gap between the story and the paper divides among the choices, on each way."""
+        self.figure(bars.waterfalls(ways), bars.WAYS)
 
     def one_run(self, record: Record | None) -> None:
         """Show a run closely: which classes it confuses, whether its confidence is deserved, where it is wrong."""

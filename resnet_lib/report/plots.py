@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -13,65 +14,72 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from resnet_lib.findings.curves import curve
+from resnet_lib.findings.curves import curve, mean_curve
 from resnet_lib.questions import story
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
-from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle, new_figure, on_paper, put_stamp
+from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle, new_panels, on_paper, put_stamp
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
-CURVES: dict[Quantity, str] = {  # each with its caption, in the order in which they are shown
-    "train_loss": "Training loss: mean cross-entropy of each epoch, measured while it trains.",
-    "test_acc": "Accuracy after each epoch on the images held out; of several seeds the mean, with their range.",
-    "test_loss": "Loss after each epoch on the images held out: their mean cross-entropy.",
-}
+QUANTITIES: tuple[Quantity, ...] = ("train_loss", "test_acc", "test_loss")  # from top to bottom
+FIGURE = "curves"  # its name in img/
+CAPTION = (
+    "Training loss, measured while it trains, and accuracy and loss after each epoch on the images held out (unless it "
+    "is said otherwise, the test set). Losses are mean cross-entropies. Of several seeds the mean, with their range. A "
+    "dash behind the end of a line is what the story told of it."
+)
 
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-WIDE = 50  # characters of a label in a legend, beside which there is no room for another
+WIDE = 56  # characters of a label in a legend, beside which there is no room for another
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
-LOG_RANGE = 3  # losses that span more than this factor are drawn on a logarithmic scale
+LOG_RANGE = 10  # losses that span more than this factor are drawn on a logarithmic scale
+BAND = 0.25  # opacity of the range over seeds
 ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair comes again after so many
 
 
 @on_paper
 def curves(
-    runs: Runs, quantity: Quantity, profile: str, references: dict[float, str] | None = None, count: bool = True
+    runs: Runs,
+    profile: str,
+    quantities: Sequence[Quantity] = QUANTITIES,
+    references: dict[float, str] | None = None,
+    count: bool = True,
 ) -> Figure | None:
-    """One line per config, mean over seeds, with a band over their range; None if nothing is recorded.
+    """A panel for each quantity, in which each config has a line; None if nothing is recorded.
 
-    `references` are published accuracies (%) with what to call them; by default what the story tells of these runs.
-    `count`: whether the legend tells how many runs a line is of.
+    It is the mean over seeds, with a band over their range. `references` are published accuracies (%) with what to call
+    them, as lines across; by default, what the story tells of a run is marked where that ends. `count`: whether the
+    legend tells how many runs a line is of.
     """
     recorded = {label: records for label, records in runs.items() if records}
     if not recorded:
         return None
-    figure, axes = new_figure(3.4 + 0.16 * len(runs))
-    handles, values, longest = [], [], 0
+    told = _told(recorded, profile) if references is None and "test_acc" in quantities else {}
     looks = _looks(recorded, profile)
-    for index, (label, records) in enumerate(recorded.items()):
-        epochs, table = _table(records, quantity)
-        said = f"{label} (n = {len(records)})" if count else label
-        handles.append(_line(axes, index, looks[label], said, epochs, table))
-        values.append(table)
-        longest = max(longest, epochs[-1])
-    if lacking := len(runs) - len(recorded):
-        handles.append(Line2D([], [], linestyle="", label=f"no record: {lacking} of {len(runs)} settings"))
-    if drops := {epoch for records in recorded.values() for epoch in _drops(records[0])}:
+    drops = {epoch for records in recorded.values() for epoch in _drops(records[0])}
+    handles = [
+        _handle(looks[label], f"{label} (n = {len(records)})" if count else label)
+        for label, records in recorded.items()
+    ]
+    if told:
+        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"told by the story: {_listed(told.values())} %"))
+    if drops:
+        handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
+    if any(len(records) > 1 for records in recorded.values()):
+        handles.append(Patch(color=GREY, alpha=BAND, linewidth=0, label="range over seeds"))
+    figure, panels = new_panels(1.5 + 1.7 * len(quantities) + 0.16 * len(handles), len(quantities))
+    for axes, quantity in zip(panels, quantities, strict=True):
+        _panel(axes, recorded, quantity, looks)
         for epoch in sorted(drops):
             axes.axvline(epoch, **DROP)
-        handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
-    if any(len(table) > 1 for table in values):
-        handles.append(Patch(color=GREY, alpha=0.2, linewidth=0, label="range over seeds"))
-    if quantity == "test_acc":
-        ends = [table.mean(axis=0)[-1] for table in values]
-        _reference_lines(axes, _told(runs, profile) if references is None else references, ends)
-    elif _span(values) > LOG_RANGE:
-        _log_scale(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axes.set_xlim(0 if longest > FEW_EPOCHS else 0.5, longest + max(0.5, 0.01 * longest))
-    label = _axis_label(runs, quantity)
-    axes.set(xlabel="Epoch", ylabel=label.replace(")", ", log scale)") if axes.get_yscale() == "log" else label)
-    axes.margins(y=0.1)
+        _epochs(axes, max(records[0].history[-1]["epoch"] for records in recorded.values()), bool(told))
+        axes.tick_params(labelbottom=axes is panels[-1])
+        if quantity == "test_acc":
+            ends = [100 * mean_curve(records, "accuracy")[-1] for records in recorded.values()]
+            _reference_lines(axes, references or {}, ends)
+            for label, value in told.items():
+                _mark_told(axes, recorded[label][0].history[-1]["epoch"], value, looks[label])
+    panels[-1].set_xlabel("Epoch")
     _legend(figure, handles)
     put_stamp(figure, profile)
     return figure
@@ -95,12 +103,25 @@ def settling(runs: Runs) -> str:
 # --- parts
 
 
-def _table(records: list[Record], quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs [E] and values [seeds, E], accuracy in %."""
+def _panel(axes: Axes, recorded: Runs, quantity: Quantity, looks: dict[str, int]) -> None:
+    """The lines of one quantity, on a scale that shows all of them."""
     column = {"train_loss": "train_loss", "test_acc": "accuracy", "test_loss": "loss"}[quantity]
-    table = np.array([curve(record, column) for record in records])
-    epochs = np.array([row["epoch"] for row in records[0].history])
-    return epochs, 100 * table if quantity == "test_acc" else table
+    values = [np.array([curve(record, column) for record in records]) for records in recorded.values()]  # [seeds, E]
+    for index, (label, table) in enumerate(zip(recorded, values, strict=True)):
+        epochs = [row["epoch"] for row in recorded[label][0].history]
+        _line(axes, index, looks[label], epochs, 100 * table if quantity == "test_acc" else table)
+    scale = ""
+    if quantity != "test_acc" and _span(values) > LOG_RANGE:
+        _log_scale(axes)
+        scale = ", log scale"
+    axes.set_ylabel(f"{_axis_label(recorded, quantity)[:-1]}{scale})")
+    axes.margins(y=0.1)
+
+
+def _epochs(axes: Axes, last: int, with_told: bool) -> None:
+    """The axis of the epochs, with room for a mark at its end."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.set_xlim(0 if last > FEW_EPOCHS else 0.5, last + max(0.5, (0.01 + 0.03 * with_told) * last))
 
 
 def _looks(recorded: Runs, profile: str) -> dict[str, int]:
@@ -122,16 +143,24 @@ def _looks(recorded: Runs, profile: str) -> dict[str, int]:
     return looks
 
 
-def _line(axes: Axes, index: int, look: int, label: str, epochs: np.ndarray, table: np.ndarray) -> Line2D:
+def _style(look: int) -> dict[str, Any]:
+    return {
+        "color": colour(look), "linestyle": cycle(STYLES, look), "linewidth": 1.3,
+        "marker": cycle(MARKERS, look), "markersize": 4,
+    }  # fmt: skip
+
+
+def _handle(look: int, label: str) -> Line2D:
+    return Line2D([], [], label=label, **_style(look))
+
+
+def _line(axes: Axes, index: int, look: int, epochs: list[int], table: np.ndarray) -> None:
     every = max(1, len(epochs) // 8) if len(epochs) > FEW_EPOCHS else 1
-    (line,) = axes.plot(
-        epochs, table.mean(axis=0), color=colour(look), linestyle=cycle(STYLES, look), linewidth=1.3, label=label,
-        zorder=3 - index / 100,  # where two are one, the later shows in the gaps of the first
-        marker=cycle(MARKERS, look), markersize=4, markevery=(2 * index % every, every),  # apart, where lines meet
-    )  # fmt: skip
+    apart = (2 * index % every, every)  # where lines meet
+    # Where two are one, the later shows in the gaps of the first.
+    axes.plot(epochs, table.mean(axis=0), zorder=3 - index / 100, markevery=apart, **_style(look))
     if len(table) > 1:
-        axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
-    return line
+        axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=colour(look), alpha=BAND, linewidth=0)
 
 
 def _drops(record: Record) -> list[int]:
@@ -139,15 +168,25 @@ def _drops(record: Record) -> list[int]:
     return [before["epoch"] for before, after in pairwise(record.history) if after["drops"] > before["drops"]]
 
 
-def _told(runs: Runs, profile: str) -> dict[float, str]:
-    """What the story tells of the runs shown; of synthetic images it tells nothing."""
-    told: dict[float, str] = {}
+def _told(recorded: Runs, profile: str) -> dict[str, float]:
+    """What the story tells (%) of the runs shown, by label; of synthetic images it tells nothing."""
+    told: dict[str, float] = {}
     for step in story.STEPS if profile != "smoke" else ():
         names = {name: label for label in step.told for name in (label, step.label(label))}
-        for name, records in runs.items():
-            if records and name in names and step.tells_of(names[name], records[0].config, profile):
-                told[step.claimed] = "story"
+        for name, records in recorded.items():
+            if name in names and step.tells_of(names[name], records[0].config, profile):
+                told[name] = step.claimed
     return told
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(set(values)))
+
+
+def _mark_told(axes: Axes, last: int, value: float, look: int) -> None:
+    """A dash in a line's colour, just behind its end: where the story says that it should have ended."""
+    left, right = axes.get_xlim()
+    axes.hlines(value, last + 0.008 * (right - left), last + 0.03 * (right - left), color=colour(look), linewidth=2)
 
 
 def _reference_lines(axes: Axes, references: dict[float, str], ends: list[float]) -> None:
@@ -188,10 +227,10 @@ def _log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _axis_label(runs: Runs, quantity: Quantity) -> str:
+def _axis_label(recorded: Runs, quantity: Quantity) -> str:
     if quantity == "train_loss":
         return "Training loss (nats)"
-    names = {record.config.held_out for records in runs.values() for record in records}
+    names = {record.config.held_out for records in recorded.values() for record in records}
     where = {"test": "Test", "val": "Validation"}[names.pop()] if len(names) == 1 else "Held-out"
     return f"{where} accuracy (%)" if quantity == "test_acc" else f"{where} loss (nats)"
 

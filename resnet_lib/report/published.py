@@ -9,11 +9,24 @@ from matplotlib.figure import Figure
 
 from resnet_lib.errors import LabError
 from resnet_lib.findings import evidence
-from resnet_lib.findings.recorded import recorded_story
+from resnet_lib.findings.recorded import overlay, recorded_story
 from resnet_lib.machine.files import read_json, write_atomic
-from resnet_lib.questions import causes, paper_runs, story
+from resnet_lib.questions import paper_runs, story
 from resnet_lib.records.find import find_runs, reports_folder
-from resnet_lib.report import answer, bars, bench_tables, canvas, checklist, figure6, plots, results, summary, tables
+from resnet_lib.report import (
+    answer,
+    answer_figure,
+    bars,
+    bench_tables,
+    canvas,
+    checklist,
+    figure6,
+    plots,
+    results,
+    summary,
+    tables,
+)
+from resnet_lib.report.ladder import ladder
 from resnet_lib.speed.measured import benchmarks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -28,19 +41,16 @@ def is_published(profile: str) -> bool:
 def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> list[Path]:
     """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
 
-    First the curves of all runs of the story, then step by step, then the answer in short, the root cause, single
-    changes and the paper's Figure 6.
+    The answer in short, the curves of all runs of the story, single changes, the ways from the story's settings to the
+    paper's, and the paper's Figure 6.
     """
-    steps, paper = recorded_story(profile), find_runs(paper_runs.configs(), profile)
-    drawn: dict[str, Figure | None] = {}
-    for prefix, runs in [("", story.overlay(steps)), *((f"{name[:2]}_", runs) for name, runs in steps.items())]:
-        for quantity in plots.CURVES:
-            drawn[f"{prefix}{quantity}"] = plots.curves(runs, quantity, profile)
-    drawn[summary.FIGURE] = summary.figure(profile)
-    for cells in evidence.ways([evidence.find_cells(epochs, profile) for epochs in causes.BUDGETS[profile]]):
-        drawn[results.waterfall(cells)] = bars.waterfall(cells)
-    drawn[bars.CHANGES_FIGURE] = bars.changes(profile)
-    drawn[figure6.FIGURE] = figure6.draw(paper, profile)
+    drawn: dict[str, Figure | None] = {
+        answer_figure.FIGURE: answer_figure.draw(profile),
+        plots.FIGURE: plots.curves(overlay(recorded_story(profile)), profile),
+        bars.CHANGES_FIGURE: bars.changes(profile),
+        bars.WAYS_FIGURE: bars.waterfalls(evidence.ways(evidence.factorials(profile))),
+        figure6.FIGURE: figure6.draw(find_runs(paper_runs.configs(), profile), profile),
+    }
     for name in (name for name, figure in drawn.items() if not figure and kind == "png"):
         (folder / f"{name}.png").unlink(missing_ok=True)  # of records that are no longer there
     return [_saved(figure, folder / f"{name}.{kind}") for name, figure in drawn.items() if figure]
@@ -48,7 +58,7 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
 
 def bench_figures(folder: Path) -> list[Path]:
     """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
-    return [_saved(bars.ladder(bench), folder / f"bench_{name}.png") for name, bench in _benchmarks().items()]
+    return [_saved(ladder(bench), folder / f"bench_{name}.png") for name, bench in _benchmarks().items()]
 
 
 def _saved(figure: Figure, path: Path) -> Path:

@@ -17,6 +17,7 @@ from resnet_lib.findings import (
     symptoms,
 )
 from resnet_lib.findings.recorded import recorded_plan, recorded_story
+from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
@@ -33,8 +34,9 @@ CAUSE = (
     "here is the gap between these two trainings of the lab, and not that between the story's number and the paper's."
 )
 SETTINGS = (
-    "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story, as the "
-    "lab assumes it, is the one with {}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
+    "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story is "
+    f"assumed to be: {{}}. Intervals of fewer than {MIN_SEEDS} runs take seeds to differ as in similar settings, and "
+    f"can be narrower than those of {MIN_SEEDS}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
 )
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. The first interval of a "
@@ -45,14 +47,13 @@ ONE_CHANGE = (
 )
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
-    "Each row assumes one thing that the story does not state: whether its accuracies (± "
-    f"{100 * story.NEAR:g} points) and what it says of curves then come out; “open” counts what nobody can judge yet"
+    f"What comes out of the story's accuracies (± {100 * story.NEAR:g} points) and curves if one thing that it does "
+    "not state is assumed; “open”: undecided or not yet run"
 )
 THREADS = "Others who were stuck"
 OTHERS = (
-    f"What people reported in public, as read in {field_guide.READ}, with what was found there; beside some, a "
-    "run of the lab's that resembles theirs, and may stop at the same accuracy "
-    f"(± {100 * field_guide.SAME:g} points). Those with a cause come first."
+    f"Public reports, as read in {field_guide.READ}, those with a cause first; beside some, the lab's run most like "
+    f"theirs, and, once recorded, whether it ends at the same accuracy (± {100 * field_guide.SAME:g} points)."
 )
 CHECKED = "Over all recorded runs of the plan:"
 
@@ -75,24 +76,12 @@ def page() -> str:
         parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
     parts += [f"## {ACCOUNTS}", tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
-    parts += ["## Curves", *_curves(), "## What to know of single records", single_records.about()]
+    if any(any(runs.values()) for runs in recorded_story("full").values()):
+        parts += ["## Curves", _picture(IMG, plots.FIGURE, plots.CAPTION)]
+    parts += ["## What to know of single records", single_records.about()]
     if lacking := unfinished():
         parts += ["## Not yet run", order, lacking]
     return "\n\n".join(parts) + "\n"
-
-
-def _curves() -> list[str]:
-    """The pictures of the whole story, then, folded, the same of its steps, as far as they are recorded."""
-    steps = [story.step(name) for name, runs in recorded_story("full").items() if any(runs.values())]
-    if not steps:
-        return []
-    whole = [f"![{said}]({IMG}/{name}.png)\n\n*{said}*" for name, said in plots.CURVES.items()]
-    return whole + [tables.folded(f"{one.notebook[:2]}: {one.title}", _curves_of(one)) for one in steps]
-
-
-def _curves_of(step: story.Step) -> str:
-    prefix = step.notebook[:2]
-    return "\n\n".join(f"![{prefix}: {said}]({IMG}/{prefix}_{name}.png)" for name, said in plots.CURVES.items())
 
 
 def body(profile: str, img: str = "img") -> str:
@@ -104,17 +93,12 @@ def body(profile: str, img: str = "img") -> str:
     parts = ["### The story, step by step", tables.story_markdown(profile)]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = evidence.factorials(profile)
-    if bars.accuracies_of_changes(profile):
-        parts += [f"![{bars.CHANGES}]({img}/{bars.CHANGES_FIGURE}.png)", f"*{bars.CHANGES}*"]
-    shares, ways = [], evidence.ways(factorials)
-    for cells in ways:
-        if cells.have(cells.way):
-            caption = bars.caption(cells)
-            shares += [f"![{caption}]({img}/{waterfall(cells)}.png)", f"*{caption}*"]
-    if shares:
-        shares.append(f"*{bars.HOW_TO_READ}*")
-    shares.append(root_cause.conclusions(ways))
-    shares += [root_cause.known(cells) for cells in factorials if cells.recorded]
+    if bars.recorded_changes(profile):
+        parts.append(_picture(img, bars.CHANGES_FIGURE, bars.CHANGES))
+    ways = evidence.ways(factorials)
+    shares = [root_cause.conclusions(ways), *(root_cause.known(cells) for cells in factorials if cells.recorded)]
+    if any(cells.have(cells.way) for cells in ways):
+        shares.insert(0, _picture(img, bars.WAYS_FIGURE, bars.WAYS))
     parts.append(tables.folded("How the gap divides among the choices: figures and claims", "\n\n".join(shares)))
     for cells in factorials:
         if cells.have(HALF):
@@ -122,17 +106,15 @@ def body(profile: str, img: str = "img") -> str:
             effects = tables.markdown(root_cause.effects_table(cells, all_pairs=False))
             parts.append(tables.folded(title, f"{_mean_change(cells)}\n\n{effects}"))
     if any(paper.values()):
-        picture = f"![{figure6.CAPTION}]({img}/{figure6.FIGURE}.png)"
         parts += ["### The paper's table", tables.markdown(paper_table.table(paper, profile))]
-        parts += [picture, f"*{figure6.CAPTION}*"]
+        parts.append(_picture(img, figure6.FIGURE, figure6.CAPTION))
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
 
 
-def waterfall(cells: evidence.Cells) -> str:
-    """The name of a figure in img/."""
-    return f"05_waterfall_{cells.budget}_epochs{'_stem' if cells.begin else ''}"
+def _picture(img: str, name: str, caption: str) -> str:
+    return f"![{caption}]({img}/{name}.png)\n\n*{caption}*"
 
 
 def _mean_change(cells: evidence.Cells) -> str:
@@ -143,7 +125,7 @@ def _mean_change(cells: evidence.Cells) -> str:
         f"{2 ** len(FACTORS)} combinations. What a choice is worth depends on the others, so its share in the figure, "
         f"what it changes alone or last, and this mean are different numbers. The story's {', '.join(others[:-1])} and "
         f"{others[-1]} are, as the lab assumes, those of the paper already: they explain nothing of its gap, and are "
-        "varied to show what getting them wrong costs. The intervals hold together, with those of all pairs of "
+        "varied to show what getting them wrong costs. The intervals hold jointly, with those of all pairs of "
         "choices, of which those are shown whose interval excludes 0 (all: notebook 05)."
     )
 

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import Lookalikes, lookalikes, runs
-from resnet_lib.findings.curves import SETTLED, curve, mean_curve
 from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded, runs_in_words
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, SHOWN
 from resnet_lib.records.find import Runs, find_seeds
-from resnet_lib.report import commands, plots, tables
-from resnet_lib.report.wording import percent
+from resnet_lib.report import answer_figure, commands, tables
+from resnet_lib.report.wording import percent, quoted
 
-FIGURE = "answer"  # its name in img/
-CAPTION = "Test accuracy of ResNet-20 by epoch, trained as the lab assumes the story, and with changes"
-REPORTED = {CIFAR_STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
 HOW_TO_READ = (
-    "Test accuracy after the last epoch, trained as the lab assumes the story; ↳ with this changed, and what that is "
-    "worth in percentage points. The stem is the first layers of a network. `n` counts runs, each with a seed of its "
-    "own; [a, b] is a 95 % interval over seeds and test images: where n is below "
-    f"{MIN_SEEDS}, and in changes, seeds are taken to differ as in similar settings, and where nothing shows how much "
-    "they do, there is no interval."
+    "Test accuracy after the last epoch, with the story's assumed settings but in the last row; ↳: with this change, "
+    "worth so many percentage points. The stem is a network's first layers. `n` counts runs, each with its own seed; "
+    f"[a, b] is a 95 % interval over seeds and test images. Where n is below {MIN_SEEDS}, and for changes, it takes "
+    "seeds to differ as in similar settings; where nothing shows how much they do, there is none."
 )
 BF16 = "Rows marked bf16 were trained in floats of 16 bits, to save hours, all others in 32."
-UNKNOWN = " Whether a training ends elsewhere by that is not yet measured here."
+UNKNOWN = " Whether that changes where a training ends is not yet measured."
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
@@ -42,26 +36,10 @@ TERMS = (
     "leaves seeds out. Each interval holds by itself; where several hold at once, and are wider, it is said. Points "
     "are percentage points; differences are those of the accuracies before these were rounded."
 )
-FEW = "(too few runs to tell)"
-TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
-
-
-def drawn(profile: str) -> Runs:
-    """Of `changes.runs`, the runs of seeds that all have: what their curves differ by is then not the seed.
-
-    Without those that share no seed with the ones before them.
-    """
-    shared: set[int] = set()
-    shown: Runs = {}
-    for label, records in runs(profile).items():
-        seeds = {record.config.seed for record in records}
-        if common := shared & seeds if shown else seeds:
-            shared, shown[label] = common, records
-    return {label: [one for one in records if one.config.seed in shared] for label, records in shown.items()}
 
 
 def short() -> str:
-    """The answer as a table, with its picture in a folder `img`; empty before anything is recorded at full size."""
+    """The answer as a table, with its picture in a folder `img`; empty before ResNet-20's are recorded."""
     found = runs("full")
     if not found:
         return ""
@@ -69,7 +47,7 @@ def short() -> str:
     parts = [tables.markdown(table()), f"{HOW_TO_READ} {BF16}{'' if known else UNKNOWN}"]
     if AS_TOLD in found:
         parts.insert(0, _what_stops(found))
-    parts.append(f"![{CAPTION}](img/{FIGURE}.png)\n\n*{caption('full')}*")
+    parts.append(f"![{answer_figure.CAPTION}](img/{answer_figure.FIGURE}.png)\n\n*{answer_figure.caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
     parts.append(tables.folded("The commands of these runs; seed 0, unless <code>--seed</code> is given", trained))
     return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
@@ -90,7 +68,7 @@ def _what_stops(found: Runs) -> str:
         place += f" {in_those_recorded(len(found[AS_TOLD]))}"
     others = _networks_with_the_wrong_stem()
     this = "The paper's network for CIFAR-10, ResNet-20," if others else "ResNet-20"
-    start = f"**In short:** trained as the lab assumes the story, {others}{this}"
+    start = f"**In short:** with the story's assumed settings, {others}{this}"
     said = f"{start} ends at {percent(found[AS_TOLD])}, {place}."
     if AUGMENTED in found:
         end, runs_there = percent(found[AUGMENTED]), runs_in_words(len(found[AUGMENTED]))
@@ -101,20 +79,20 @@ def _what_stops(found: Runs) -> str:
     if not (settings.near or settings.undecided):
         return said
     said += f" {_which_end_there(settings)}"
-    return f"{said} Whether one of these stopped the story's own is open, for its code is not known."
+    return f"{said} Whether one of these stopped the story's network is open: its code is not known."
 
 
 def _which_end_there(others: Lookalikes) -> str:
     parts, place = [], f"near {CIFAR_STEP.claimed:g} %"
     if near := len(others.near):
         both = "both" if near == 2 else "all"
-        named = f", {both} with “{others.common}”" if near > 1 and others.common else f": {_quoted(list(others.near))}"
+        named = f", {both} with “{others.common}”" if near > 1 and others.common else f": {quoted(list(others.near))}"
         parts.append(f"{near} {'ends' if near == 1 else 'end'} {place}{named}")
     if undecided := len(others.undecided):
         shown = [label for label in SHOWN if label in others.undecided]
-        named = f"{', among them ' if len(shown) < undecided else ': '}{_quoted(shown)}" if shown else ""
-        parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'} {FEW}{named}")
-    return f"Of the {others.others} of ResNet-20 recorded, {'; '.join(parts)}."
+        named = f"{', among them ' if len(shown) < undecided else ': '}{quoted(shown)}" if shown else ""
+        parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'} (undecided){named}")
+    return f"Of the {others.others} of ResNet-20 recorded in {suspects.EPOCHS} epochs, {'; '.join(parts)}."
 
 
 def _networks_with_the_wrong_stem() -> str:
@@ -124,15 +102,10 @@ def _networks_with_the_wrong_stem() -> str:
     for step, config in told_of:
         records, architecture = find_seeds(config, "full"), Architecture(config.model)
         if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
-            told = f"{runs_in_words(len(records))}; told: {step.claimed:g} %"
+            told = f"{runs_in_words(len(records))}; the story: {step.claimed:g} %"
             ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
     stems = {1: ", with ImageNet's stem", 2: ", both with ImageNet's stem"}.get(len(ends), ", all with ImageNet's stem")
     return f"{', '.join(ends)}{stems}. " if ends else ""
-
-
-def _quoted(labels: list[str]) -> str:
-    """In quotes, for a label may be a list of changes made together."""
-    return ", ".join(f"“{label}”" for label in labels)
 
 
 def table() -> pd.DataFrame:
@@ -148,7 +121,8 @@ def table() -> pd.DataFrame:
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if _is_known(one)}
             rows += [_row(name, one, "", _worth(one, told)) for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
-    return pd.DataFrame([*rows, _row("ResNet-20, the paper's training", paper, f"{RESNET_20:g} (the paper)")])
+    name = f"ResNet-20, the paper's {paper.total_epochs()} epochs"
+    return pd.DataFrame([*rows, _row(name, paper, f"{RESNET_20:g} (the paper)")])
 
 
 def _changes(told: Config) -> dict[str, Config]:
@@ -184,56 +158,3 @@ def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str,
     n = count(records, config, "full")
     told = {"network and training": name, "reported, %": reported, "measured, %": measured}
     return {**told, "the change, points": worth, "n": n}
-
-
-def caption(profile: str) -> str:
-    """What the figure shows, and where two of its curves are one."""
-    found, every = drawn(profile), runs(profile)
-    seeds = sorted({record.config.seed for records in found.values() for record in records})
-    if not seeds:
-        return f"{CAPTION}."
-    means = [
-        f" “{label}” ends at {percent(found[label])} here; the mean of its {len(records)} runs is {percent(records)}."
-        for label, records in every.items()
-        if label in found and percent(found[label]) != percent(records)
-    ]
-    absent = _quoted([label for label in every if label not in found])
-    without = f" Without {absent}, of other seeds." if absent else ""
-    return f"{CAPTION}; {_seeds(seeds)} of each.{without}{''.join(means)}{fork(profile)}"
-
-
-def figure(profile: str) -> Figure | None:
-    """The curves of `drawn` from where they begin to level off, with the accuracy that each ends at."""
-    found = drawn(profile)
-    picture = plots.curves(found, "test_acc", profile, REPORTED if profile != "smoke" else {}, count=False)
-    if not picture:
-        return None
-    (axes,), ends = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
-    axes.set_ylim(bottom=min(seen[len(seen) // 10 :].min() for seen in ends) - 5)
-    for line, seen in zip(axes.lines, ends, strict=False):  # the others are drops and references
-        axes.annotate(
-            f"{seen[-1]:.1f}", (len(seen), seen[-1]), xytext=(6, 0), textcoords="offset points", va="center",
-            color=line.get_color(), fontsize="small", annotation_clip=False,
-        )  # fmt: skip
-    return picture
-
-
-def fork(profile: str) -> str:
-    """A sentence, after a space, on runs that were one until the rate of one of them dropped; empty if none was."""
-    for plain, undropped in zip(*(drawn(profile).get(label, []) for label in (AS_TOLD, NO_DROP)), strict=False):
-        before = sum(row["drops"] == 0 for row in plain.history)
-        pairs = zip(plain.history[:before], undropped.history[:before], strict=True)
-        if all(one[column] == other[column] for one, other in pairs for column in one if column not in TIMES):
-            after = slice(before, before + SETTLED)
-            with_drop, without = (100 * curve(record, "accuracy")[after].mean() for record in (plain, undropped))
-            count = len(plain.history[after])
-            then = "one epoch later it has" if count == 1 else f"over the next {count} epochs it averages"
-            return (
-                f" With and without drops, {_seeds([plain.config.seed])} is one and the same training up to epoch "
-                f"{before}; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
-            )
-    return ""
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"

@@ -22,7 +22,7 @@ from resnet_lib.records.record import Record
 
 CLAIMS = (
     "Each line is a claim, its verdict and the numbers behind it. What is said of curves is said of the recorded runs "
-    "alone. Each interval stands for itself: they do not hold together."
+    "alone. Each interval holds alone, not jointly with the others."
 )
 
 
@@ -70,8 +70,8 @@ def settings(runs: Runs) -> pd.DataFrame:
                 "what was trained": described(records[0].config),
                 "seeds": ", ".join(str(record.config.seed) for record in records),
                 f"{records[0].config.held_out} accuracy, %": f"{100 * means['accuracy']:.2f}",
-                "accuracy while training, %": f"{100 * np.mean(last):.2f}",
-                "held-out loss, nats": f"{means['loss']:.3f}",
+                "training accuracy, %": f"{100 * np.mean(last):.2f}",
+                f"{records[0].config.held_out} loss": f"{means['loss']:.3f}",
                 "calibration error, %": f"{100 * means['ece']:.1f}",
             }
         )

@@ -10,6 +10,11 @@ def percent(records: list[Record]) -> str:
     return f"{100 * mean_accuracy(records):.1f} %"
 
 
+def quoted(labels: list[str]) -> str:
+    """In quotes, for a label may be a list of changes made together."""
+    return ", ".join(f"“{label}”" for label in labels)
+
+
 def in_range(values: list[float]) -> str:
     """The lowest and the highest of sorted values, or one where they look alike."""
     low, high = (f"{value:.1f}" for value in (values[0], values[-1]))

@@ -195,7 +195,7 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
     def one(model: str = "resnet20", batch: int = BATCH, rung: Rung = rung) -> float:
         return rate(rates(model, [rung], 3, say, batch)[0])
 
-    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= cores()]
+    counts = sorted({n for n in (1, 2, 4, 8, 16, 32, 64) if n <= cores()} | {choice.threads})
     runs = counts if choice.device == "cpu" else [1, 2, 4, 8]
     together = ", with MPS" if choice.device == "cuda" and nvidia_mps_is_started() else ""
     found = {

@@ -8,19 +8,39 @@ from typing import Any
 
 import numpy as np
 
+from resnet_lib.errors import LabError
 from resnet_lib.machine.files import read_json
 
 CONVENTIONAL, OURS, BF16, FP32, COMPILED = "conventional", "ours", "bf16", "fp32", "torch.compile"
 PRODUCTS = "1×1 kernels and tiny maps as matrix products"  # ResNet-20 with the CIFAR stem has neither
+MACHINE = ("device_name", "threads", "instructions")  # what tells a CPU from another
 WHOLE = "whole"  # of a step's seconds: all of them
 
 Measured = dict[str, Any]  # a pipeline's name, the seconds of its start, and images/s of every repeat
 
 
 def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
-    """The measured machines by name, the last measured first."""
-    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+    """The measured machines by name, the last measured first. Raises LabError for a file that is no benchmark's."""
+    found = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
     return dict(sorted(found.items(), key=lambda item: item[1]["date"], reverse=True))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+        if isinstance(found, dict) and {"date", "environment", "networks"} <= found.keys():
+            return found
+    except ValueError:
+        pass  # said below
+    raise LabError(f"{path} is not a benchmark's: restore or delete it")
+
+
+def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """As far as both environments tell: instructions were not noted at first, and one name covers processors with and
+    without.
+    """
+    told = ["device_name"] if "cuda" in (one.get("device"), other.get("device")) else MACHINE
+    return all(one[key] == other[key] for key in told if key in one and key in other)
 
 
 def step_by_step(bench: dict[str, Any]) -> list[str]:
