@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_bench import CPU
+from tiny_bench import CPU, measure_bf16, shrink
 
 from resnet_lib.config import Config
 from resnet_lib.machine import device
@@ -19,9 +19,24 @@ from resnet_lib.speed.breakdown import seconds_of_a_step
 pytestmark = pytest.mark.usefixtures("bf16")
 
 
-def test_quick_measures_and_is_shown(small, tmp_path):
+@pytest.fixture(scope="module")
+def quick():
+    """What a quick benchmark measured, as it is kept in a file, and what it said meanwhile."""
     said = []
-    result = json.loads(json.dumps(bench.measure(CPU, quick=True, say=said.append)))
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        measure_bf16(patch)
+        return json.dumps(bench.measure(CPU, quick=True, say=said.append)), said
+
+
+@pytest.fixture
+def quick_result(quick):
+    """Of its own for each test, which may change it."""
+    return json.loads(quick[0])
+
+
+def test_quick_measures_and_is_shown(quick, quick_result, tmp_path):
+    result, said = quick_result, quick[1]
     ladder = bench_tables.ladder(result)
     assert ladder["pipeline"].tolist() == ["conventional", "ours"]
     assert ladder["× conventional"][0] == "1.00"
@@ -53,13 +68,13 @@ def test_quick_measures_and_is_shown(small, tmp_path):
     canvas.save(figure, tmp_path / "ladder.png")
 
 
-def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
+def test_the_time_of_a_step_is_told_by_kind_of_operation(small, quick_result):
     ours = bench.ladder(CPU)[-1]
     found = seconds_of_a_step(pipelines.Pipeline("resnet8", ours, 8), 3)
     assert list(found) == ["whole", "convolutions", "batch normalisation"]
     assert all(found.values())
     assert seconds_of_a_step(pipelines.Pipeline("resnet8", replace(ours, choice=replace(CPU, compile=True)), 8)) == {}
-    result = bench.measure(CPU, quick=True)
+    result = quick_result
     assert not any("time of a step" in fact for fact in bench_facts.facts(result))
     result |= {"batch_size": 100, "flops_per_image": {"resnet20": 3e8}, "ceiling": result["ceiling"] | {"bf16": 1e12}}
     result["seconds_of_a_step"] = {"whole": 0.1, "convolutions": 0.06, "batch normalisation": 0.03}
@@ -78,9 +93,9 @@ def test_the_time_of_a_step_is_told_by_kind_of_operation(small):
         (1_010.0, "What compilation gains is within the ranges; its start took 15 s."),
     ],
 )
-def test_when_compilation_pays_is_told_where_ours_is_compiled(small, rate, told):
+def test_when_compilation_pays_is_told_where_ours_is_compiled(quick_result, rate, told):
     """Steps of 2 ms, and of 1 ms if compiled."""
-    result = bench.measure(CPU, quick=True) | {"batch_size": 2}
+    result = quick_result | {"batch_size": 2}
     rungs = result["networks"]["resnet20"] = result["networks"]["resnet20"][-1:] * 2
     assert not any("ompilation" in fact for fact in bench_facts.facts(result))
     rungs[0] = rungs[0] | {"images_per_second": [980.0, 1_000.0, 1_020.0]}

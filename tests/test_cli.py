@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import faults
 import pytest
@@ -16,9 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from resnet_lib.__main__ import app
+from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED
 from resnet_lib.errors import LabError
+from resnet_lib.machine import device
 from resnet_lib.records import checkpoint
 from resnet_lib.runs import experiment
 
@@ -44,6 +46,21 @@ def trained(tmp_path_factory):
     return folder, result.stdout
 
 
+@pytest.fixture
+def called(monkeypatch, capsys):
+    """`resnet-lab` called in this process, which saves seconds of imports; as a process of its own would end."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["resnet-lab", *arguments])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        printed = capsys.readouterr()
+        return SimpleNamespace(returncode=ending.value.code, stdout=printed.out, stderr=printed.err)
+
+    monkeypatch.setattr(device, "THREADS", 1)  # as many as the tests have: torch's number is the process's
+    return call
+
+
 def same_accuracy(result, printed):
     assert result.returncode == 0, result.stderr
     line = next(line for line in printed.splitlines() if line.startswith("│ accuracy"))
@@ -67,22 +84,24 @@ def test_run_prints_metrics_and_what_to_do_next(trained):
     assert len(list(folder.glob("smoke/runs/*/result.json"))) == 1
 
 
-def test_run_again_trains_nothing(trained):
+def test_run_again_trains_nothing(trained, called, monkeypatch):
     folder, _ = trained
-    again = resnet_lab("run", "--model", "resnet8", "--profile", "smoke", RESNET_LAB_REPORTS=str(folder))
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder))
+    again = called("run", "--model", "resnet8", "--profile", "smoke")
     assert again.returncode == 0
     assert "epoch" not in again.stdout
     assert re.search(r"known    recorded on \d{4}-\d\d-\d\d, on .+: nothing was trained now", again.stdout)
     assert "accuracy" in again.stdout
 
 
-def test_run_says_that_a_record_which_travelled_has_no_weights(trained, tmp_path):
+def test_run_says_that_a_record_which_travelled_has_no_weights(trained, called, monkeypatch, tmp_path):
     folder, _ = trained
     (run,) = folder.glob("smoke/runs/*")
     for name in ("config.json", "history.csv", "result.json", "predictions.npz"):
         (tmp_path / "smoke/runs" / run.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(run / name, tmp_path / "smoke/runs" / run.name)
-    result = resnet_lab("run", "--model", "resnet8", "--profile", "smoke", RESNET_LAB_REPORTS=str(tmp_path))
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
+    result = called("run", "--model", "resnet8", "--profile", "smoke")
     assert result.returncode == 0
     assert "weights  not kept" in result.stdout
 
@@ -93,44 +112,44 @@ def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
     same_accuracy(resnet_lab(*shlex.split(command)), printed)
 
 
-def test_eval_of_a_checkpoint(trained, tmp_path):
+def test_eval_of_a_checkpoint(trained, called, tmp_path):
     folder, printed = trained
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
     config = json.loads(path.with_name("config.json").read_text())
     checkpoint.save(tmp_path / "checkpoint.pt", {"model": load_file(path), "config": config})
     (tmp_path / "config.json").write_text("{}")  # another's
-    same_accuracy(resnet_lab("eval", str(tmp_path / "checkpoint.pt"), "--set", "seed=1"), printed)
+    same_accuracy(called("eval", str(tmp_path / "checkpoint.pt"), "--set", "seed=1"), printed)
 
 
-def test_eval_refuses_weights_of_another_network(trained):
+def test_eval_refuses_weights_of_another_network(trained, called):
     folder, _ = trained
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
-    result = resnet_lab("eval", str(path), "--model", "resnet14")
+    result = called("eval", str(path), "--model", "resnet14")
     assert result.returncode == 1
     assert "does not fit resnet14" in result.stderr
 
 
-def test_eval_of_foreign_weights_says_what_they_lack_and_never_to_delete_them(tmp_path):
+def test_eval_of_foreign_weights_says_what_they_lack_and_never_to_delete_them(called, tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "mine.pth")
     save_file({"a": torch.zeros(1)}, tmp_path / "mine.safetensors")
     for name, words in (
         ("mine.pth", "mine.pth is not a whole checkpoint of this lab"),
         ("mine.safetensors", "does not tell which network it belongs to: add --model"),
     ):
-        result = resnet_lab("eval", str(tmp_path / name))
+        result = called("eval", str(tmp_path / name))
         assert result.returncode == 1
         assert words in result.stderr
         assert "delete" not in result.stderr
 
 
-def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained, tmp_path):
+def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained, called, tmp_path):
     folder, printed = trained
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
     broken = tmp_path / "weights.safetensors"
     save_file(load_file(path), broken, {"config": '{"modle": "resnet8"}'})
-    assert "holds a config that is none" in resnet_lab("eval", str(broken)).stderr
+    assert "holds a config that is none" in called("eval", str(broken)).stderr
     fields = [f"--set={field}" for field in ("width=4", "dataset=synthetic", "train_images=200", "test_images=100")]
-    same_accuracy(resnet_lab("eval", str(broken), "--model", "resnet8", *fields), printed)
+    same_accuracy(called("eval", str(broken), "--model", "resnet8", *fields), printed)
 
 
 def test_eval_of_a_published_run_says_why_there_are_no_weights(tmp_path):
@@ -139,24 +158,22 @@ def test_eval_of_a_published_run_says_why_there_are_no_weights(tmp_path):
         CliRunner().invoke(app, ["eval", str(tmp_path / "weights.safetensors")], catch_exceptions=False)
 
 
-def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(tmp_path):
+def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(reports, called, tmp_path):
     configs = tmp_path / "configs.json"
     configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "sead": 2}]')
-    refused = resnet_lab("run-many", str(configs), "--profile", "smoke", RESNET_LAB_REPORTS=str(tmp_path / "reports"))
+    refused = called("run-many", str(configs), "--profile", "smoke")
     assert refused.returncode == 2
     assert "config 2: unknown field 'sead'" in refused.stderr
-    assert not (tmp_path / "reports").exists()
+    assert not reports.exists()
     configs.write_text("[]")
-    assert "a JSON list of one config or more" in resnet_lab("run-many", str(configs)).stderr
+    assert "a JSON list of one config or more" in called("run-many", str(configs)).stderr
     configs.write_text(
         '[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}, {"seed": 2, "model": "resnet8"}]'
     )
-    for jobs in ("2", "1"):
-        arguments = ["run-many", str(configs), "--profile", "smoke", "--jobs", jobs, "--threads", "1"]
-        result = resnet_lab(*arguments, RESNET_LAB_REPORTS=str(tmp_path / "reports"))
-        assert result.returncode == 0, result.stderr
-        assert "2 of 2 runs have their record" in result.stdout
-    assert len(list((tmp_path / "reports").glob("smoke/runs/*/result.json"))) == 2
+    result = resnet_lab("run-many", str(configs), "--profile", "smoke", "--jobs", "2", "--threads", "1")
+    assert result.returncode == 0, result.stderr
+    assert "2 of 2 runs have their record" in result.stdout
+    assert len(list(reports.glob("smoke/runs/*/result.json"))) == 2
 
 
 def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch, tmp_path):
