@@ -102,3 +102,14 @@ def test_a_quick_benchmark_takes_the_place_of_no_whole_one(tmp_path, monkeypatch
     with pytest.raises(LabError, match=r"bench\.json is a whole benchmark, more than --quick measures"):
         CliRunner().invoke(app, ["bench", "--quick", "--device", "cpu", "--json", str(file)], catch_exceptions=False)
     assert file.read_text() == whole
+
+
+def test_a_quick_benchmark_is_printed_kept_and_drawn(small, tmp_path):
+    file, figure = tmp_path / "mine" / "bench.json", tmp_path / "drawn" / "ladder.png"  # in folders that are not there
+    command = ["bench", "--quick", "--device", "cpu", "--threads", "1", "--json", str(file), "--figure", str(figure)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0
+    kept = json.loads(file.read_text())
+    assert all(fact in result.output for fact in bench_facts.facts(kept))
+    assert [row["name"] for row in kept["networks"]["resnet20"]] == ["conventional", "ours"]
+    assert figure.read_bytes().startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from types import SimpleNamespace
 
@@ -50,6 +51,15 @@ def test_report_executes_the_notebooks_that_are_asked_for_and_trains_unless_told
     assert CliRunner().invoke(app, ["report", *options.split()]).exit_code == 0
     assert seen == [asked]
     assert len(fetched) == fetches
+
+
+def test_report_looks_at_images_that_are_given_even_if_it_trains_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESNET_LAB_DATA", "")  # put back afterwards
+    fetched = []
+    monkeypatch.setattr(sources, "fetch", lambda: fetched.append(os.environ["RESNET_LAB_DATA"]))
+    monkeypatch.setattr(lab, "report", lambda *_: [])
+    assert CliRunner().invoke(app, ["report", "--data", str(tmp_path), "--no-train"]).exit_code == 0
+    assert fetched == [str(tmp_path)]
 
 
 def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monkeypatch):

@@ -198,6 +198,14 @@ def test_archive_whose_header_lies(tmp_path, fields, reason):
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
+def test_archive_with_a_file_of_an_absurd_size(tmp_path):
+    """Of one that is read; all of them together are not too many bytes."""
+    archive = write(tmp_path, {"a.tar.gz": tar_gz(FILES | {"test_batch.bin": bytes(2 << 20)})}) / "a.tar.gz"
+    with pytest.raises(DataError, match=r"'test_batch\.bin' is no plain file of a sensible size"):
+        fetch(archive, TINY)
+
+
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
     archive = write(tmp_path, {"a.tar.gz": tar_gz({"bomb": bytes(16 << 20)} | FILES)}) / "a.tar.gz"
     assert archive.stat().st_size < 1 << 20

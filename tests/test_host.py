@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tiny_cifar import FILES, NAMES, TINY, binary_archive, filled, left_over, tar_gz, write
 
-from resnet_lib.data import sources
+from resnet_lib.config import Config
+from resnet_lib.data import cifar10, sources
 from resnet_lib.data.formats import CIFAR10
 from resnet_lib.data.sources import DataError, fetch
 
@@ -74,6 +75,12 @@ def test_full_cache_needs_no_source_and_no_permission_to_write(data_cache, monke
     monkeypatch.setattr(sources, "_scratch", None)  # calling it would fail
     assert fetch(manifest=TINY) == data_cache
     assert sorted(p.name for p in data_cache.iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("origin", [None, b"\xff"], ids=["none", "no text"])
+def test_of_a_cache_filled_by_hand_it_is_said(data_cache, origin):
+    write(data_cache, FILES if origin is None else FILES | {"origin.txt": origin})
+    assert cifar10.load(Config(), TINY).source == "CIFAR-10 from a cache filled by hand"
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_cifar import FILES, RECORDS, TINY, records_of, write
 
 from resnet_lib.config import Config
-from resnet_lib.data import cifar10
+from resnet_lib.data import cifar10, sources
+from resnet_lib.data.sources import DataError
 
 pytestmark = pytest.mark.usefixtures("data_cache")
 
@@ -29,6 +31,19 @@ def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
     assert dataset.source == "CIFAR-10 from a local copy given by the user"
     assert str(tmp_path) not in dataset.source
     assert len(dataset.classes) == 10
+
+
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"half")], ids=["gone", "cut short"])
+def test_a_cache_that_changes_after_it_was_verified_is_told(tmp_path, monkeypatch, change):
+    def changed_meanwhile(manifest):
+        cache = sources.fetch(write(tmp_path / "mine", FILES), manifest)
+        change(cache / "data_batch_2.bin")
+        return cache
+
+    monkeypatch.setattr(cifar10, "fetch", changed_meanwhile)
+    with pytest.raises(DataError, match=r"changed while it was read .*: run again"):
+        cifar10.load(Config(), TINY)
 
 
 def test_load_splits_then_takes_a_subset(tmp_path, monkeypatch):

