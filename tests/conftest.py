@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 import warnings
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from tiny_runs import CPU, SYNTHETIC, fit
 
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story
+from resnet_lib.records.record import Record
+from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment
 
 # Before any test, and inherited by every process that a test starts.
@@ -115,6 +119,37 @@ def tiny_dataset() -> Dataset:
         return (40 + 18 * labels[:, None, None, None] + noise).clip(0, 255).astype(np.uint8), labels
 
     return Dataset(*images(120), *images(40), tuple("abcdefghij"), "0" * 64, "noise made by a test")
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory, tiny_dataset):
+    """What the loop makes of `TINY` if nothing interrupts it."""
+    return fit(tmp_path_factory.mktemp("uninterrupted"), tiny_dataset)
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory) -> Path:
+    """A reports folder with the run of `SYNTHETIC`."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNET_LAB_REPORTS", str(folder))
+        experiment.run(SYNTHETIC, choice=CPU, show=Progress())
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once, reports) -> Record:
+    """The record of that run, among the reports of one test."""
+    shutil.copytree(trained_once, reports)
+    return RunFolder.of(SYNTHETIC, "full").record()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> tuple:
+    """What the tiny run of the faults ends with if nothing happens to it."""
+    reports = tmp_path_factory.mktemp("undisturbed")
+    assert faults.in_process(reports) == 0
+    return faults.result(reports)
 
 
 @pytest.fixture

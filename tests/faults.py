@@ -10,10 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from tiny_runs import CPU, untimed
 
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
-from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import Stopped
 from resnet_lib.records.record import Diverged
@@ -45,7 +45,6 @@ TINY = Config(
     dataset="synthetic", train_images=120, test_images=40, model="resnet8", stem="imagenet", shortcut="B", width=4,
     epochs=6, batch_size=32, lr=0.05, crop=4, flip=True, milestones=(3, 5),
 )  # fmt: skip
-ONE_THREAD = Choice(device="cpu", threads=1, channels_last=True, products=True)
 
 
 def note(fault: str, what: str) -> None:
@@ -83,6 +82,16 @@ def forking():
     return context
 
 
+class Notes(Progress):
+    """Keeps what is said of a run."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
 class Ending(Progress):
     """Sends this process a signal once it has done so many steps."""
 
@@ -108,7 +117,7 @@ def train(
     if seconds:
         signal.setitimer(signal.ITIMER_REAL, seconds)  # whose signal ends a process as SIGKILL does, wherever it is
     try:
-        experiment.run(config, choice=ONE_THREAD, show=Ending(at, by))
+        experiment.run(config, choice=CPU, show=Ending(at, by))
     except (Stopped, OSError, LabError):  # what the command line says without a traceback
         raise SystemExit(1) from None
 
@@ -133,6 +142,13 @@ def in_process(
     return process.exitcode
 
 
+def resumed(config: Config = TINY) -> list[str]:
+    """The tiny run, finished here; what was said meanwhile."""
+    notes = Notes()
+    experiment.run(config, choice=CPU, show=notes)
+    return notes.lines
+
+
 def result(reports: Path, config: Config = TINY) -> tuple:
     """All that a run ended with, to be compared bit by bit, and that nothing else is left in its folder."""
     folder = RunFolder(reports / "full" / "runs" / config.run_id, config)
@@ -141,6 +157,5 @@ def result(reports: Path, config: Config = TINY) -> tuple:
     ]  # fmt: skip
     record = folder.record()
     ended = {name: tensor.numpy().tobytes() for name, tensor in weights.load(folder.path / weights.NAME).items()}
-    history = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in record.history]
     predictions = {name: array.tobytes() for name, array in record.predictions.items()}
-    return ended, history, predictions, record.accuracy
+    return ended, untimed(record.history), predictions, record.accuracy

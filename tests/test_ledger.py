@@ -1,5 +1,7 @@
 """`resnet-lab runs`: what there is, and whether it agrees with itself."""
 
+from __future__ import annotations
+
 import json
 import shutil
 
@@ -7,6 +9,7 @@ import faults
 import numpy as np
 import pytest
 from faults import TINY, in_process
+from tiny_runs import CPU
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
@@ -39,10 +42,10 @@ def trained(tmp_path_factory):
     diverged = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESNET_LAB_REPORTS", str(folder))
-        experiment.run(TINY, choice=faults.ONE_THREAD, show=Progress())
+        experiment.run(TINY, choice=CPU, show=Progress())
         in_process(folder, unfinished, at=10)
         with pytest.raises(experiment.Diverged):
-            experiment.run(diverged, choice=faults.ONE_THREAD, show=Progress())
+            experiment.run(diverged, choice=CPU, show=Progress())
     return folder, (TINY, unfinished, diverged)
 
 

@@ -1,11 +1,14 @@
 """Convolutions as matrix products: the same, wherever they are taken for one."""
 
+from __future__ import annotations
+
 import itertools
 
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from tiny_runs import CPU
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -14,7 +17,6 @@ from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model, place
 from resnet_lib.models.products import ProductConv2d, use_products
 
-CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
 # kernel, stride, padding, map
 NETWORKS = [
     ((1, 1), 1, 0, (4, 4)),

@@ -1,5 +1,7 @@
 """The fast path computes what a plain loop computes."""
 
+from __future__ import annotations
+
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -8,19 +10,11 @@ from multiprocessing import get_context
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_runs import CPU
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import (
-    COMPILE_STEPS,
-    THREADS,
-    Choice,
-    DeviceError,
-    available,
-    choose,
-    missing_to_compile,
-    out_of_memory,
-)
+from resnet_lib.machine.device import Choice, missing_to_compile
 from resnet_lib.models.build import build_model
 from resnet_lib.runs.pool import gpus, take_gpu
 from resnet_lib.training.loader import draw
@@ -28,7 +22,6 @@ from resnet_lib.training.optimizer import set_lr
 from resnet_lib.training.schedule import lr_at
 from resnet_lib.training.update import Replay, make_update, undone
 
-CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
 # Rates without rounding in float32, in which a graph has them: Muon makes much of the smallest difference.
 CIFAR = Config(
     model="resnet8", width=8, train_images=120, batch_size=32, crop=4, flip=True, lr=2**-4, gamma=0.5, milestones=(2, 4)
@@ -192,157 +185,6 @@ def test_whole_batches_go_through_the_compiled_network_if_chosen_and_only_then(t
 @pytest.mark.parametrize("graph", [True, False])
 def test_steps_are_replayed_if_chosen_and_only_then(tiny_dataset, graph):
     assert isinstance(prepare(CIFAR, tiny_dataset, Choice("cpu", 1, True, graph=graph)), Replay) == graph
-
-
-def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_asked(monkeypatch):
-    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
-    monkeypatch.setattr("resnet_lib.machine.device.has_triton", lambda: True)
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
-    short, long = (choose(Config(iterations=steps), "cuda") for steps in (100, 64_000))
-    assert (short.compile, long.compile) == (False, True)
-    assert "100 steps are too few" in short.why
-    assert "64,000 steps earn it back" in long.why
-    edge = (choose(Config(iterations=COMPILE_STEPS - fewer), "cuda").compile for fewer in (1, 0))
-    assert tuple(edge) == (False, True)
-    assert not choose(Config(iterations=64_000), "cuda", compile=False).compile
-    cpu = choose(Config(iterations=64_000), "cpu")
-    assert not cpu.compile
-    assert "only if asked" in cpu.why
-    assert choose(Config(iterations=100), "cpu", compile=True).compile
-    monkeypatch.setattr("resnet_lib.machine.device.has_triton", lambda: False)
-    assert "Triton is not there" in choose(Config(iterations=64_000), "cuda").why
-
-
-@pytest.mark.parametrize(
-    ("told", "system", "asked"),
-    [
-        ("", "linux", "g++"),
-        ("", "darwin", "clang++"),
-        ("", "win32", "cl"),
-        ("ccache c++ -O1", "linux", "ccache"),
-        ("clang++", "win32", "clang++"),
-    ],
-)
-def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch, told, system, asked):
-    monkeypatch.setenv("CXX", told)
-    monkeypatch.setattr("sys.platform", system)
-    monkeypatch.setattr("shutil.which", {asked: asked}.get)
-    assert not missing_to_compile("cpu")
-
-
-def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
-    choice = choose(Config(iterations=64_000), "cuda")
-    assert not choice.compile
-    assert "no C++ compiler" in choice.why
-    with pytest.raises(DeviceError, match="no C\\+\\+ compiler; leave --compile out"):
-        choose(Config(), "cpu", compile=True)
-
-
-def test_a_machine_without_bf16_says_so(monkeypatch):
-    monkeypatch.setattr("resnet_lib.machine.device.has_bf16", lambda device: False)
-    assert "no bf16 instructions" in choose(Config(precision="bf16"), "cpu").why
-    assert "bf16" not in choose(Config(), "cpu").why
-
-
-@pytest.fixture
-def gpu_settings(monkeypatch):
-    """What torch is told about the arithmetic of NVIDIA's GPUs, which it can be without one; put back afterwards."""
-    settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul
-    before, deterministic = [one.fp32_precision for one in settings], torch.are_deterministic_algorithms_enabled()
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "cpu"])
-    monkeypatch.setattr("resnet_lib.machine.device.has_tf32", lambda device: True)
-    yield settings
-    for one, precision in zip(settings, before, strict=True):
-        one.fp32_precision = precision
-    torch.use_deterministic_algorithms(deterministic)
-
-
-def test_a_gpu_computes_in_the_precision_that_is_said(gpu_settings):
-    """And not in that of an earlier run of the process, nor in TF32, which is torch's default for convolutions."""
-    for precision in ("fp32", "tf32", "bf16", "tf32", "fp32"):
-        expected = "tf32" if precision == "tf32" else "ieee"
-        Choice("cuda", 1, True).activate(precision)
-        assert [one.fp32_precision for one in gpu_settings] == [expected, expected]
-
-
-def test_a_gpu_computes_the_same_bits_every_time_if_chosen_and_only_then(gpu_settings, monkeypatch):
-    """And not as an earlier run of the process chose; only cuBLAS is told always, for it asks once."""
-    for deterministic in (False, True, False):
-        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
-        Choice("cuda", 1, True, deterministic=deterministic).activate()
-        assert torch.are_deterministic_algorithms_enabled() == deterministic
-        assert torch.backends.cudnn.benchmark != deterministic
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-
-
-@pytest.mark.parametrize(
-    ("device", "graph", "channels_last", "products"),
-    [("cuda", True, True, False), ("mps", False, False, False), ("cpu", False, True, True)],
-)
-def test_each_kind_of_device_has_what_is_fast_on_it(monkeypatch, device, graph, channels_last, products):
-    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: [device, "cpu"])
-    choice = choose()
-    assert choice == Choice(device, THREADS, channels_last, products, graph=graph)
-
-
-def test_the_same_bits_every_time_are_refused_where_they_are_not_to_be_had(monkeypatch):
-    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
-    assert all(choose(device=device, deterministic=True).deterministic for device in ("cuda", "cpu"))
-    with pytest.raises(DeviceError, match="Apple's GPUs have no deterministic max-pool"):
-        choose(device="mps", deterministic=True)
-
-
-def test_the_fastest_device_comes_first_and_a_cpu_is_always_there(monkeypatch):
-    here = set()
-    for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
-        monkeypatch.setattr(module, "is_available", lambda name=name: name in here)
-    assert available() == ["cpu"]
-    for name, expected in (("mps", ["mps", "cpu"]), ("cuda", ["cuda", "mps", "cpu"])):
-        here.add(name)
-        assert available() == expected
-
-
-@pytest.mark.parametrize(
-    ("error", "is_lack"),
-    [
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_a_lack_of_memory_is_known_by_the_words_of_a_library(error, is_lack):
-    assert out_of_memory(error) == is_lack
-
-
-def test_tf32_is_refused_where_there_is_none():
-    with pytest.raises(DeviceError, match="'tf32' needs an NVIDIA GPU"):
-        choose(Config(precision="tf32"), "cpu")
-
-
-@pytest.mark.parametrize(
-    ("machine", "avx512_bf16", "amx", "is_fast"),
-    [
-        ("x86_64", False, False, False),  # AVX-512 alone, on which oneDNN emulates bf16
-        ("AMD64", True, False, True),
-        ("x86_64", False, True, True),
-        ("x86_64", None, None, True),  # a torch that cannot be asked
-        ("aarch64", False, False, True),
-    ],
-)
-def test_bf16_is_slow_on_x86_without_instructions_for_it(monkeypatch, machine, avx512_bf16, amx, is_fast):
-    monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
-    for name, answer in (("_is_avx512_bf16_supported", avx512_bf16), ("_is_amx_tile_supported", amx)):
-        monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer, raising=False)
-        if answer is None:
-            monkeypatch.delattr(torch.cpu, name)
-    assert ("no bf16 instructions" not in choose(Config(precision="bf16"), "cpu").why) == is_fast
 
 
 def test_processes_take_the_gpus_that_are_seen_in_turn(monkeypatch):
