@@ -18,6 +18,7 @@ from tiny_runs import CPU, SYNTHETIC, fit
 
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings.recorded import recorded_story
+from resnet_lib.machine import device
 from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story
 from resnet_lib.records.record import Record
@@ -39,6 +40,7 @@ IPYTHON = tempfile.TemporaryDirectory(prefix="ipython")  # nobody's startup file
 os.environ |= {"IPYTHONDIR": IPYTHON.name, "JUPYTER_PREFER_ENV_PATH": "1"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)  # tiny nets; two threads that wait for each other on a busy machine are ten times slower
+device.THREADS = 1  # the imports above asked torch for it, before the variable was set
 
 # A busy machine is not a failure. `make soak` asks for more cases, and for other ones each time.
 settings.register_profile("lab", deadline=None, derandomize=True)
