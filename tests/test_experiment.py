@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from crafted import craft
 from tiny_runs import CPU, SYNTHETIC, TINY
 
 from resnet_lib.config import PROTOCOL, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
 from resnet_lib.machine.device import DeviceError, DeviceLost
-from resnet_lib.machine.progress import Progress
+from resnet_lib.machine.progress import Lines, Progress
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
 from resnet_lib.records.record import RecordError
@@ -57,9 +58,10 @@ def test_the_weights_of_a_run_give_its_result(trained):
     assert not checkpoint.in_folder(trained.path)
 
 
-def test_held_out_training_images_are_never_called_test(reports):
+def test_held_out_training_images_are_never_called_test(reports, capsys):
     config = SYNTHETIC.replace(split="train45k", epochs=1, milestones=())
-    record = experiment.run(config, choice=CPU, show=Progress())
+    record = experiment.run(config, choice=CPU, show=Lines())
+    assert f", val accuracy {100 * record.accuracy:.1f} %, " in capsys.readouterr().out
     assert {"val_loss", "val_accuracy"} < record.history[0].keys()
     assert not [name for name in record.history[0] if name.startswith("test")]
     assert record.result["evaluated_on"] == "val"
@@ -73,11 +75,14 @@ def test_without_the_images_there_is_no_run_and_none_on_others(reports, monkeypa
     assert not reports.exists()
 
 
-def test_a_run_of_another_protocol_is_shown_but_not_trained_by_this_code(trained, reports):
+def test_a_run_of_another_protocol_is_shown_but_not_trained_by_this_code(reports, monkeypatch):
+    monkeypatch.setattr(train, "fit", None)
     config = SYNTHETIC.replace(protocol=PROTOCOL + 1)
     with pytest.raises(RecordError, match=f"protocol {PROTOCOL + 1}, and this code trains by {PROTOCOL}"):
         experiment.run(config, choice=CPU, show=Progress())
     assert not RunFolder.of(config, "full").path.exists()
+    record = craft(config, 0.5)
+    assert experiment.run(config, choice=CPU, show=Progress()) == record
 
 
 def test_a_profile_that_there_is_not_is_refused_before_anything_is_trained(reports):

@@ -24,7 +24,7 @@ from resnet_lib.runs import experiment, ledger, weights
 
 def runs(*arguments):
     """What `resnet-lab runs` with these arguments ends with, and prints."""
-    ended = CliRunner().invoke(app, ["runs", *arguments])
+    ended = CliRunner().invoke(app, ["runs", *arguments], catch_exceptions=False)  # a crash would end with FAILED, too
     return ended.exit_code, ended.output
 
 
@@ -197,7 +197,6 @@ def test_a_file_that_cannot_be_read_hides_no_other_run(three):
     (three[1] / "checkpoint.pt").mkdir()
     code, said = runs("verify")
     assert code == 1
-    assert "Traceback" not in said
     assert all(path.name in said for path in three[:2])
 
 

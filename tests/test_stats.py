@@ -16,6 +16,7 @@ from resnet_lib.findings.stats import (
     _student,
     accuracy_interval,
     images_needed,
+    mean_interval,
     paired_difference,
     seeds_needed,
     spread,
@@ -59,6 +60,14 @@ def test_student_quantile(freedom, known):
 def test_student_quantile_far_out():
     assert _student(2, 0.001) == pytest.approx(22.327, rel=1e-3)
     assert _student(9, 0.001) == pytest.approx(4.2968, rel=1e-3)
+
+
+def test_the_mean_of_what_runs_measured_has_students_interval():
+    low, high = mean_interval([1, 2, 3])
+    half = 4.3027 / np.sqrt(3)  # of two degrees of freedom; the values' standard deviation is 1
+    assert (low, high) == pytest.approx((2 - half, 2 + half), abs=1e-3)
+    with pytest.raises(ValueError, match="fewer than two runs is unknown"):
+        mean_interval([1])
 
 
 def test_a_sample_of_the_size_needed_finds_the_difference_four_times_out_of_five():
