@@ -12,10 +12,12 @@ from pathlib import Path
 import faults
 import numpy as np
 import pytest
+import tiny_bench
 import torch
 from hypothesis import settings
 from tiny_runs import CPU, SYNTHETIC, fit
 
+from resnet_lib.data import sources
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine import device
@@ -157,8 +159,6 @@ def undisturbed(tmp_path_factory) -> tuple:
 @pytest.fixture
 def data_cache(tmp_path, monkeypatch) -> Path:
     """An empty cache for CIFAR-10 of its own for each test, and no npm."""
-    from resnet_lib.data import sources  # here, as what follows: few tests need it
-
     monkeypatch.delenv("RESNET_LAB_OFFLINE")
     monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("shutil.which", lambda command: None)
@@ -172,24 +172,18 @@ def data_cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def bf16(monkeypatch):
     """Measured in bf16 wherever the tests run."""
-    import tiny_bench
-
     tiny_bench.measure_bf16(monkeypatch)
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A benchmark of few and small batches and products, each timed for an instant."""
-    import tiny_bench
-
     tiny_bench.shrink(monkeypatch)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """From one look at the clock to the next a second passes, whatever is done in it."""
-    import tiny_bench
-
     tiny_bench.count_looks(monkeypatch)
 
 

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_bench import CPU
+from tiny_runs import CPU
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.report import bars, bench_facts, bench_tables
+from resnet_lib.report import bench_facts, bench_tables
+from resnet_lib.report.ladder import ladder
 from resnet_lib.speed import bench, cost, measured, pipelines
 
 pytestmark = pytest.mark.usefixtures("bf16")
@@ -40,7 +41,7 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     for model in ("resnet20", "resnet50"):
         assert [rung["name"] for rung in result["networks"][model]] == [rung.name for rung in bench.ladder(CPU)]
     assert bench_tables.latest([result]).count(f"| + {measured.PRODUCTS} |") == 2
-    panels = [axes.get_xlabel() for axes in bars.ladder(result).axes]
+    panels = [axes.get_title("left") for axes in ladder(result).axes]
     assert [name in panel for name, panel in zip(("ResNet-20", "ResNet-50"), panels, strict=True)] == [True, True]
     told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]
     expected = (

@@ -7,7 +7,7 @@ import os
 
 import pandas as pd
 import pytest
-from tiny_bench import CPU
+from tiny_runs import CPU
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app

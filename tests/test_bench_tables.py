@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_bench import CPU, measure_bf16, shrink
+from tiny_bench import measure_bf16, shrink
+from tiny_runs import CPU
 
 from resnet_lib.config import Config
 from resnet_lib.machine import device
 from resnet_lib.records.record import Record
-from resnet_lib.report import bars, bench_facts, bench_tables, canvas, published
+from resnet_lib.report import bench_facts, bench_tables, canvas, ladder, published
 from resnet_lib.speed import bench, measured, pipelines
 from resnet_lib.speed.breakdown import seconds_of_a_step
 
@@ -37,9 +38,9 @@ def quick_result(quick):
 
 def test_quick_measures_and_is_shown(quick, quick_result, tmp_path):
     result, said = quick_result, quick[1]
-    ladder = bench_tables.ladder(result)
-    assert ladder["pipeline"].tolist() == ["conventional", "ours"]
-    assert ladder["× conventional"][0] == "1.00"
+    rows = bench_tables.ladder(result)
+    assert rows["pipeline"].tolist() == ["conventional", "ours"]
+    assert rows["× conventional"][0] == "1.00"
     assert all(len(row["images_per_second"]) == 5 for row in result["networks"]["resnet20"])
     assert all(rate > 0 for row in result["networks"]["resnet20"] for rate in row["images_per_second"])
     assert bench_tables.networks(result)["network"].tolist() == ["ResNet-20"]
@@ -63,7 +64,7 @@ def test_quick_measures_and_is_shown(quick, quick_result, tmp_path):
     assert page.index("## ") < page.index(f"## NVIDIA H200, on {result['date'][:10]}\n")
     assert "not measured." not in page
     assert "| threads | 1: 500 |" in bench_tables.to_markdown({"cpu": result | {"sweep": {"threads": {"1": 500.0}}}})
-    figure = bars.ladder(result)
+    figure = ladder.ladder(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     canvas.save(figure, tmp_path / "ladder.png")
 
@@ -122,12 +123,12 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions_where_noted
         {"device_name": "abacus", "threads": 2} | more
         for more in ({}, {"instructions": "AVX2"}, {"instructions": "AVX512"})
     )
-    assert bench_tables.same_machine(old, fast)
-    assert not bench_tables.same_machine(slow, fast)
-    assert not bench_tables.same_machine(old | {"threads": 1}, old)
+    assert measured.same_machine(old, fast)
+    assert not measured.same_machine(slow, fast)
+    assert not measured.same_machine(old | {"threads": 1}, old)
     gpu = {"device": "cuda", "device_name": "NVIDIA H200", "threads": 16}
-    assert bench_tables.same_machine(gpu, gpu | {"threads": 2})
-    assert not bench_tables.same_machine(gpu, gpu | {"device_name": "NVIDIA H100"})
+    assert measured.same_machine(gpu, gpu | {"threads": 2})
+    assert not measured.same_machine(gpu, gpu | {"device_name": "NVIDIA H100"})
 
 
 def test_from_how_many_steps_on_compilation_is_taken_to_pay_is_what_was_measured():

@@ -11,7 +11,9 @@ from tiny_cifar import FILES, RECORDS, TINY, records_of, write
 
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10, sources
+from resnet_lib.data.dataset import Dataset
 from resnet_lib.data.sources import DataError
+from resnet_lib.data.synthetic import SIDE, _glyphs
 
 pytestmark = pytest.mark.usefixtures("data_cache")
 
@@ -103,7 +105,7 @@ def test_fixed_choices_have_not_changed(count, stream, golden):
     assert hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()[:16] == golden
 
 
-def synthetic(train: int | None = 200, test: int | None = 100, **fields: object) -> cifar10.Dataset:
+def synthetic(train: int | None = 200, test: int | None = 100, **fields: object) -> Dataset:
     return cifar10.load(Config(dataset="synthetic", train_images=train, test_images=test, **fields))
 
 
@@ -142,7 +144,8 @@ def test_synthetic_contacts_nobody_and_needs_no_cache(data_cache):
 
 def test_synthetic_sizes_are_those_that_the_config_counts_with(monkeypatch):
     """`Config.steps_per_epoch` counts 50,000 images where none are asked for."""
-    monkeypatch.setattr(cifar10, "_draw", lambda first, count, stream: np.zeros((count, 3, 1, 1), np.uint8))
+    blank = lambda first, count, stream: np.zeros((count, 3, 1, 1), np.uint8)  # noqa: E731
+    monkeypatch.setattr("resnet_lib.data.synthetic._draw", blank)
     dataset = synthetic(None, None)
     assert (len(dataset.train_images), len(dataset.test_images)) == (50_000, 10_000)
     for split, test_images in (("train45k", 5_000), ("train45k-test", 10_000)):
@@ -154,10 +157,8 @@ def test_synthetic_glyph_is_there_wherever_it_lies():
     """Correlation with every outline, at every place and both ways round, mostly finds the class."""
     dataset = synthetic(100, 10)
     grey = dataset.train_images.sum(axis=1, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(grey, (cifar10.SIDE, cifar10.SIDE), (1, 2)).reshape(
-        100, -1, cifar10.SIDE**2
-    )
-    glyphs = cifar10._glyphs()
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (SIDE, SIDE), (1, 2)).reshape(100, -1, SIDE**2)
+    glyphs = _glyphs()
     both = np.stack([glyphs, glyphs[:, :, ::-1]]).reshape(20, -1).astype(float)
     both -= both.mean(axis=1, keepdims=True)
     both /= np.linalg.norm(both, axis=1, keepdims=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_bench import CPU
+from tiny_runs import CPU
 
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.products import ProductConv2d

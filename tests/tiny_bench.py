@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 from types import SimpleNamespace
 
-from resnet_lib.machine.device import Choice
 from resnet_lib.speed import bench, cost, pipelines
-
-CPU = Choice(device="cpu", threads=1, channels_last=True, products=True)
 
 
 def measure_bf16(monkeypatch):
