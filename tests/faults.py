@@ -108,7 +108,7 @@ def train(
     reports: Path, config: Config, save_seconds: float, file_bytes: int | None, at: int, by: int, seconds: float
 ) -> None:
     torch.set_num_threads(1)
-    keeper.SAVE_SECONDS = save_seconds
+    keeper.SAVE_SECONDS, keeper.EPOCH_SECONDS = save_seconds, -1.0
     os.environ["RESNET_LAB_REPORTS"] = str(reports)
     if file_bytes is not None:
         import resource
@@ -131,7 +131,7 @@ def in_process(
     by: int = getattr(signal, "SIGKILL", signal.SIGTERM),  # Windows, which skips these tests, has none
     seconds: float = 0.0,
 ) -> int:
-    """Train in a process of its own, saving after every step unless told otherwise; its exit code.
+    """Train in a process of its own, saving after every epoch, and every step unless told otherwise; its exit code.
 
     `file_bytes`: the size above which it can write no file. A signal `by` ends it at a step `at`, counted from its
     start, or an alarm after some `seconds`.

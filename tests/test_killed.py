@@ -103,11 +103,15 @@ def test_killed_five_times_in_a_row(reports, undisturbed):
     assert faults.result(reports) == undisturbed
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(1e9, range(4, 25, 4)), (-1, range(1, 25))], ids=["long", "short"])
-def test_a_state_is_saved_within_an_epoch_after_the_seconds_that_are_set(reports, monkeypatch, seconds, expected):
+@pytest.mark.parametrize(
+    ("within", "after", "expected"),
+    [(1e9, -1, range(4, 25, 4)), (-1, -1, range(1, 25)), (1e9, 1e9, (4, 24))],  # the last: the first epoch, and the end
+)
+def test_a_state_is_saved_after_the_seconds_that_are_set(reports, monkeypatch, within, after, expected):
     saves = []
     monkeypatch.setattr(checkpoint, "save", lambda path, state: saves.append(state["step"]))
-    monkeypatch.setattr(keeper, "SAVE_SECONDS", seconds)
+    monkeypatch.setattr(keeper, "SAVE_SECONDS", within)
+    monkeypatch.setattr(keeper, "EPOCH_SECONDS", after)
     experiment.run(TINY, choice=CPU, show=Progress())
     assert sorted(set(saves)) == list(expected)
 

@@ -121,6 +121,7 @@ class FailingDisk(Notes):
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace"), (Path, "open")])
 def test_training_goes_on_over_a_disk_that_fails_for_a_while(reports, monkeypatch, undisturbed, code, owner, name):
     disk = FailingDisk()
+    monkeypatch.setattr(keeper, "EPOCH_SECONDS", -1)  # after every epoch
     monkeypatch.setattr(owner, name, disk.wrap(getattr(owner, name), code))
     with survived("disk full, I/O error or short write"):
         experiment.run(TINY, choice=CPU, show=disk)

@@ -22,6 +22,7 @@ from resnet_lib.training.schedule import lr_at
 from resnet_lib.training.update import Update
 
 SAVE_SECONDS = 300  # what a kill in a long epoch may cost
+EPOCH_SECONDS = 10  # and among short ones, as on GPUs, where saving each would take a good part of the time
 
 
 @dataclass
@@ -63,7 +64,9 @@ def session(step: int, choice: Choice) -> dict[str, Any]:
 
 
 class Keeper:
-    """Saves at the end of every epoch, every SAVE_SECONDS, and when a signal asks to stop."""
+    """Saves after the first epoch, after others EPOCH_SECONDS or more after the last time, every SAVE_SECONDS within a
+    long one, and when a signal asks to stop.
+    """
 
     def __init__(
         self,
@@ -121,8 +124,12 @@ class Keeper:
         except OSError as error:
             self.progress.note(f"{self.run.checkpoint} could not be saved ({error}): the state before it is kept")
 
+    def is_time(self, seconds: float) -> bool:
+        """Whether to save now: so many seconds after the last time, or where a signal asks to stop."""
+        return bool(self.signals.asked) or time.monotonic() - self.last_try > seconds
+
     def after_step(self) -> None:
-        if self.signals.asked or time.monotonic() - self.last_try > SAVE_SECONDS:
+        if self.is_time(SAVE_SECONDS):
             self.refuse_divergence()
             self.try_save()
             self.stop_if_asked()  # only after saving; a later signal is handled after the next step
@@ -130,7 +137,8 @@ class Keeper:
     def after_epoch(self, row: Row) -> None:
         self.position.end_epoch(row)
         self.update.totals.reset()
-        self.try_save()
+        if not self.saved_step or self.is_time(EPOCH_SECONDS):
+            self.try_save()
         try:
             self.run.write_history(self.position.history)
         except OSError as error:  # the checkpoint has it too
