@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from tiny_runs import CPU, untimed
+from tiny_runs import CPU, Notes, untimed
 
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
@@ -41,7 +41,7 @@ FAULTS = (
 )
 NOTES = "RESNET_LAB_FAULTS"  # the file in which tries and survivals are noted, a line each
 
-TINY = Config(
+DISTURBED = Config(
     dataset="synthetic", train_images=120, test_images=40, model="resnet8", stem="imagenet", shortcut="B", width=4,
     epochs=6, batch_size=32, lr=0.05, crop=4, flip=True, milestones=(3, 5),
 )  # fmt: skip
@@ -82,16 +82,6 @@ def forking():
     return context
 
 
-class Notes(Progress):
-    """Keeps what is said of a run."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
-
 class Ending(Progress):
     """Sends this process a signal once it has done so many steps."""
 
@@ -124,7 +114,7 @@ def train(
 
 def in_process(
     reports: Path,
-    config: Config = TINY,
+    config: Config = DISTURBED,
     save_seconds: float = -1.0,
     file_bytes: int | None = None,
     at: int = 0,
@@ -142,14 +132,14 @@ def in_process(
     return process.exitcode
 
 
-def resumed(config: Config = TINY) -> list[str]:
+def resumed(config: Config = DISTURBED) -> list[str]:
     """The tiny run, finished here; what was said meanwhile."""
     notes = Notes()
     experiment.run(config, choice=CPU, show=notes)
     return notes.lines
 
 
-def result(reports: Path, config: Config = TINY) -> tuple:
+def result(reports: Path, config: Config = DISTURBED) -> tuple:
     """All that a run ended with, to be compared bit by bit, and that nothing else is left in its folder."""
     folder = RunFolder(reports / "full" / "runs" / config.run_id, config)
     assert sorted(path.name for path in folder.path.iterdir()) == [

@@ -46,7 +46,7 @@ class Soak:
         A kind of disturbance is a method that returns the fault that it injected, or None if it could not.
         """
         reports = self.folder / f"run{self.runs}"
-        run = RunFolder(reports / "full" / "runs" / faults.TINY.run_id, faults.TINY)
+        run = RunFolder(reports / "full" / "runs" / faults.DISTURBED.run_id, faults.DISTURBED)
         self.runs += 1
         injected = Counter()
         while not run.finished and injected.total() < most:

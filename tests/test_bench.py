@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from threading import Barrier, Semaphore
 from types import SimpleNamespace
 
@@ -13,8 +14,7 @@ from tiny_runs import CPU
 
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
-from resnet_lib.report import bench_facts, bench_tables
-from resnet_lib.report.ladder import ladder
+from resnet_lib.report import bench_facts, bench_figure, bench_tables
 from resnet_lib.speed import bench, cost, measured, pipelines
 
 pytestmark = pytest.mark.usefixtures("bf16")
@@ -41,7 +41,7 @@ def test_what_was_tried_and_is_no_part_of_ours_is_told_beside_the_table(small, m
     for model in ("resnet20", "resnet50"):
         assert [rung["name"] for rung in result["networks"][model]] == [rung.name for rung in bench.ladder(CPU)]
     assert bench_tables.latest([result]).count(f"| + {measured.PRODUCTS} |") == 2
-    panels = [axes.get_title("left") for axes in ladder(result).axes]
+    panels = [axes.get_title("left") for axes in bench_figure.draw(result).axes]
     assert [name in panel for name, panel in zip(("ResNet-20", "ResNet-50"), panels, strict=True)] == [True, True]
     told = [fact for fact in bench_facts.facts(result) if "torch.compile" in fact]
     expected = (
@@ -92,10 +92,12 @@ def test_the_sweep_measures_what_it_names(small, monkeypatch):
 
     monkeypatch.setattr(bench, "rates", rates_of_few)
     monkeypatch.setattr(bench, "side_by_side", lambda rung, runs: 100.0 * runs)
-    found = bench.sweep(CPU, lambda line: None)
+    found = bench.sweep(replace(CPU, threads=3), lambda line: None)
     assert [model for model, *_ in measured[:5]] == [f"resnet{depth}" for depth in (20, 32, 44, 56, 110)]
     assert [batch for _, batch, _ in measured[5:11]] == [int(batch) for batch in found["batch size"]]
     assert [threads for *_, threads in measured[11:]] == [int(threads) for threads in found["threads"]]
+    assert "3" in found["threads"]  # those of every run, and no number of runs at a time
+    assert "3" not in found["concurrent runs"]
     assert found["concurrent runs"]["1"] == 100
     assert all(rate > 0 for row in found.values() for rate in row.values())
     assert bench_tables.sweep(found)["varied"].tolist() == ["depth", "batch size", "concurrent runs", "threads"]

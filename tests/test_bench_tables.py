@@ -13,7 +13,7 @@ from tiny_runs import CPU
 from resnet_lib.config import Config
 from resnet_lib.machine import device
 from resnet_lib.records.record import Record
-from resnet_lib.report import bench_facts, bench_tables, canvas, ladder, published
+from resnet_lib.report import bench_facts, bench_figure, bench_tables, canvas, published
 from resnet_lib.speed import bench, measured, pipelines
 from resnet_lib.speed.breakdown import seconds_of_a_step
 
@@ -64,7 +64,7 @@ def test_quick_measures_and_is_shown(quick, quick_result, tmp_path):
     assert page.index("## ") < page.index(f"## NVIDIA H200, on {result['date'][:10]}\n")
     assert "not measured." not in page
     assert "| threads | 1: 500 |" in bench_tables.to_markdown({"cpu": result | {"sweep": {"threads": {"1": 500.0}}}})
-    figure = ladder.ladder(result)
+    figure = bench_figure.draw(result)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["conventional", "ours"]
     canvas.save(figure, tmp_path / "ladder.png")
 

@@ -196,6 +196,9 @@ def test_a_run_that_diverged_is_told_where_it_is_missed():
     assert {claim.verdict for claim in (near, until_drop, others[-1])} == {"diverged"}
     assert str(near).endswith("(± 5 points): diverged (at step 900 (lr 0.1)).")
     assert "planned runs are recorded, 1 diverged; none yet" in answer.answer("full")
+    craft(story.step("04_torch_hub_check").configs["ResNet-50 (torch.hub)"], 0.8, seed=1)  # another seed did not
+    near, *_ = judged("04_torch_hub_check")
+    assert str(near).endswith("seed spread unknown; 1 run more diverged).")
 
 
 def test_a_claim_of_two_networks_tells_that_the_other_steps_diverged():

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 from resnet_lib.__main__ import app, main
 from resnet_lib.cli.options import FAILED
 from resnet_lib.errors import LabError
-from resnet_lib.machine import device
 from resnet_lib.records import checkpoint
 from resnet_lib.runs import experiment
 
@@ -36,7 +35,7 @@ def resnet_lab(*arguments, **environment):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained_by_command(tmp_path_factory):
     """One tiny training by the command line; its reports folder and what it printed."""
     folder = tmp_path_factory.mktemp("reports")
     result = resnet_lab(
@@ -57,7 +56,6 @@ def called(monkeypatch, capsys):
         printed = capsys.readouterr()
         return SimpleNamespace(returncode=ending.value.code, stdout=printed.out, stderr=printed.err)
 
-    monkeypatch.setattr(device, "THREADS", 1)  # as many as the tests have: torch's number is the process's
     return call
 
 
@@ -76,16 +74,16 @@ def test_help_names_every_command():
     ]  # fmt: skip
 
 
-def test_run_prints_metrics_and_what_to_do_next(trained):
-    folder, printed = trained
+def test_run_prints_metrics_and_what_to_do_next(trained_by_command):
+    folder, printed = trained_by_command
     assert "accuracy" in printed
     assert "epoch 2/2" in printed
     assert "resnet-lab eval" in printed
     assert len(list(folder.glob("smoke/runs/*/result.json"))) == 1
 
 
-def test_run_again_trains_nothing(trained, called, monkeypatch):
-    folder, _ = trained
+def test_run_again_trains_nothing(trained_by_command, called, monkeypatch):
+    folder, _ = trained_by_command
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(folder))
     again = called("run", "--model", "resnet8", "--profile", "smoke")
     assert again.returncode == 0
@@ -94,8 +92,8 @@ def test_run_again_trains_nothing(trained, called, monkeypatch):
     assert "accuracy" in again.stdout
 
 
-def test_run_says_that_a_record_which_travelled_has_no_weights(trained, called, monkeypatch, tmp_path):
-    folder, _ = trained
+def test_run_says_that_a_record_which_travelled_has_no_weights(trained_by_command, called, monkeypatch, tmp_path):
+    folder, _ = trained_by_command
     (run,) = folder.glob("smoke/runs/*")
     for name in ("config.json", "history.csv", "result.json", "predictions.npz"):
         (tmp_path / "smoke/runs" / run.name).mkdir(parents=True, exist_ok=True)
@@ -106,14 +104,14 @@ def test_run_says_that_a_record_which_travelled_has_no_weights(trained, called, 
     assert "weights  not kept" in result.stdout
 
 
-def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained):
-    _, printed = trained
+def test_eval_as_run_prints_it_gives_the_accuracy_of_the_run(trained_by_command):
+    _, printed = trained_by_command
     command = re.search(r"next     resnet-lab (eval .+)", printed)[1]
     same_accuracy(resnet_lab(*shlex.split(command)), printed)
 
 
-def test_eval_of_a_checkpoint(trained, called, tmp_path):
-    folder, printed = trained
+def test_eval_of_a_checkpoint(trained_by_command, called, tmp_path):
+    folder, printed = trained_by_command
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
     config = json.loads(path.with_name("config.json").read_text())
     checkpoint.save(tmp_path / "checkpoint.pt", {"model": load_file(path), "config": config})
@@ -121,8 +119,8 @@ def test_eval_of_a_checkpoint(trained, called, tmp_path):
     same_accuracy(called("eval", str(tmp_path / "checkpoint.pt"), "--set", "seed=1"), printed)
 
 
-def test_eval_refuses_weights_of_another_network(trained, called):
-    folder, _ = trained
+def test_eval_refuses_weights_of_another_network(trained_by_command, called):
+    folder, _ = trained_by_command
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
     result = called("eval", str(path), "--model", "resnet14")
     assert result.returncode == 1
@@ -142,8 +140,8 @@ def test_eval_of_foreign_weights_says_what_they_lack_and_never_to_delete_them(ca
         assert "delete" not in result.stderr
 
 
-def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained, called, tmp_path):
-    folder, printed = trained
+def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained_by_command, called, tmp_path):
+    folder, printed = trained_by_command
     (path,) = folder.glob("smoke/runs/*/weights.safetensors")
     broken = tmp_path / "weights.safetensors"
     save_file(load_file(path), broken, {"config": '{"modle": "resnet8"}'})

@@ -8,8 +8,8 @@ import re
 
 import faults
 import pytest
-from faults import TINY, in_process, resumed, survived
-from tiny_runs import CPU
+from faults import DISTURBED, in_process, resumed, survived
+from tiny_runs import CPU, Notes
 
 from resnet_lib.data import cifar10
 from resnet_lib.machine.progress import Progress
@@ -27,14 +27,14 @@ pytestmark = [
 
 @pytest.mark.parametrize("lost", [["result.json"], ["result.json", weights.NAME]], ids=", ".join)
 def test_a_finished_run_that_lost_its_result_is_damaged_and_not_trained_anew(reports, lost):
-    experiment.run(TINY, choice=CPU, show=Progress())
-    folder = RunFolder.of(TINY, "full")
+    experiment.run(DISTURBED, choice=CPU, show=Progress())
+    folder = RunFolder.of(DISTURBED, "full")
     for name in lost:
         (folder.path / name).unlink()
     before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
     said = "has lost its result.json: restore it, or delete the folder"
     with pytest.raises(RecordError, match=re.escape(said)):
-        experiment.run(TINY, choice=CPU, show=Progress())
+        experiment.run(DISTURBED, choice=CPU, show=Progress())
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
     (entry,) = ledger.entries("full")
     assert entry.state == "damaged"
@@ -42,17 +42,16 @@ def test_a_finished_run_that_lost_its_result_is_damaged_and_not_trained_anew(rep
 
 
 def test_a_run_that_lost_its_checkpoint_begins_anew_and_keeps_what_it_had_recorded(reports, undisturbed, monkeypatch):
-    in_process(reports, TINY, at=10)
-    folder, told, kept, show = RunFolder.of(TINY, "full"), [], [], Progress()
-    monkeypatch.setattr(show, "note", told.append)
+    in_process(reports, DISTURBED, at=10)
+    folder, kept, show = RunFolder.of(DISTURBED, "full"), [], Notes()
     before = (folder.path / "history.csv").read_text()
     assert len(folder.rows()) == 2
     checkpoint.remove(folder.checkpoint)
     monkeypatch.setattr(show, "epoch", lambda row: kept.append((folder.path / "history-lost.csv").read_text()))
-    experiment.run(TINY, choice=CPU, show=show)
+    experiment.run(DISTURBED, choice=CPU, show=show)
     said = "has no checkpoint to go on from, and begins anew; history-lost.csv has what it had recorded"
-    assert told == [f"{folder.path} {said}"]
-    assert kept == [before] * TINY.epochs
+    assert show.lines == [f"{folder.path} {said}"]
+    assert kept == [before] * DISTURBED.epochs
     assert faults.result(reports) == undisturbed
 
 
@@ -69,7 +68,7 @@ def damage(path, how, draw):
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(reports, undisturbed, how):
     draw = random.Random(2)
     in_process(reports, at=11)
-    run = RunFolder.of(TINY, "full")
+    run = RunFolder.of(DISTURBED, "full")
     whole = {path: path.read_bytes() for path in (run.checkpoint, checkpoint.before(run.checkpoint))}
     for _ in range(20):
         with survived("truncated or bit-flipped checkpoint"):
@@ -86,7 +85,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(reports, undist
 
 def test_with_no_whole_checkpoint_it_is_said_what_to_do(reports):
     in_process(reports, at=11)
-    run = RunFolder.of(TINY, "full")
+    run = RunFolder.of(DISTURBED, "full")
     for path in (run.checkpoint, checkpoint.before(run.checkpoint)):
         path.write_bytes(b"")
     with survived("truncated or bit-flipped checkpoint"), pytest.raises(CheckpointError, match="delete both to train"):
@@ -95,7 +94,7 @@ def test_with_no_whole_checkpoint_it_is_said_what_to_do(reports):
 
 def test_the_history_is_written_anew_whatever_became_of_it(reports, undisturbed):
     in_process(reports, at=11)
-    run = RunFolder.of(TINY, "full")
+    run = RunFolder.of(DISTURBED, "full")
     run.start()
     path = run.path / "history.csv"
     whole = path.read_bytes()
@@ -114,9 +113,9 @@ def test_the_history_is_written_anew_whatever_became_of_it(reports, undisturbed)
 
 @pytest.mark.parametrize("changes", [{"lr": 0.2}, {"width": 8}, {"model": "resnet14"}], ids=str)
 def test_a_checkpoint_of_another_config_is_refused_by_the_fields_that_differ(reports, changes):
-    other = TINY.replace(**changes)
+    other = DISTURBED.replace(**changes)
     in_process(reports, other, at=5)
-    ours, theirs = RunFolder.of(TINY, "full"), RunFolder.of(other, "full")
+    ours, theirs = RunFolder.of(DISTURBED, "full"), RunFolder.of(other, "full")
     ours.start()
     ours.checkpoint.write_bytes(theirs.checkpoint.read_bytes())
     (field,) = changes
@@ -128,7 +127,7 @@ def test_a_checkpoint_of_another_config_is_refused_by_the_fields_that_differ(rep
 
 
 def test_a_run_that_diverged_is_marked_and_not_tried_again(reports, monkeypatch):
-    config = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
+    config = DISTURBED.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
     with survived("NaN or infinite loss"):
         with pytest.raises(Diverged, match="is no longer a number at step"):
             experiment.run(config, choice=CPU, show=Progress())

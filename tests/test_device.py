@@ -35,8 +35,10 @@ def test_a_choice_for_another_machine_is_refused():
 
 def test_what_is_said_to_be_fp32_is_computed_in_it_whatever_was_asked_of_torch_before():
     torch.set_float32_matmul_precision("medium")
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
     CPU.activate()
     assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
 
 
 def test_the_threads_of_one_run_are_not_those_of_the_next():

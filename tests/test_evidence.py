@@ -289,6 +289,20 @@ def test_a_second_way_begins_at_the_wrong_stem_once_all_of_it_is_recorded(cells)
     assert "Changing stem (ImageNet's → 3×3) alone, from the story's settings with ImageNet's stem, raises" in text
 
 
+def test_the_largest_share_is_decided_only_if_it_is_ahead_of_every_other(cells, monkeypatch):
+    for levels in causes.ALL:
+        if levels not in CELLS:
+            record(levels, 0)
+    way = evidence.ways([evidence.find_cells(10, "full")])[1]
+    first, *others = (share.estimate.mean for share in evidence.shares(way))
+    leads = root_cause._leads(evidence.shares(way), way)
+    assert [lead.mean for lead in leads] == pytest.approx([first - other for other in others])
+    assert root_cause.verdicts(way)[1].verdict == "holds"
+    unsure = [leads[0], replace(leads[1], low=-0.01)]  # ahead of the second, and perhaps not of the third
+    monkeypatch.setattr(root_cause, "_leads", lambda found, cells: unsure[: len(found) - 1])
+    assert root_cause.verdicts(way)[1].verdict == UNDECIDED
+
+
 def test_a_cell_is_what_its_label_says():
     config = causes.cell((-1, 1, 1, -1, -1), 100)
     assert config == Config(

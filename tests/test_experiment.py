@@ -122,6 +122,20 @@ def test_a_device_too_small_for_the_batch_is_said_with_what_to_set(reports, monk
 
 
 @pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory")]
+)
+@pytest.mark.parametrize(("device", "helps"), [("cpu", True), ("cuda", False)])
+def test_a_lack_of_host_memory_is_not_blamed_on_the_device(reports, monkeypatch, error, device, helps):
+    def exhausted(*arguments):
+        raise error
+
+    monkeypatch.setattr(train, "fit", exhausted)
+    with pytest.raises(DeviceError, match="this machine has too little memory for batches of 32") as raised:
+        experiment.run(SYNTHETIC, "quick", replace(CPU, device=device))
+    assert ("a smaller batch_size" in str(raised.value)) == helps
+
+
+@pytest.mark.parametrize(
     ("error", "is_lost", "kind", "told"),
     [
         (torch.AcceleratorError("CUDA error: an illegal memory access"), True, DeviceLost, "access: this process can"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_cifar import FILES, NAMES, RECORDS, TINY, binary_archive, filled, left_over, records_of, tar_gz, write
+from tiny_cifar import FILES, NAMES, RECORDS, TINY_CIFAR, binary_archive, filled, left_over, records_of, tar_gz, write
 
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10, sources
@@ -40,7 +40,7 @@ def exchanged_labels(name: str) -> bytes:
 @pytest.mark.parametrize("inside", ["", "cifar-10-batches-bin"])
 def test_given_binary_folder(data_cache, tmp_path, inside):
     write(tmp_path / "mine" / inside, FILES)
-    assert fetch(tmp_path / "mine", TINY) == data_cache
+    assert fetch(tmp_path / "mine", TINY_CIFAR) == data_cache
     assert filled(data_cache)
     assert sources.origin(data_cache) == "a local copy given by the user"
     assert not left_over(data_cache)
@@ -50,7 +50,7 @@ def test_given_binary_folder(data_cache, tmp_path, inside):
 def test_given_pickled_folder_by_environment(data_cache, tmp_path, monkeypatch, inside):
     write(tmp_path / "mine" / inside, pickled_files())
     monkeypatch.setenv("RESNET_LAB_DATA", str(tmp_path / "mine"))
-    fetch(manifest=TINY)
+    fetch(manifest=TINY_CIFAR)
     assert filled(data_cache)
 
 
@@ -59,7 +59,7 @@ def test_given_pickled_folder_by_environment(data_cache, tmp_path, monkeypatch, 
 def test_given_archive(data_cache, tmp_path, name, as_folder):
     python = tar_gz({f"cifar-10-batches-py/{n}": c for n, c in pickled_files().items()})
     folder = write(tmp_path / "mine", {name: binary_archive() if "binary" in name else python})
-    fetch(folder if as_folder else folder / name, TINY)
+    fetch(folder if as_folder else folder / name, TINY_CIFAR)
     assert filled(data_cache)
 
 
@@ -85,7 +85,7 @@ def test_python_2_pickle(data_cache, tmp_path):
     batch = b"\x80\x02}(" + text("data") + array + state + text("labels") + labels + b"u."
     reference = pickle.loads(batch, encoding="latin1")  # the bytes are what numpy itself understands
     np.testing.assert_array_equal(reference["data"], images)
-    fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": batch}), TINY)
+    fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": batch}), TINY_CIFAR)
     assert filled(data_cache)
 
 
@@ -96,7 +96,7 @@ def test_given_place_that_fails_is_an_error_even_with_a_full_cache(data_cache, t
         (write(tmp_path / "empty", {}), "holds no CIFAR-10"),
     ]:
         with pytest.raises(DataError, match=reason) as failure:
-            fetch(place, TINY)
+            fetch(place, TINY_CIFAR)
         assert str(place) in str(failure.value)
         assert "1. " in str(failure.value)
 
@@ -117,8 +117,8 @@ def test_given_place_that_fails_is_an_error_even_with_a_full_cache(data_cache, t
 def test_given_folder_with_a_wrong_file(data_cache, tmp_path, change, reason):
     files = {name: content for name, content in (FILES | change).items() if content is not None}
     with pytest.raises(DataError, match=reason):
-        fetch(write(tmp_path / "mine", files), TINY)
-    fetch(write(tmp_path / "mine", FILES), TINY)
+        fetch(write(tmp_path / "mine", files), TINY_CIFAR)
+    fetch(write(tmp_path / "mine", FILES), TINY_CIFAR)
     assert filled(data_cache)
 
 
@@ -141,7 +141,7 @@ def test_hostile_pickle_is_refused_without_running(tmp_path, protocol):
     assert proof.exists()  # the payload works
     proof.unlink()
     with pytest.raises(DataError, match="data_batch_1 is not a batch"):
-        fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": hostile}), TINY)
+        fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": hostile}), TINY_CIFAR)
     assert not proof.exists()
 
 
@@ -160,7 +160,7 @@ def test_hostile_pickle_is_refused_without_running(tmp_path, protocol):
 )
 def test_pickle_that_is_no_batch(tmp_path, content):
     with pytest.raises(DataError, match="data_batch_1 is not a batch"):
-        fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": content}), TINY)
+        fetch(write(tmp_path / "mine", pickled_files() | {"data_batch_1": content}), TINY_CIFAR)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -168,7 +168,7 @@ def test_pickle_that_is_no_batch(tmp_path, content):
 def test_archive_with_a_path_that_leads_elsewhere(tmp_path, name):
     archive = write(tmp_path, {"a.tar.gz": tar_gz({name: FILES["data_batch_1.bin"]})}) / "a.tar.gz"
     with pytest.raises(DataError, match="no plain file"):
-        fetch(archive, TINY)
+        fetch(archive, TINY_CIFAR)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -180,7 +180,7 @@ def test_archive_with_a_link_for_a_file(tmp_path, kind):
         info.type, info.linkname = kind, "/etc/passwd"
         tar.addfile(info)
     with pytest.raises(DataError, match="no plain file"):
-        fetch(path, TINY)
+        fetch(path, TINY_CIFAR)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -194,7 +194,7 @@ def test_archive_whose_header_lies(tmp_path, fields, reason):
     for name, value in fields.items():
         setattr(member, name, value)
     with pytest.raises(DataError, match=reason):
-        fetch(write(tmp_path, {"a.tar.gz": gzip.compress(member.tobuf())}) / "a.tar.gz", TINY)
+        fetch(write(tmp_path, {"a.tar.gz": gzip.compress(member.tobuf())}) / "a.tar.gz", TINY_CIFAR)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -202,7 +202,7 @@ def test_archive_with_a_file_of_an_absurd_size(tmp_path):
     """Of one that is read; all of them together are not too many bytes."""
     archive = write(tmp_path, {"a.tar.gz": tar_gz(FILES | {"test_batch.bin": bytes(2 << 20)})}) / "a.tar.gz"
     with pytest.raises(DataError, match=r"'test_batch\.bin' is no plain file of a sensible size"):
-        fetch(archive, TINY)
+        fetch(archive, TINY_CIFAR)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -210,7 +210,7 @@ def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
     archive = write(tmp_path, {"a.tar.gz": tar_gz({"bomb": bytes(16 << 20)} | FILES)}) / "a.tar.gz"
     assert archive.stat().st_size < 1 << 20
     with pytest.raises(DataError, match="absurd size"):
-        fetch(archive, TINY)
+        fetch(archive, TINY_CIFAR)
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -221,21 +221,21 @@ def test_archive_that_unpacks_to_an_absurd_size(tmp_path):
 )
 def test_damaged_archive(tmp_path, content):
     with pytest.raises(DataError, match=r"not a whole tar.gz archive|has no "):
-        fetch(write(tmp_path, {"a.tar.gz": content}) / "a.tar.gz", TINY)
+        fetch(write(tmp_path, {"a.tar.gz": content}) / "a.tar.gz", TINY_CIFAR)
 
 
 def test_a_copy_that_is_given_beside_a_whole_cache_is_read_and_nothing_written(data_cache, tmp_path, monkeypatch):
     """The cache may be one that all share and few may write to."""
     write(data_cache, FILES)
     monkeypatch.setattr(sources, "_scratch", None)  # to call it would fail
-    assert fetch(write(tmp_path / "mine", FILES), TINY) == data_cache
+    assert fetch(write(tmp_path / "mine", FILES), TINY_CIFAR) == data_cache
 
 
 def test_what_a_user_gives_is_read_once_in_a_process(tmp_path, monkeypatch, data_cache):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
-    cifar10.load(Config(), TINY)
+    cifar10.load(Config(), TINY_CIFAR)
     shutil.rmtree(tmp_path / "mine")
-    assert len(cifar10.load(Config(), TINY).test_images) == RECORDS
+    assert len(cifar10.load(Config(), TINY_CIFAR).test_images) == RECORDS
     (data_cache / "test_batch.bin").write_bytes(b"")
     with pytest.raises(DataError, match="does not exist"):
-        cifar10.load(Config(), TINY)
+        cifar10.load(Config(), TINY_CIFAR)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_runs import CPU, SYNTHETIC, Interrupting, untimed
+from tiny_runs import CPU, SYNTHETIC, Interrupting, Notes, untimed
 
 from resnet_lib.machine import device
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
@@ -44,10 +44,9 @@ def test_a_killed_process_is_resumed_by_another(trained, reports, monkeypatch, t
     assert not folder.finished
 
     other = Choice(device="cpu", threads=2, channels_last=False, products=True)  # the checkpoint's choice goes on
-    show, told = Progress(), []
-    monkeypatch.setattr(show, "note", told.append)
+    show = Notes()
     resumed = experiment.run(SYNTHETIC, choice=other, show=show)
-    assert told == [f"{SYNTHETIC.run_id} goes on as it began: threads 1, not 2; channels_last True, not False"]
+    assert show.lines == [f"{SYNTHETIC.run_id} goes on as it began: threads 1, not 2; channels_last True, not False"]
     assert untimed(resumed.history) == untimed(trained.history)
     assert resumed.result["environment"] == trained.result["environment"]
     one, two = (weights.load(record.path / weights.NAME) for record in (trained, resumed))
@@ -62,14 +61,13 @@ def test_a_run_begun_before_there_were_products_goes_on_without():
     assert experiment._going_on(SYNTHETIC, state, CPU, Progress()) == replace(CPU, products=False)
 
 
-def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer(monkeypatch):
-    told, show = [], Progress()
-    monkeypatch.setattr(show, "note", told.append)
+def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer():
+    show = Notes()
     cores = device.cores()
     began = replace(CPU, threads=cores + 1, why="not compiled")
     elsewhere, here = ({"choice": began.as_dict(), "sessions": [{"cores": n}]} for n in (cores + 1, cores))
     assert str(experiment._going_on(SYNTHETIC, elsewhere, CPU, show)) == "cpu, 1 thread; not compiled"
-    assert told[0].endswith(f"began with {cores + 1} threads, more than are here: it goes on with 1")
+    assert show.lines[0].endswith(f"began with {cores + 1} threads, more than are here: it goes on with 1")
     assert experiment._going_on(SYNTHETIC, elsewhere, None, show).threads == THREADS
     assert experiment._going_on(SYNTHETIC, here, None, show) == began  # as it was asked to
     again = {"choice": began.as_dict(), "sessions": [{"cores": cores + 1}, {"cores": cores}]}
@@ -94,10 +92,9 @@ def test_a_run_whose_device_is_not_here_goes_on_with_another(trained, reports, m
         experiment.run(SYNTHETIC, choice=choice, show=Interrupting(6))
     assert checkpoint.load(saved)["step"] > state["step"]
     assert checkpoint.load(saved)["choice"] == state["choice"]
-    show, told = Progress(), []
-    monkeypatch.setattr(show, "note", told.append)
+    show = Notes()
     moved = experiment.run(SYNTHETIC, choice=choice, show=show)
-    assert told == [f"{SYNTHETIC.run_id} began on cuda, which is not available here: it goes on on cpu"]
+    assert show.lines == [f"{SYNTHETIC.run_id} began on cuda, which is not available here: it goes on on cpu"]
     assert untimed(moved.history) == untimed(trained.history)
     first, second, _ = moved.result["sessions"]
     assert (first["from_step"], second["from_step"]) == (0, state["step"])
@@ -134,14 +131,13 @@ def test_a_run_in_a_precision_that_no_other_device_has_stays_where_it_began(monk
 
 
 def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
-    told, show = [], Progress()
-    monkeypatch.setattr(show, "note", told.append)
+    show = Notes()
     monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "there is no C++ compiler")
     state = {"choice": replace(CPU, compile=True).as_dict(), "sessions": [{}]}
     uncompiled = experiment._going_on(SYNTHETIC, state, None, show)
     assert (uncompiled, uncompiled.why) == (CPU, "not compiled: there is no C++ compiler")
     without = f"{SYNTHETIC.run_id} began compiled, and goes on without: there is no C++ compiler"
-    assert told == [without]
+    assert show.lines == [without]
     assert experiment._going_on(SYNTHETIC, state, replace(CPU, threads=CPU.threads + 1), show) == CPU
     as_it_began = f"{SYNTHETIC.run_id} goes on as it began: threads {CPU.threads}, not {CPU.threads + 1}"
-    assert told == [without, without, as_it_began]
+    assert show.lines == [without, without, as_it_began]

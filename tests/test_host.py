@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_cifar import FILES, NAMES, TINY, binary_archive, filled, left_over, tar_gz, write
+from tiny_cifar import FILES, NAMES, TINY_CIFAR, binary_archive, filled, left_over, tar_gz, write
 
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10, sources
@@ -47,7 +47,7 @@ def host():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    handler.manifest = replace(TINY, url=f"http://127.0.0.1:{server.server_port}/cifar-10-binary.tar.gz")
+    handler.manifest = replace(TINY_CIFAR, url=f"http://127.0.0.1:{server.server_port}/cifar-10-binary.tar.gz")
     yield handler
     handler.released.set()
     server.shutdown()
@@ -73,14 +73,14 @@ def test_cache_folder_follows_the_environment(monkeypatch):
 def test_full_cache_needs_no_source_and_no_permission_to_write(data_cache, monkeypatch):
     write(data_cache, FILES)
     monkeypatch.setattr(sources, "_scratch", None)  # calling it would fail
-    assert fetch(manifest=TINY) == data_cache
+    assert fetch(manifest=TINY_CIFAR) == data_cache
     assert sorted(p.name for p in data_cache.iterdir()) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("origin", [None, b"\xff"], ids=["none", "no text"])
 def test_of_a_cache_filled_by_hand_it_is_said(data_cache, origin):
     write(data_cache, FILES if origin is None else FILES | {"origin.txt": origin})
-    assert cifar10.load(Config(), TINY).source == "CIFAR-10 from a cache filled by hand"
+    assert cifar10.load(Config(), TINY_CIFAR).source == "CIFAR-10 from a cache filled by hand"
 
 
 @pytest.mark.fault("corrupt, mislabelled or wrong data, hostile archives")
@@ -88,8 +88,8 @@ def test_damaged_cached_file_is_named_and_fetched_again(data_cache, tmp_path, ca
     write(data_cache, FILES)
     (data_cache / "data_batch_3.bin").write_bytes(FILES["data_batch_3.bin"][:-1] + b"?")
     with pytest.raises(DataError, match=r"data_batch_3\.bin: damaged"):
-        fetch(manifest=TINY)
-    fetch(write(tmp_path / "mine", FILES), TINY)
+        fetch(manifest=TINY_CIFAR)
+    fetch(write(tmp_path / "mine", FILES), TINY_CIFAR)
     assert "data_batch_3.bin" in capsys.readouterr().err
     assert filled(data_cache)
 
@@ -134,7 +134,7 @@ def test_host_that_fails_then_works(data_cache, host, monkeypatch, mode, reason)
 
 def test_refused_connection(data_cache):
     with pytest.raises(DataError, match="refused"):
-        fetch(manifest=TINY)
+        fetch(manifest=TINY_CIFAR)
     assert not left_over(data_cache)
 
 
@@ -175,7 +175,7 @@ def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("RESNET_LAB_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="cannot be written"):
-        fetch(write(tmp_path / "mine", FILES), TINY)
+        fetch(write(tmp_path / "mine", FILES), TINY_CIFAR)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -184,7 +184,7 @@ def test_read_only_cache(data_cache, tmp_path):
     data_cache.chmod(0o500)
     try:
         with pytest.raises(DataError, match="Permission denied"):
-            fetch(write(tmp_path / "mine", FILES), TINY)
+            fetch(write(tmp_path / "mine", FILES), TINY_CIFAR)
     finally:
         data_cache.chmod(0o700)
 

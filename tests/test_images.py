@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_cifar import FILES, RECORDS, TINY, records_of, write
+from tiny_cifar import FILES, RECORDS, TINY_CIFAR, records_of, write
 
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10, sources
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("data_cache")
 
 def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
-    dataset = cifar10.load(Config(), TINY)
+    dataset = cifar10.load(Config(), TINY_CIFAR)
     assert dataset.train_images.shape == (5 * RECORDS, 3, 32, 32)
     assert dataset.test_images.shape == (RECORDS, 3, 32, 32)
     assert dataset.train_images.dtype == np.uint8
@@ -29,7 +29,7 @@ def test_load_gives_the_images_in_order(tmp_path, monkeypatch):
     np.testing.assert_array_equal(dataset.train_images[RECORDS : 2 * RECORDS].reshape(RECORDS, -1), images)
     np.testing.assert_array_equal(dataset.train_labels[RECORDS : 2 * RECORDS], labels)
     np.testing.assert_array_equal(dataset.test_images.reshape(RECORDS, -1), records_of("test_batch.bin")[1])
-    assert dataset.sha256 == TINY.sha256
+    assert dataset.sha256 == TINY_CIFAR.sha256
     assert dataset.source == "CIFAR-10 from a local copy given by the user"
     assert str(tmp_path) not in dataset.source
     assert len(dataset.classes) == 10
@@ -45,14 +45,14 @@ def test_a_cache_that_changes_after_it_was_verified_is_told(tmp_path, monkeypatc
 
     monkeypatch.setattr(cifar10, "fetch", changed_meanwhile)
     with pytest.raises(DataError, match=r"changed while it was read .*: run again"):
-        cifar10.load(Config(), TINY)
+        cifar10.load(Config(), TINY_CIFAR)
 
 
 def test_load_splits_then_takes_a_subset(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
-    every = cifar10.load(Config(), TINY)
-    split = cifar10.load(Config(split="train45k"), TINY)
-    subset = cifar10.load(Config(split="train45k", train_images=30, test_images=10), TINY)
+    every = cifar10.load(Config(), TINY_CIFAR)
+    split = cifar10.load(Config(split="train45k"), TINY_CIFAR)
+    subset = cifar10.load(Config(split="train45k", train_images=30, test_images=10), TINY_CIFAR)
     assert np.bincount(split.test_labels).tolist() == [1] * 10
     assert np.bincount(split.train_labels).tolist() == [9] * 10
     assert np.bincount(subset.train_labels).tolist() == [3] * 10
@@ -65,7 +65,7 @@ def test_load_splits_then_takes_a_subset(tmp_path, monkeypatch):
 def test_held_out_images_can_be_left_out_of_training_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(write(tmp_path / "mine", FILES)))
     left_out, held_out, every = (
-        cifar10.load(Config(split=split), TINY) for split in ("train45k-test", "train45k", "all")
+        cifar10.load(Config(split=split), TINY_CIFAR) for split in ("train45k-test", "train45k", "all")
     )
     np.testing.assert_array_equal(left_out.train_images, held_out.train_images)
     np.testing.assert_array_equal(left_out.train_labels, held_out.train_labels)

@@ -17,7 +17,7 @@ import nbformat
 import papermill
 import psutil
 import pytest
-from faults import TINY
+from faults import DISTURBED
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
@@ -141,7 +141,7 @@ record = experiment.run(Config.model_validate_json('''{}'''), choice=Choice("cpu
 
 @pytest.mark.fault("SIGINT, SIGTERM or an interrupted kernel")
 def test_an_interrupted_kernel_has_saved_its_run_and_goes_on(reports):
-    config = TINY.replace(epochs=1_000, milestones=())
+    config = DISTURBED.replace(epochs=1_000, milestones=())
     manager, client = start_new_kernel()
     try:
         # Else the kernel may abort what it is asked for just after the error.

@@ -13,7 +13,7 @@ from itertools import count
 import faults
 import pytest
 import torch
-from faults import TINY, in_process, resumed, survived
+from faults import DISTURBED, in_process, resumed, survived
 from tiny_runs import CPU
 
 from resnet_lib.machine.progress import Progress
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.fault,
     pytest.mark.skipif(os.name != "posix", reason="signals and resource limits of POSIX"),
 ]
-MUON = TINY.replace(muon_lr=0.03, nesterov=True)
+MUON = DISTURBED.replace(muon_lr=0.03, nesterov=True)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def killed_at_line(path, states, line):
 
 @pytest.mark.parametrize("before", ["one state", "two states", "a damaged state and a whole one"])
 def test_killed_at_every_line_of_a_save_leaves_the_old_state_or_the_new(reports, before):
-    run = RunFolder.of(TINY, "full")
+    run = RunFolder.of(DISTURBED, "full")
     states = [{"step": step, "model": {"w": torch.full((1000,), float(step))}} for step in (1, 2)]
     for line in count():
         run.start()
@@ -84,9 +84,9 @@ def test_killed_at_every_line_of_a_save_leaves_the_old_state_or_the_new(reports,
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 10, 23], ids=lambda n: f"step {n} of 24")
-@pytest.mark.parametrize("config", [TINY, MUON], ids=["SGD", "Muon"])
+@pytest.mark.parametrize("config", [DISTURBED, MUON], ids=["SGD", "Muon"])
 def test_killed_in_the_middle_of_an_epoch_and_resumed(reports, request, config, steps):
-    expected = request.getfixturevalue("undisturbed" if config == TINY else "undisturbed_muon")
+    expected = request.getfixturevalue("undisturbed" if config == DISTURBED else "undisturbed_muon")
     with survived("SIGKILL anywhere in training"):
         assert in_process(reports, config, at=steps) == -signal.SIGKILL
         saved = RunFolder.of(config, "full").checkpoint
@@ -112,12 +112,12 @@ def test_a_state_is_saved_after_the_seconds_that_are_set(reports, monkeypatch, w
     monkeypatch.setattr(checkpoint, "save", lambda path, state: saves.append(state["step"]))
     monkeypatch.setattr(keeper, "SAVE_SECONDS", within)
     monkeypatch.setattr(keeper, "EPOCH_SECONDS", after)
-    experiment.run(TINY, choice=CPU, show=Progress())
+    experiment.run(DISTURBED, choice=CPU, show=Progress())
     assert sorted(set(saves)) == list(expected)
 
 
 def test_many_runs_go_on_after_one_process_was_killed(reports, tmp_path):
-    configs = [TINY.replace(train_images=1_000, milestones=(), seed=seed) for seed in range(3)]
+    configs = [DISTURBED.replace(train_images=1_000, milestones=(), seed=seed) for seed in range(3)]
     (tmp_path / "configs.json").write_text(f"[{','.join(config.model_dump_json() for config in configs)}]")
     command = [sys.executable, "-m", "resnet_lib", "run-many", str(tmp_path / "configs.json"), "--jobs", "2"]
     with survived("SIGKILL anywhere in training"):
@@ -135,7 +135,7 @@ def test_many_runs_go_on_after_one_process_was_killed(reports, tmp_path):
 def killed_before_the_checkpoint_goes(reports):
     os.environ["RESNET_LAB_REPORTS"] = str(reports)
     checkpoint.remove = lambda path: os.kill(os.getpid(), signal.SIGKILL)
-    experiment.run(TINY, choice=CPU, show=Progress())
+    experiment.run(DISTURBED, choice=CPU, show=Progress())
 
 
 @pytest.mark.parametrize("damaged", ["result.json", weights.NAME])
@@ -143,11 +143,11 @@ def test_what_a_run_was_resumed_from_goes_only_when_its_record_and_weights_are_w
     process = faults.forking().Process(target=killed_before_the_checkpoint_goes, args=(reports,))
     process.start()
     process.join()
-    folder = RunFolder.of(TINY, "full")
+    folder = RunFolder.of(DISTURBED, "full")
     path = folder.path / damaged
     path.write_bytes(path.read_bytes()[:-9])
     with suppress(RecordError):
-        experiment.run(TINY, choice=CPU, show=Progress())
+        experiment.run(DISTURBED, choice=CPU, show=Progress())
     assert checkpoint.in_folder(folder.path)
 
 

@@ -8,7 +8,7 @@ import shutil
 import faults
 import numpy as np
 import pytest
-from faults import TINY, in_process
+from faults import DISTURBED, in_process
 from tiny_runs import CPU
 from typer.testing import CliRunner
 
@@ -35,24 +35,24 @@ def wide(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def three_runs(tmp_path_factory):
     """A folder of a finished, an unfinished and a diverged run, and their configs."""
     folder = tmp_path_factory.mktemp("three")
-    unfinished = TINY.replace(seed=1)
-    diverged = TINY.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
+    unfinished = DISTURBED.replace(seed=1)
+    diverged = DISTURBED.replace(lr=100.0, weight_decay=1.0, milestones=(), epochs=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESNET_LAB_REPORTS", str(folder))
-        experiment.run(TINY, choice=CPU, show=Progress())
+        experiment.run(DISTURBED, choice=CPU, show=Progress())
         in_process(folder, unfinished, at=10)
         with pytest.raises(experiment.Diverged):
             experiment.run(diverged, choice=CPU, show=Progress())
-    return folder, (TINY, unfinished, diverged)
+    return folder, (DISTURBED, unfinished, diverged)
 
 
 @pytest.fixture
-def three(trained, reports):
+def three(three_runs, reports):
     """The folders of a copy of these runs."""
-    folder, configs = trained
+    folder, configs = three_runs
     shutil.copytree(folder, reports)
     return [RunFolder.of(config, "full").path for config in configs]
 
@@ -70,7 +70,7 @@ def test_the_list_tells_what_became_of_every_run(three):
     assert code == 0
     assert all(path.name in said for path in three)
     assert "unfinished, 2 of 6 epochs" in said
-    with RunFolder.of(TINY.replace(seed=1), "full").lock():
+    with RunFolder.of(DISTURBED.replace(seed=1), "full").lock():
         assert {entry.path: entry.state for entry in ledger.entries("full")}[three[1]] == "running"
     assert "weight_decay" in said
     for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"], ["verify", "--profile", "quick"]):
@@ -94,14 +94,16 @@ def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
     code, said = runs("resume")
     assert code == 0
     assert "1 of 1 unfinished runs are finished now" in said
-    in_process(reports / "again", TINY.replace(seed=1))
-    assert faults.result(reports, TINY.replace(seed=1)) == faults.result(reports / "again", TINY.replace(seed=1))
+    in_process(reports / "again", DISTURBED.replace(seed=1))
+    assert faults.result(reports, DISTURBED.replace(seed=1)) == faults.result(
+        reports / "again", DISTURBED.replace(seed=1)
+    )
     assert runs("resume")[1].startswith("no run at profile full is unfinished")
 
 
 def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):
     for seed in (1, 2):
-        RunFolder.of(TINY.replace(seed=seed), "full").start()
+        RunFolder.of(DISTURBED.replace(seed=seed), "full").start()
     monkeypatch.setattr(experiment, "run", faults.failing_for(seed=1))
     code, said = runs("resume")
     assert code == options.FAILED
@@ -131,6 +133,7 @@ def changed_result(path, **changes):
         ("per_class_accuracy", [1.0] * 10, "per_class_accuracy does not agree"),
         ("training_seconds", 1e6, "training_seconds does not agree"),
         ("fingerprint", "f" * 12, "fingerprint does not agree"),
+        ("evaluated_on", "val", "evaluated_on does not agree"),
         ("classes", ["cat"], "per_class_accuracy and confusion are not of 1 classes"),
     ],
 )

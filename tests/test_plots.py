@@ -47,13 +47,24 @@ def test_curves_mark_drops_and_what_the_story_told(tmp_path):
     loss, accuracy, _ = figure.axes
     drops = [line for line in accuracy.lines if line.get_color() == canvas.DROP["color"]]
     assert [list(line.get_xdata()) for line in drops] == [[50, 50], [75, 75]]
-    assert "told by the story: 82 %" in texts(figure)
+    assert "told of its end: 82 %" in texts(figure)
     ((start, end),) = accuracy.collections[-1].get_segments()
     assert start[0] > len(record.history)  # behind the curve's end
     assert start[1] == end[1] == 82
     assert "profile" not in texts(figure)
     assert loss.get_yscale() == "log"  # from 3 to 0.03
     canvas.save(figure, tmp_path / "curves.png")  # draws without a warning
+
+
+def test_a_legend_has_two_columns_where_both_have_room():
+    def columns(*labels):
+        runs = {label: [craft(story.BASELINE.replace(lr=0.1 + n / 100), 0.5)] for n, label in enumerate(labels)}
+        (legend,) = plots.curves(runs, "full", references={}).legends
+        return legend._ncols
+
+    assert columns("a" * 38, "b" * 38) == 2
+    assert columns("a" * 50, "b" * 25) == 2
+    assert columns("a" * 50, "b" * 40) == 1
 
 
 def test_validation_is_never_called_test():
@@ -123,6 +134,8 @@ def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
 
 def test_a_caption_explains_losses_before_batch_norm_has_settled(story_runs):
     steps = story_runs["01_ten_epochs"]["ResNet-50"][0].config.steps_per_epoch()
-    assert f"first epoch's {steps} steps" in plots.settling(story_runs["01_ten_epochs"])
+    said = plots.settling(story_runs["01_ten_epochs"])
+    assert said.startswith("The loss on the images held out begins too high, and the accuracy too low: batch norm's")
+    assert f"first epoch's {steps} steps" in said
     assert plots.settling({"x": [craft(story.BASELINE, 0.5)]}) == ""
     assert plots.settling({"x": []}) == ""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import faults
 import pytest
-from faults import TINY, Notes, in_process, resumed, survived
-from tiny_runs import CPU
+from faults import DISTURBED, in_process, resumed, survived
+from tiny_runs import CPU, Notes
 
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.machine.progress import Progress
@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.mark.parametrize("bytes_", [10, 1_000, 20_000], ids=lambda n: f"files of at most {n} bytes")
 def test_a_full_disk_leaves_the_last_state_and_no_litter(reports, undisturbed, bytes_):
     in_process(reports, at=10)
-    run = RunFolder.of(TINY, "full")
+    run = RunFolder.of(DISTURBED, "full")
     with survived("disk full, I/O error or short write"):
         assert in_process(reports, file_bytes=bytes_) == 1  # at 20,000 it trains to its end and cannot save the state
         assert not run.finished
@@ -62,16 +62,16 @@ def test_a_disk_that_fails_while_the_end_is_written_costs_an_evaluation(reports,
         write_atomic(path, *content, **options)
 
     def is_the_end():
-        saved = checkpoint.newest(RunFolder.of(TINY, "full").checkpoint, pytest.fail)
-        return saved is not None and saved["step"] == TINY.total_steps()
+        saved = checkpoint.newest(RunFolder.of(DISTURBED, "full").checkpoint, pytest.fail)
+        return saved is not None and saved["step"] == DISTURBED.total_steps()
 
     with survived("disk full, I/O error or short write"):
         with monkeypatch.context() as disk:
             for module in (run_folder, weights):
                 disk.setattr(module, "write_atomic", failing)
             with pytest.raises(OSError, match="disk full"):
-                experiment.run(TINY, choice=CPU, show=Progress())
-        assert not RunFolder.of(TINY, "full").finished
+                experiment.run(DISTURBED, choice=CPU, show=Progress())
+        assert not RunFolder.of(DISTURBED, "full").finished
         resumed()
         assert faults.result(reports) == undisturbed
 
@@ -85,7 +85,7 @@ def test_a_run_whose_result_is_written_elsewhere_agrees_with_itself_and_was_trai
     with monkeypatch.context() as disk:
         disk.setattr(weights, "write", failing)
         with pytest.raises(OSError, match="disk full"):
-            experiment.run(TINY, choice=CPU, show=Progress())
+            experiment.run(DISTURBED, choice=CPU, show=Progress())
     evaluate = train.evaluate
 
     def evaluate_elsewhere(*arguments):
@@ -94,7 +94,7 @@ def test_a_run_whose_result_is_written_elsewhere_agrees_with_itself_and_was_trai
 
     monkeypatch.setattr(train, "evaluate", evaluate_elsewhere)
     monkeypatch.setattr(keeper, "device_name", lambda choice: "abacus")
-    record = experiment.run(TINY, choice=CPU, show=Progress())
+    record = experiment.run(DISTURBED, choice=CPU, show=Progress())
     assert record.history[-1]["test_loss"] == record.result["loss"]
     assert ledger.problems(ledger.entry(record.path)) == []
     assert "abacus" not in record.seconds_by_device
@@ -124,7 +124,7 @@ def test_training_goes_on_over_a_disk_that_fails_for_a_while(reports, monkeypatc
     monkeypatch.setattr(keeper, "EPOCH_SECONDS", -1)  # after every epoch
     monkeypatch.setattr(owner, name, disk.wrap(getattr(owner, name), code))
     with survived("disk full, I/O error or short write"):
-        experiment.run(TINY, choice=CPU, show=disk)
+        experiment.run(DISTURBED, choice=CPU, show=disk)
         assert len(disk.lines) == 2  # the state and the history of the third epoch
         assert all(os.strerror(code) in line for line in disk.lines)
         assert faults.result(reports) == undisturbed

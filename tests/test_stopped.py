@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import faults
 import pytest
-from faults import TINY, in_process, resumed, survived
+from faults import DISTURBED, in_process, resumed, survived
 
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint
@@ -100,14 +100,14 @@ def test_a_signal_that_was_acted_on_is_not_passed_on_however_often_it_came(recei
 def test_stopped_and_resumed_is_as_if_never_stopped(reports, undisturbed, by):
     with survived("SIGINT, SIGTERM or an interrupted kernel"):
         in_process(reports, at=6, by=by, save_seconds=1e9)
-        assert checkpoint.load(RunFolder.of(TINY, "full").checkpoint)["step"] == 6
+        assert checkpoint.load(RunFolder.of(DISTURBED, "full").checkpoint)["step"] == 6
         resumed()
         assert faults.result(reports) == undisturbed
 
 
 @pytest.mark.parametrize("whom", ["the parent", "all, as a terminal does"])
 def test_many_runs_asked_to_stop_are_all_saved(reports, tmp_path, whom):
-    long = TINY.replace(train_images=10_000, batch_size=4, lr=1e-4, milestones=())
+    long = DISTURBED.replace(train_images=10_000, batch_size=4, lr=1e-4, milestones=())
     (tmp_path / "configs.json").write_text(f"[{','.join(long.replace(seed=s).model_dump_json() for s in range(4))}]")
     command = [sys.executable, "-m", "resnet_lib", "run-many", str(tmp_path / "configs.json"), "--jobs", "2"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}

@@ -23,7 +23,7 @@ def tiny_files() -> dict[str, bytes]:
 
 
 FILES = tiny_files()
-TINY = Manifest(
+TINY_CIFAR = Manifest(
     files={name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()},
     records=RECORDS,
     url="http://127.0.0.1:9/nobody-listens.tar.gz",

@@ -54,6 +54,16 @@ def assert_same(one, two):
     np.testing.assert_array_equal(one.evaluation.predicted, two.evaluation.predicted)
 
 
+class Notes(Progress):
+    """Keeps what is said of a run."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
 class Interrupting(Progress):
     """Ctrl-C at an optimizer step, counted over all steps of this process."""
 

@@ -110,7 +110,7 @@ def bench(
     from resnet_lib.machine.device import choose
     from resnet_lib.machine.files import write_atomic
     from resnet_lib.machine.provenance import environment
-    from resnet_lib.report import bench_facts, bench_tables, canvas, ladder
+    from resnet_lib.report import bench_facts, bench_figure, bench_tables, canvas
     from resnet_lib.speed import bench
 
     if sweep and (quick or figure):
@@ -135,7 +135,7 @@ def bench(
         out.print(as_table(table))
     out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
     if figure:
-        canvas.save(ladder.ladder(result), figure)
+        canvas.save(bench_figure.draw(result), figure)
 
 
 def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str
     Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has a whole one where a quick
     one would come.
     """
-    from resnet_lib.speed.measured import same_machine
+    from resnet_lib.speed.measured import is_benchmark, same_machine
 
     if not file:
         return {}
@@ -152,8 +152,7 @@ def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str
         found = read_json(file) if file.exists() else {}
     except ValueError:
         found = None
-    is_whole = isinstance(found, dict) and isinstance(found.get("environment"), dict) and "networks" in found
-    if found != {} and not is_whole:
+    if found != {} and not is_benchmark(found):
         raise LabError(f"{file} is not a benchmark's: delete it, or name another file")
     is_ours = bool(found) and same_machine(found["environment"], here)
     if sweep and not is_ours:

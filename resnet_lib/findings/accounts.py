@@ -61,6 +61,19 @@ def table(profile: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def conclusion(profile: str) -> str:
+    """Whether any hypothesis fits all of the observations, in a sentence."""
+    found = {one.name: observations(one, profile) for one in HYPOTHESES}
+    held = {name: sum(claim.verdict == "holds" for claim in claims) for name, claims in found.items()}
+    whole = [f"“{name}”" for name, claims in found.items() if held[name] == len(claims)]
+    if whole:
+        return f"All of it comes out if it is assumed: {', or '.join(whole)}."
+    of = len(next(iter(found.values())))
+    return (
+        f"Under none of {len(found)} assumptions does all of it come out so far: at most {max(held.values())} of {of}."
+    )
+
+
 def _networks(step: Step) -> str:
     return " or ".join(Architecture(step.configs[label].model).title for label in step.told)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from resnet_lib.config import Config
 from resnet_lib.findings.curves import came_down
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.findings.stats import (
     MIN_SEEDS,
     Estimate,
@@ -50,12 +51,18 @@ class Claim:
 
 
 def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str) -> Claim:
-    """The claim; if it is not yet judged because a run that it needs diverged, that instead."""
-    if claim.verdict != NOT_YET:
+    """The claim; if it is not yet judged because a run that it needs diverged, that instead.
+
+    If it was judged, but by other seeds than all that were run, how many diverged is added to the evidence.
+    """
+    is_open = claim.verdict == NOT_YET
+    asked = [config.at(profile) for config, records in needed if not (is_open and records)]
+    ended = [where for config in asked for where in find_diverged(config, profile)]
+    if not ended:
         return claim
-    lost = [config.at(profile) for config, records in needed if not records]
-    ended = [where for config in lost for where in find_diverged(config, profile)]
-    return replace(claim, verdict="diverged", evidence=f"at {'; '.join(ended)}") if ended else claim
+    if is_open:
+        return replace(claim, verdict="diverged", evidence=f"at {'; '.join(ended)}")
+    return replace(claim, evidence=f"{claim.evidence}; {runs_in_words(len(ended))} more diverged")
 
 
 def decide(
@@ -126,11 +133,3 @@ def needs(a: list[Record], b: list[Record]) -> str:
         return "no number of images would tell them apart"
     needed = f"{max(1, math.ceil(images)):,} images and at least {seeds:,} seeds per network"
     return f"to be found, a difference of this size needs at least {needed}"
-
-
-def runs_in_words(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
-
-
-def in_those_recorded(count: int) -> str:
-    return f"in the {'one run' if count == 1 else f'{count} runs'} recorded"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from resnet_lib.config import TEST_IMAGES
 from resnet_lib.data import duplicates
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record

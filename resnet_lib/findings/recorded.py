@@ -34,6 +34,14 @@ def missing(config: Config, profile: str) -> str:
     return "; ".join(f"diverged at {where}" for where in find_diverged(config.at(profile), profile)) or NOT_YET
 
 
+def runs_in_words(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def in_those_recorded(count: int) -> str:
+    return f"in the {'one run' if count == 1 else f'{count} runs'} recorded"
+
+
 def count(records: list[Record], config: Config, profile: str) -> str:
     """How many runs of a config are recorded, and how many more diverged."""
     diverged = len(find_diverged(config.at(profile), profile))

@@ -19,16 +19,8 @@ from resnet_lib.findings.curves import (
     underfits,
 )
 from resnet_lib.findings.evidence import accuracy_of
-from resnet_lib.findings.judgement import (
-    Claim,
-    Verdict,
-    between,
-    compare,
-    decide,
-    needs,
-    positive,
-    runs_in_words,
-)
+from resnet_lib.findings.judgement import Claim, Verdict, between, compare, decide, needs, positive
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20

@@ -43,6 +43,11 @@ class Estimate:
         return f"{self._brackets}{'' if self.seed_sd is not None else ' (over images alone)'}"
 
     @property
+    def sure(self) -> str:
+        """The interval, after a space; empty where it leaves seeds out."""
+        return "" if self.seed_sd is None else f" {self.interval}"
+
+    @property
     def _brackets(self) -> str:
         return f"[{self._number(self.low)}, {self._number(self.high)}]"
 

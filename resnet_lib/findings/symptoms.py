@@ -17,20 +17,20 @@ COLUMNS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, poi
 HOW_TO_READ = (
     "Training accuracy is that over the last epoch. Final ÷ lowest: how far the test loss ended above its minimum. "
     "Mean fall: the loss of test accuracy from one epoch to the next, a gain counting as 0, on average over the last "
-    f"fifth of the epochs, at least {STEPS_SEEN} steps. Reading: the sign that all runs of a row show, or –."
+    f"fifth of the epochs, at least {STEPS_SEEN} steps. Reading: the signs that all runs of a row show, or –."
 )
 
 
 def row(records: list[Record]) -> dict[str, str]:
     """What somebody who looks at the curves sees, means over the runs, and how it reads; accuracies at the end."""
-    train, fall = mean_curve(records, "train_accuracy")[-1], np.mean([mean_fall(record) for record in records])
+    train, falls = mean_curve(records, "train_accuracy")[-1], [mean_fall(record) for record in records]
     signs = {
         "training accuracy near 100 %, test loss well above its minimum: overfitting": all(map(overfits, records)),
-        "test accuracy keeps falling back: learning rate still high": fall > FALL,
+        "test accuracy keeps falling back: learning rate still high": min(falls) > FALL,
         "training accuracy low, and close to test accuracy: underfitting": all(map(underfits, records)),
     }
     reading = "; ".join(sign for sign, is_seen in signs.items() if is_seen) or "–"
-    falling = "" if np.isnan(fall) else f"{100 * fall:.1f}"
+    falling = "" if np.isnan(falls).any() else f"{100 * np.mean(falls):.1f}"
     texts = [f"{100 * train:.1f}", f"{1 + loss_rise(records):.2f}", falling, reading]
     return dict(zip(COLUMNS, texts, strict=True))
 

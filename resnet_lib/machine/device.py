@@ -139,7 +139,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     missing = missing_to_compile(device)
     if asked is not None:
         if asked and missing:
-            raise DeviceError(f"compilation is not possible: {missing}; leave --compile out")
+            raise DeviceError(f"this cannot be compiled here: {missing}; leave --compile out")
         return asked, f"{'' if asked else 'not '}compiled, as asked"
     if device == "cpu":
         return False, "not compiled: on CPUs it does not always pay, so only if asked"
@@ -153,7 +153,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
 def missing_to_compile(device: str) -> str:
     """What torch.compile lacks for a device, in words; empty if nothing."""
     if device == "mps":
-        return "torch.compile was never tried on Apple's GPUs here"
+        return "torch.compile was never tried on Apple's GPUs"
     if not shutil.which(_cxx()):
         return "there is no C++ compiler"
     if not Path(sysconfig.get_path("include"), "Python.h").exists():

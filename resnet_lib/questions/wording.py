@@ -29,6 +29,11 @@ def described(config: Config) -> str:
     return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
 
 
+def reduced(config: Config, words: str) -> str:
+    """The words, with the precision in the place of {}; empty for fp32, in which all else is."""
+    return "" if config.precision == "fp32" else words.format(config.precision)
+
+
 def augmentation(config: Config) -> str:
     """`crop and flip`, or `no augmentation`."""
     crop = {0: "", 4: "crop"}.get(config.crop, f"crop {config.crop}")  # 4 is the paper's

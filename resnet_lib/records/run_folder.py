@@ -56,7 +56,7 @@ class RunFolder:
         return (self.path / "result.json").exists()
 
     def record(self) -> Record:
-        """What is recorded, under this config: the one that trained it may have milestones that it never came to.
+        """What is recorded, under this config: the one that trained it may differ in what changes nothing in the run.
 
         Raises RecordError if the folder holds the record of another run, or none.
         """

@@ -64,7 +64,7 @@ def draw(profile: str) -> Figure | None:
     axes.set_ylim(min(seen[len(seen) // 10 :].min() for seen in ends) - 5, max(seen.max() for seen in ends) + 2)
     parted = _forked(profile)
     for label, line, seen in zip(found, axes.lines, ends, strict=False):  # the others are drops and references
-        if parted and label == NO_DROP:
+        if parted and label == NO_DROP and len(found[label]) == 1:  # and not a mean, of which only one may have parted
             line.set_data(line.get_xdata()[parted.epochs - 1 :], line.get_ydata()[parted.epochs - 1 :])
         axes.annotate(
             f"{seen[-1]:.1f}", (len(seen), seen[-1]), xytext=(6, 0), textcoords="offset points", va="center",

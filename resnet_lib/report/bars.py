@@ -17,7 +17,7 @@ from resnet_lib.questions import suspects
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.records.find import Runs, find_runs
-from resnet_lib.report.canvas import GREY, INTERVAL, colour, new_figure, new_panels, on_paper, put_stamp
+from resnet_lib.report.canvas import CLEAR, GREY, INTERVAL, colour, new_figure, new_panels, on_paper, put_stamp
 
 WAYS_FIGURE = "05_waterfalls"  # its name in img/
 WAYS = (
@@ -27,14 +27,13 @@ WAYS = (
     "accuracies measured, at both ends and with this choice alone changed, each with its 95 % interval. Shares differ "
     "from these single changes: what a choice is worth depends on the others."
 )
-PLAIN = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0}  # behind a text, which lines may cross
-NO_SPREAD = "how seeds differ is not known, and not in the intervals"
+NO_SPREAD = "(how seeds differ is not known, and not in the intervals)"
 CHANGES_FIGURE = "05_changes"
 CHANGES = (
     "The story's ResNet-20 as the lab assumes it (diamonds), and with one setting changed. A mark for each run; a grey "
-    "line from the mean of the story's settings to that with the change; a black line for the 95 % interval of a mean, "
-    f"in which, below {MIN_SEEDS} runs, seeds are taken to differ as in similar settings. On the right the mean, and "
-    "the number of runs."
+    "line from the mean of the story's settings to that with the change; a black line, where it is known how seeds "
+    f"differ, for the 95 % interval of a mean; below {MIN_SEEDS} runs they are taken to differ as in similar settings. "
+    "On the right the mean, and the number of runs."
 )
 FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
 
@@ -54,7 +53,7 @@ def waterfalls(ways: Iterable[Cells]) -> Figure | None:
         _way(axes, cells)
         axes.sharex(panels[0])
         name = f"{cells.epochs} epochs, from {cells.start_name}"
-        axes.set_title(name if cells.seeds_are_known else f"{name}; {NO_SPREAD}", loc="left")
+        axes.set_title(name if cells.seeds_are_known else f"{name}\n{NO_SPREAD}", loc="left")
     panels[0].margins(x=0.18)
     panels[-1].set_xlabel("Test accuracy (%) of ResNet-20")
     put_stamp(figure, whole[0].profile)
@@ -141,4 +140,4 @@ def _accuracy(axes: Axes, place: float, found: Estimate, marker: str, said: str)
 
 def _beside(axes: Axes, edge: float, place: float, text: str) -> None:
     offset = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-    axes.annotate(text, (edge, place), fontsize="small", bbox=PLAIN, **offset)
+    axes.annotate(text, (edge, place), fontsize="small", bbox=CLEAR, **offset)

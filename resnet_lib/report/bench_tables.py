@@ -10,7 +10,7 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TRAIN_IMAGES
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET

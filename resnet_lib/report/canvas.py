@@ -23,6 +23,7 @@ WIDTH = 7.2  # inches: the text width of a page
 COLOURS = (0, 1, 2, 3, 4, 5, 9)  # of seaborn's colour-blind palette: pink and yellow are too pale, grey is the story's
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 GREY = "0.35"
+CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0}  # behind a text, which lines may cross
 INTERVAL = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
 DROP = {"color": "0.8", "linewidth": 1, "zorder": 0}
 SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file

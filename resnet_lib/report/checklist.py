@@ -19,8 +19,8 @@ from resnet_lib.findings.curves import (
     overfits,
     rise_by_chance,
 )
-from resnet_lib.findings.judgement import runs_in_words
 from resnet_lib.findings.own_signs import Check
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6

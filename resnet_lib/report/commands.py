@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_lib.config import Config
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions import causes, paper_runs, suspects
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.questions.wording import scientific
+from resnet_lib.questions.wording import reduced, scientific
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 from resnet_lib.report import tables
@@ -57,9 +57,8 @@ def reached() -> str:
             of_all = f" in {below} of {runs_in_words(len(records))}" if len(records) > 1 else ""
             short = f" Below {RESNET_20:g} %{of_all}." if below else ""
             is_fast = config == paper_runs.FAST
-            chosen = " Its length was chosen on the test images: see “Speed”." if is_fast else ""
-            how = "" if config.precision == suspects.changed().precision else f", in {config.precision}"
-            lines.append(f"- `{line}`{how}: {ended}; {_times(records)}.{short}{chosen}")
+            chosen = " Its length was chosen on the test images: see “Speed” in the README." if is_fast else ""
+            lines.append(f"- `{line}`{reduced(config, ', in {}')}: {ended}; {_times(records)}.{short}{chosen}")
     if not lines:
         return ""
     said = (

@@ -21,8 +21,7 @@ FIGURE = "06_figure6"  # its name in img/
 TOP = 20  # % error: where the paper cuts its axis, too
 CAPTION = (
     "Error of the paper's networks against iterations, on the test images (solid) and, measured during training, on "
-    "the training images (dashed); dotted, the paper's last test error, of ResNet-110 the mean of five runs. The axis "
-    "ends where that of the paper's Figure 6 does."
+    "the training images (dashed)."
 )
 DASHED = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.8}
 DOTTED = {"linestyle": ":", "linewidth": 1}
@@ -66,7 +65,8 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     keys = [Line2D([], [], color=GREY, label="test"), Line2D([], [], color=GREY, label="training", **DASHED)]
     models = {records[0].config.model for found in recorded.values() for records in found.values()}
     if models & TABLE_6.keys() and profile != "smoke":
-        keys.append(Line2D([], [], color=GREY, label="the paper's last test error", **DOTTED))
+        mean = " (ResNet-110: mean of 5)" if "resnet110" in models else ""
+        keys.append(Line2D([], [], color=GREY, label=f"the paper's last test error{mean}", **DOTTED))
     keys.append(Line2D([], [], label="learning-rate drop", **DROP))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False)
     put_stamp(figure, profile)

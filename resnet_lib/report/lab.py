@@ -217,7 +217,8 @@ def write_index(profile: str) -> Path:
         answer=markdown2html(f"{summary.short()}\n\n{answer.answer(profile)}") if profile == "full" else "",
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html")) if profile == "full" else "",
         results=markdown2html(body(profile)),
-        pictures={f"img/{plots.FIGURE}.png": plots.CAPTION} if plots.FIGURE in drawn else {},
+        curves=plots.FIGURE if plots.FIGURE in drawn else "",
+        caption=plots.CAPTION,
     )
 
 

@@ -8,7 +8,8 @@ from resnet_lib.findings import evidence, sentences
 from resnet_lib.findings.changes import lookalikes, runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, rise_by_chance
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded, runs_in_words
+from resnet_lib.findings.judgement import UNDECIDED, between
+from resnet_lib.findings.recorded import in_those_recorded, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP
@@ -119,8 +120,7 @@ def _what_comes_near(cells: Cells) -> str:
 
 def _told(ends: dict[str, Estimate]) -> list[str]:
     """Of settings, what they change, with where they ended."""
-    sure = {name: "" if end.seed_sd is None else f" {end.interval}" for name, end in ends.items()}
-    return [f"{name} ({100 * end.mean:.1f} %{sure[name]}, n = {end.seeds})" for name, end in ends.items()]
+    return [f"{name} ({100 * end.mean:.1f} %{end.sure}, n = {end.seeds})" for name, end in ends.items()]
 
 
 def _sure(gains: np.ndarray) -> str:

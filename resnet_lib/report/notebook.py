@@ -14,7 +14,7 @@ from resnet_lib.data import cifar10, sources
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings import claims, single_changes
 from resnet_lib.findings.evidence import Cells
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.find import Runs, find_diverged, find_runs
 from resnet_lib.records.record import Diverged, Record, read_diverged

@@ -5,8 +5,10 @@ from __future__ import annotations
 from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
 from resnet_lib.findings import evidence, sentences
 from resnet_lib.findings.curves import HIGH, first_drop, loss_end, mean_curve, overfits, underfits
-from resnet_lib.findings.judgement import between, in_those_recorded, runs_in_words
+from resnet_lib.findings.judgement import between
+from resnet_lib.findings.recorded import in_those_recorded, runs_in_words
 from resnet_lib.questions import causes, story
+from resnet_lib.questions.wording import reduced
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 
@@ -57,7 +59,7 @@ def _of_the_story(step: story.Step, records: list[Record]) -> str:
         undecided = f"That is {place} {in_those_recorded(len(records))}, which cannot show how much seeds differ"
     nearness = told.get(between(reached, *step.near), undecided)
     config = records[0].config
-    how = "" if config.precision == story.BASELINE.precision else f", in {config.precision},"
+    how = reduced(config, ", in {},")
     return f"{Architecture(config.model).title}{how} reached {reached}. {nearness}. {_over_or_under(records)}"
 
 

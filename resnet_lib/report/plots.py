@@ -18,19 +18,18 @@ from resnet_lib.findings.curves import curve, mean_curve
 from resnet_lib.questions import story
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
-from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle, new_panels, on_paper, put_stamp
+from resnet_lib.report.canvas import CLEAR, COLOURS, DROP, GREY, MARKERS, colour, cycle, new_panels, on_paper, put_stamp
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 QUANTITIES: tuple[Quantity, ...] = ("train_loss", "test_acc", "test_loss")  # from top to bottom
 FIGURE = "curves"  # its name in img/
 CAPTION = (
     "Training loss, measured while it trains, and accuracy and loss after each epoch on the images held out (unless it "
-    "is said otherwise, the test set). Losses are mean cross-entropies. Of several seeds the mean, with their range. A "
-    "dash behind the end of a line is what the story told of it."
+    "is said otherwise, the test set). Losses are mean cross-entropies. Of several seeds the mean, with their range."
 )
 
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-WIDE = 56  # characters of a label in a legend, beside which there is no room for another
+WIDE = 94  # characters of two labels for which there is room side by side in a legend
 FEW_EPOCHS = 15  # up to here every epoch has a marker, so that a run of one epoch shows
 LOG_RANGE = 10  # losses that span more than this factor are drawn on a logarithmic scale
 BAND = 0.25  # opacity of the range over seeds
@@ -62,7 +61,7 @@ def curves(
         for label, records in recorded.items()
     ]
     if told:
-        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"told by the story: {_listed(told.values())} %"))
+        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"told of its end: {_listed(told.values())} %"))
     if drops:
         handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
     if any(len(records) > 1 for records in recorded.values()):
@@ -86,7 +85,7 @@ def curves(
 
 
 def settling(runs: Runs) -> str:
-    """A sentence below a held-out curve that begins too early for batch norm; empty where it does not.
+    """A sentence below held-out curves that begin too early for batch norm; empty where they do not.
 
     The running statistics move by a tenth at each step (torch's default), from mean 0 and variance 1.
     """
@@ -95,8 +94,9 @@ def settling(runs: Runs) -> str:
     if initial < 0.01:
         return ""
     return (
-        f"It begins too high: batch norm's running statistics, with which a network is evaluated, still hold "
-        f"{100 * initial:.0f} % of their initial values after the first epoch's {steps} steps."
+        "The loss on the images held out begins too high, and the accuracy too low: batch norm's running statistics, "
+        f"with which a network is evaluated, still hold {100 * initial:.0f} % of their initial values after the first "
+        f"epoch's {steps} steps."
     )
 
 
@@ -209,7 +209,7 @@ def _reference_lines(axes: Axes, references: dict[float, str], ends: list[float]
         axes.annotate(
             text, (is_free, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4 if is_free else 4, 3),
             textcoords="offset points", ha="right" if is_free else "left", color=GREY, fontsize="small", zorder=0.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0},
+            bbox=CLEAR,
         )  # fmt: skip
 
 
@@ -236,5 +236,6 @@ def _axis_label(recorded: Runs, quantity: Quantity) -> str:
 
 
 def _legend(figure: Figure, handles: list[Any]) -> None:
-    columns = 2 if max(len(handle.get_label()) for handle in handles) < WIDE else 1
+    widths, half = [len(handle.get_label()) for handle in handles], math.ceil(len(handles) / 2)
+    columns = 2 if max(widths[:half]) + max(widths[half:], default=0) < WIDE else 1
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2)

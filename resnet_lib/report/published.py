@@ -17,6 +17,7 @@ from resnet_lib.report import (
     answer,
     answer_figure,
     bars,
+    bench_figure,
     bench_tables,
     canvas,
     checklist,
@@ -26,7 +27,6 @@ from resnet_lib.report import (
     summary,
     tables,
 )
-from resnet_lib.report.ladder import ladder
 from resnet_lib.speed.measured import benchmarks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,7 @@ def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> 
 
 def bench_figures(folder: Path) -> list[Path]:
     """Draw every committed benchmark into `folder`, as `bench_<name of its file>.png`."""
-    return [_saved(ladder(bench), folder / f"bench_{name}.png") for name, bench in _benchmarks().items()]
+    return [_saved(bench_figure.draw(bench), folder / f"bench_{name}.png") for name, bench in _benchmarks().items()]
 
 
 def _saved(figure: Figure, path: Path) -> Path:

@@ -74,7 +74,8 @@ def page() -> str:
     if cells.recorded:
         table = tables.markdown(root_cause.settings_table(cells))
         parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
-    parts += [f"## {ACCOUNTS}", tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))]
+    folded = tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))
+    parts += [f"## {ACCOUNTS}", accounts.conclusion("full"), folded]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
     if any(any(runs.values()) for runs in recorded_story("full").values()):
         parts += ["## Curves", _picture(IMG, plots.FIGURE, plots.CAPTION)]

@@ -6,8 +6,7 @@ import re
 from itertools import pairwise
 
 from resnet_lib.findings import evidence, single_changes
-from resnet_lib.findings.judgement import runs_in_words
-from resnet_lib.findings.recorded import recorded_plan, recorded_story
+from resnet_lib.findings.recorded import recorded_plan, recorded_story, runs_in_words
 from resnet_lib.questions import paper_runs
 from resnet_lib.records.find import Runs, find_runs, reports_folder
 from resnet_lib.records.record import Record

@@ -8,13 +8,14 @@ from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import Lookalikes, lookalikes, runs
-from resnet_lib.findings.judgement import UNDECIDED, between, in_those_recorded, runs_in_words
-from resnet_lib.findings.recorded import count, missing
+from resnet_lib.findings.judgement import UNDECIDED, between
+from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, SHOWN
+from resnet_lib.questions.wording import reduced
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import answer_figure, commands, tables
 from resnet_lib.report.wording import percent, quoted
@@ -116,7 +117,7 @@ def table() -> pd.DataFrame:
         for label in recorded or [step.headline]:
             told = step.configs[label]
             name = f"{Architecture(told.model).title}, {told.epochs} epochs"
-            name += "" if told.precision == story.BASELINE.precision else f", {told.precision}"
+            name += reduced(told, ", {}")
             rows.append(_row(name, told, f"{step.claimed:g} (the story)"))
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if _is_known(one)}
             rows += [_row(name, one, "", _worth(one, told)) for name, one in changed.items()]
@@ -145,7 +146,7 @@ def _worth(changed: Config, told: Config) -> str:
     if not all(sides):
         return ""
     found = evidence.difference(*sides, "full")
-    return f"{100 * found.mean:+.1f}{'' if found.seed_sd is None else f' {found.interval}'}"
+    return f"{100 * found.mean:+.1f}{found.sure}"
 
 
 def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str, str]:
@@ -153,8 +154,7 @@ def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str,
     measured = missing(config, "full")
     if records:
         found = evidence.accuracy_of(records, "full")
-        sure = "" if found.seed_sd is None else f" {found.interval}"
-        measured = f"{100 * found.mean:.1f}{sure}"
+        measured = f"{100 * found.mean:.1f}{found.sure}"
     n = count(records, config, "full")
     told = {"network and training": name, "reported, %": reported, "measured, %": measured}
     return {**told, "the change, points": worth, "n": n}

@@ -37,9 +37,10 @@ def told_and_measured(steps: dict[str, Runs], profile: str, configs: dict[str, C
         for label, records in runs.items():
             config = (configs or step.configs)[label]
             is_told = profile != "smoke" and step.tells_of(label, config)
-            network, told = Architecture(config.model).title, f"{step.claimed:g}" if is_told else ""
-            run = label if network in label else f"{network}, {label}"
-            rows.append({"step": name[:2], "run": run, **_row(config.at(profile), records, told, profile)})
+            told = f"{step.claimed:g}" if is_told else ""
+            rows.append(
+                {"step": name[:2], "run": step.named(label), **_row(config.at(profile), records, told, profile)}
+            )
     return pd.DataFrame(rows)
 
 

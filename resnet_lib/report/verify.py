@@ -11,7 +11,7 @@ import nbformat
 from resnet_lib.data import sources
 from resnet_lib.data.sources import DataError
 from resnet_lib.errors import LabError
-from resnet_lib.findings.judgement import runs_in_words
+from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import lab, published
 from resnet_lib.runs import ledger

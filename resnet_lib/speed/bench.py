@@ -195,7 +195,8 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
     def one(model: str = "resnet20", batch: int = BATCH, rung: Rung = rung) -> float:
         return rate(rates(model, [rung], 3, say, batch)[0])
 
-    counts = sorted({n for n in (1, 2, 4, 8, 16, 32, 64) if n <= cores()} | {choice.threads})
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= cores()]
+    threads = sorted({*counts, choice.threads})
     runs = counts if choice.device == "cpu" else [1, 2, 4, 8]
     together = ", with MPS" if choice.device == "cuda" and nvidia_mps_is_started() else ""
     found = {
@@ -204,7 +205,7 @@ def sweep(choice: Choice, say: Say) -> dict[str, dict[str, float]]:
         f"concurrent runs{together}": concurrent(rung, runs, say),
     }
     if choice.device == "cpu":
-        found["threads"] = {n: one(rung=replace(rung, choice=replace(rung.choice, threads=n))) for n in counts}
+        found["threads"] = {n: one(rung=replace(rung, choice=replace(rung.choice, threads=n))) for n in threads}
     return {name: {str(key): value for key, value in row.items()} for name, row in found.items()}
 
 

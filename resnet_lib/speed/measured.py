@@ -28,11 +28,17 @@ def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
-        if isinstance(found, dict) and {"date", "environment", "networks"} <= found.keys():
-            return found
     except ValueError:
-        pass  # said below
-    raise LabError(f"{path} is not a benchmark's: restore or delete it")
+        found = None
+    if not is_benchmark(found):
+        raise LabError(f"{path} is not a benchmark's: restore or delete it")
+    return found
+
+
+def is_benchmark(found: Any) -> bool:
+    """Whether it may be what `resnet-lab bench --json` wrote."""
+    kinds = {"date": str, "environment": dict, "networks": dict}
+    return isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
 
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from resnet_lib.speed.measured import Measured, gain, rate, rates, step_by_step
 
 
 @on_paper
-def ladder(bench: dict[str, Any]) -> Figure:
+def draw(bench: dict[str, Any]) -> Figure:
     """Images/s of each pipeline of a benchmark, from the conventional one to ours: medians, with their range.
 
     One panel for each network of which every pipeline was measured.
