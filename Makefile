@@ -84,5 +84,6 @@ env: python  ## install, or bring up to date, what all others need
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable . && \
 	echo "$$wanted" >"$$stamp" || { exec >&2; \
 	    echo "The install is not complete; pip says why above. \"from versions: none\" means that the package index"; \
-	    echo "did not answer: look at the network and at pip's proxy settings. Then call make again."; \
+	    echo "did not answer (look at the network and at pip's proxy settings), or that it has nothing for this Python"; \
+	    echo "and system (remove $(ENV), and name another one: make PYTHON=python3.12). Then call make again."; \
 	    exit 1; }

@@ -122,7 +122,20 @@ class Soak:
 
 def run_tests() -> bool:
     """Every test that injects faults, with 10,000 random inputs; whether all passed."""
-    command = [sys.executable, "-m", "pytest", "-m", "fault", "-n", "auto", "--dist", "loadfile", str(ROOT / "tests")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "fault",
+        "-n",
+        "auto",
+        "--maxprocesses",
+        "8",
+        "--dist",
+        "loadfile",
+        str(ROOT / "tests"),
+    ]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"RESNET_LAB_HYPOTHESIS": "soak"}).returncode == 0
 
 
@@ -131,6 +144,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4, help="of faults at random")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the faults at random")
     asked = parser.parse_args()
+    os.environ.pop("RESNET_LAB_REPORTS", None)  # the table is the checkout's
     with tempfile.TemporaryDirectory() as name:
         notes = Path(name) / "notes"
         os.environ[faults.NOTES] = str(notes)

@@ -173,6 +173,21 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
     assert row[hub].startswith("holds (ResNet-18 (torch.hub): holds, 83.0 % [")
 
 
+def test_the_account_that_comes_nearest_is_told_once_one_has_all_of_its_runs():
+    told, late, *_ = HYPOTHESES
+    assert accounts.nearest("full") == ""
+    for label, right in (("two LR drops, more weight decay", 0.81), ("ResNet-18 (torch.hub)", 0.80)):
+        craft(flat(told)[label], right)
+    assert accounts.farthest(told, "full") is None
+    craft(flat(told)["ResNet-20, 100 epochs"], 0.87)
+    craft(flat(late)["ResNet-20, 100 epochs"], 0.77)
+    assert accounts.farthest(told, "full") == pytest.approx(7)
+    assert accounts.farthest(told, "quick") is None
+    said = "“the drops came, but not for the CIFAR network” comes nearest to 82, 80 and 83 %: each within 3.0 points."
+    assert accounts.nearest("full") == f" {said}"
+    assert accounts.conclusion("full").startswith("Of 8 assumptions, 0 disagree with a record, and none agrees")
+
+
 def test_an_account_says_of_a_single_run_that_its_interval_leaves_seeds_out():
     craft(flat(HYPOTHESES[0])["ResNet-50"], 0.5)
     table = accounts.table("full").set_index("assumption")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from crafted import RESULT, ROWS
+from crafted import RESULT, ROWS, craft
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.findings import evidence, root_cause
@@ -301,6 +301,20 @@ def test_the_largest_share_is_decided_only_if_it_is_ahead_of_every_other(cells, 
     unsure = [leads[0], replace(leads[1], low=-0.01)]  # ahead of the second, and perhaps not of the third
     monkeypatch.setattr(root_cause, "_leads", lambda found, cells: unsure[: len(found) - 1])
     assert root_cause.verdicts(way)[1].verdict == UNDECIDED
+
+
+def test_pairs_of_runs_that_were_one_until_the_drop_are_found():
+    story_like = causes.HUNDRED
+    config = causes.cell(story_like, 100)
+    craft(config, 0.87, high=0.78)
+    craft(causes.cell(evidence.factorial.turned(story_like, causes.DROPS), 100), 0.78)
+    craft(config, 0.87, seed=1, high=0.77)
+    craft(
+        causes.cell(evidence.factorial.turned(story_like, causes.DROPS), 100), 0.78, seed=1
+    )  # another from the first epoch on
+    (pair,) = evidence.forks(evidence.find_cells(100, "full"))
+    assert [record.config.seed for record in pair] == [0, 0]
+    assert [record.accuracy for record in pair] == [0.87, 0.78]
 
 
 def test_a_cell_is_what_its_label_says():

@@ -47,7 +47,7 @@ def test_curves_mark_drops_and_what_the_story_told(tmp_path):
     loss, accuracy, _ = figure.axes
     drops = [line for line in accuracy.lines if line.get_color() == canvas.DROP["color"]]
     assert [list(line.get_xdata()) for line in drops] == [[50, 50], [75, 75]]
-    assert "told of its end: 82 %" in texts(figure)
+    assert "its end, as the story tells it: 82 %" in texts(figure)
     ((start, end),) = accuracy.collections[-1].get_segments()
     assert start[0] > len(record.history)  # behind the curve's end
     assert start[1] == end[1] == 82

@@ -382,6 +382,7 @@ def test_the_result_is_json_that_others_can_read(finished):
     assert result == RESULT
 
 
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 def test_a_commit_is_noted_of_code_that_is_in_it_alone(tmp_path, monkeypatch):
     """Not where the library is installed, ignored, inside another project's checkout."""
 

@@ -26,10 +26,12 @@ def data(context: typer.Context, folder: DataFolder = None) -> None:
 def pack(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the parts are written")],
     max_mib: Annotated[float, typer.Option(help="Size of the largest part", min=0.1)] = 30,
+    data: DataFolder = None,
 ) -> None:
     """Write CIFAR-10 in parts, for a machine without network."""
     from resnet_lib.data import formats, parts, sources
 
+    use_data(data)
     size = max_mib * 2**20
     if not math.isfinite(size):
         raise ConfigError(f"max_mib = {max_mib} is not valid: give a number of MiB, as 30")
@@ -50,10 +52,12 @@ def duplicates(
     figure: Annotated[
         Path | None, typer.Option(help="Draw some dozen of the pairs into this PNG file", callback=drawable)
     ] = None,
+    data: DataFolder = None,
 ) -> None:
     """Find the test images that are near-duplicates of training images, so that accuracy can be shown without them."""
     from resnet_lib.data import cifar10, duplicates
 
+    use_data(data)
     with err.status("starting") as status:
         say = teller(status)
         say("reading CIFAR-10")

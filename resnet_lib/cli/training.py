@@ -40,7 +40,10 @@ app = typer.Typer()
 @app.command()
 def run(
     model: Annotated[str | None, field("model", "resnet20, plain56, resnet50, hub-resnet18, ...")] = None,
-    recipe: Annotated[str | None, typer.Option(help="paper or fast: a preset; other options override it")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="paper or fast: a preset; other options override it (the length of paper: --iterations)"),
+    ] = None,
     epochs: Annotated[int | None, field("epochs", "Passes over the training images")] = None,
     iterations: Annotated[int | None, field("iterations", "Length in steps, instead of epochs")] = None,
     lr: Annotated[float | None, field("lr", "Peak learning rate")] = None,

@@ -9,12 +9,14 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.findings.curves import LOSS_TREND
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, or_diverged
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, mean_accuracy, or_diverged
 from resnet_lib.findings.sentences import loss_falls, loss_settled, near
 from resnet_lib.questions.story import NOT_YET, STEPS, Step
 from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.find import find_runs
 from resnet_lib.records.record import Record
+
+HUNDRED = STEPS[1:]  # the steps of a hundred epochs
 
 
 def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
@@ -57,21 +59,51 @@ def table(profile: str) -> pd.DataFrame:
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)
         cells = [f"{claim.verdict} ({claim.brief})" if claim.evidence else claim.verdict for claim in claims]
-        rows.append({"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)})
+        apart = farthest(hypothesis, profile)
+        row = {"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)}
+        rows.append({**row, f"farthest from {_told('%')}, points": NOT_YET if apart is None else f"{apart:+.1f}"})
     return pd.DataFrame(rows)
 
 
+def farthest(hypothesis: Hypothesis, profile: str) -> float | None:
+    """The largest distance, in points, of an accuracy after a hundred epochs from what the story tells of it.
+
+    Of several networks that it may tell of, the nearest. None where a step has no run, or below full size.
+    """
+    configs, apart = hypothesis.configs(), []
+    for step in HUNDRED if profile == "full" else ():
+        runs = find_runs(configs[step.notebook], profile).values()
+        ends = [100 * mean_accuracy(records) - step.claimed for records in runs if records]
+        if not ends:
+            return None
+        apart.append(min(ends, key=abs))
+    return max(apart, key=abs) if apart else None
+
+
 def conclusion(profile: str) -> str:
-    """Whether any hypothesis fits all of the observations, in a sentence."""
-    found = {one.name: observations(one, profile) for one in HYPOTHESES}
-    held = {name: sum(claim.verdict == "holds" for claim in claims) for name, claims in found.items()}
-    whole = [f"“{name}”" for name, claims in found.items() if held[name] == len(claims)]
-    if whole:
-        return f"All of it comes out if it is assumed: {', or '.join(whole)}."
-    of = len(next(iter(found.values())))
-    return (
-        f"Under none of {len(found)} assumptions does all of it come out so far: at most {max(held.values())} of {of}."
-    )
+    """How many hypotheses the records contradict or confirm, and which comes nearest, in words."""
+    found = [observations(one, profile) for one in HYPOTHESES]
+    refuted = sum(any(claim.verdict == "does not hold" for claim in claims) for claims in found)
+    whole = sum(all(claim.verdict == "holds" for claim in claims) for claims in found)
+    agree = f"{whole} agree" if whole else "none agrees"
+    said = f"Of {len(found)} assumptions, {refuted} disagree with a record, and {agree} with all that was told."
+    return f"{said}{nearest(profile)}"
+
+
+def nearest(profile: str) -> str:
+    """Which hypothesis comes nearest to the story's accuracies, in a sentence after a space; empty if none is known."""
+    apart = {one.name: farthest(one, profile) for one in HYPOTHESES}
+    known = {name: abs(points) for name, points in apart.items() if points is not None}
+    if not known:
+        return ""
+    best = min(known, key=lambda name: known[name])
+    return f" “{best}” comes nearest to {_told('%')}: each within {known[best]:.1f} points."
+
+
+def _told(unit: str) -> str:
+    """`82, 80 and 83 %`: what the story tells of a hundred epochs."""
+    *first, last = (f"{step.claimed:g}" for step in HUNDRED)
+    return f"{', '.join(first)} and {last} {unit}"
 
 
 def _networks(step: Step) -> str:

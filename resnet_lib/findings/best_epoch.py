@@ -8,6 +8,13 @@ from resnet_lib.findings.curves import came_down, curve
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import Runs
+from resnet_lib.records.record import Record
+
+
+def bias(record: Record) -> float:
+    """By how much (a share of the images) the best epoch is better than the last."""
+    seen = curve(record, "accuracy")
+    return float(seen.max() - seen[-1])
 
 
 def sentence(runs: Runs, profile: str) -> str:
@@ -15,8 +22,7 @@ def sentence(runs: Runs, profile: str) -> str:
     text = "Reporting the best epoch on the test images, instead of the last, would add"
     gains: dict[bool, list[float]] = {True: [], False: []}
     for record in (record for records in runs.values() for record in records):
-        seen = curve(record, "accuracy")
-        gains[came_down(record)].append(100 * (seen.max() - seen[-1]))
+        gains[came_down(record)].append(100 * bias(record))
     if not any(gains.values()):
         return f"{text}: {NOT_YET}."
     if profile != "full":

@@ -8,7 +8,6 @@ from resnet_lib.findings.evidence import Cells, accuracy_in
 from resnet_lib.findings.judgement import accuracy, between
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import causes, suspects
-from resnet_lib.questions.factorial import Levels, turned
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, SHOWN
 from resnet_lib.records.find import Runs, find_runs
 
@@ -26,7 +25,6 @@ class Lookalikes:
     recorded: int  # settings, wherever they ended
     near: dict[str, Estimate]  # by what they change
     undecided: dict[str, Estimate]  # near in the runs recorded, which cannot exclude that others end elsewhere
-    common: str  # what all of `near` change
 
     @property
     def others(self) -> str:
@@ -36,8 +34,8 @@ class Lookalikes:
 
 def lookalikes(cells: Cells) -> Lookalikes:
     """Among all combinations at a budget of the story's, and its single changes."""
-    others = {causes.change(cells.start, levels): levels for levels in cells.recorded if levels != cells.start}
-    ends = {name: accuracy_in(levels, cells) for name, levels in others.items()}
+    others = [levels for levels in cells.recorded if levels != cells.start]
+    ends = {causes.change(cells.start, levels): accuracy_in(levels, cells) for levels in others}
     single = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
     single = {name: one for name, one in single.items() if name not in {suspects.STORY, *ends}}
     ends |= {name: accuracy(records) for name, records in find_runs(single, cells.profile).items() if records}
@@ -47,12 +45,4 @@ def lookalikes(cells: Cells) -> Lookalikes:
         key=lambda one: abs(one[1].mean - CIFAR_STEP.claimed / 100),
     )
     near = {name: end for name, end in close if between(end, low, high) == "holds"}
-    common = _common([others[name] for name in near if name in others], cells) if near.keys() <= others.keys() else ""
-    return Lookalikes(len(ends), near, {name: end for name, end in close if name not in near}, common)
-
-
-def _common(settings: list[Levels], cells: Cells) -> str:
-    """What all of some settings change, in words."""
-    start = cells.start
-    same = [f for f in range(len(start)) if settings and all(levels[f] != start[f] for levels in settings)]
-    return causes.change(start, turned(start, *same))
+    return Lookalikes(len(ends), near, {name: end for name, end in close if name not in near})

@@ -15,6 +15,7 @@ from resnet_lib.records.record import Record, Row
 
 HIGH = 10  # epochs before the first drop over whose accuracies a mean is taken, for they jump from one to the next
 SETTLED = 3  # and so many after it
+TIMES = ("seconds", "images_per_second")  # columns that are never the same
 LAST = 20  # epochs at the end over which a range is told
 FITTED = 0.99  # training accuracy from which a network knows its images
 LOW = 0.8  # and below which it is far from knowing them
@@ -78,6 +79,13 @@ def first_drop(records: list[Record]) -> FirstDrop:
     curves = np.array([curve(record, "accuracy") for record in records])
     epochs = sum(row["drops"] == 0 for row in records[0].history)
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
+
+
+def are_one_until_the_drop(dropped: Record, other: Record) -> bool:
+    """Whether two runs of a seed, the rate of the first of which drops, were one and the same training until then."""
+    before = sum(row["drops"] == 0 for row in dropped.history)
+    pairs = zip(dropped.history[:before], other.history[:before], strict=False)
+    return all(one[column] == two[column] for one, two in pairs for column in one if column not in TIMES)
 
 
 def drop_gains(records: list[Record]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_lib.config import Config
-from resnet_lib.questions import story, suspects
+from resnet_lib.questions import paper_runs, story, suspects
 
 SAME = 0.02  # how far (share of the images) an accuracy may be from another to count as the same
 READ = "November 2026"  # when the threads were
@@ -34,13 +34,19 @@ class Case:
         return f"https://github.com/{repository}/issues/{number}"  # which leads to a pull request, too
 
 
+# The training of kuangliu/pytorch-cifar on the network that torchvision's ResNet-50 is, in half as many epochs.
+LIKE_KUANGLIUS = Config(
+    model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED, **story.IN_BF16
+)
+
 CASES = (
     Case(
         "tflearn/tflearn #126", "stuck at 83 % instead of 94", "learning rate never reduced, preprocessing",
         83, Config(model="resnet32", epochs=100, **story.AUGMENTED),
     ),
     Case(
-        "raghakot/keras-resnet #25", "stuck at 84 %", "no weight decay, learning rate not reduced (suspected)",
+        "raghakot/keras-resnet #25", "stuck at 84 %, with RMSprop",
+        "no weight decay, learning rate not reduced (suspected); with both, 87.8 %, and with another network 92 (#28)",
         84, Config(model="resnet18", epochs=100, weight_decay=0.0, **story.AUGMENTED),
     ),
     Case(
@@ -50,14 +56,17 @@ CASES = (
     Case(
         "kuangliu/pytorch-cifar #107", "distributed, a near-original ResNet-50 at 83 %, the repository's at 93",
         "another network, as far as the asker remembers",
-        83, Config(
-            model="resnet50", epochs=100, weight_decay=5e-4, schedule="cosine", **story.AUGMENTED, **story.IN_BF16
-        ),
+        83, LIKE_KUANGLIUS,
     ),
-    Case("akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error"),
+    Case(
+        "pytorch/benchmark #1345", "torchvision's ResNet-50, by the training of kuangliu/pytorch-cifar, at 83.66 %", "",
+        83.66, LIKE_KUANGLIUS,
+    ),
+    Case("akamaster/pytorch_resnet_cifar10 #8", "ResNet-20 stays at 20 % error (asks for rates and momentum)"),
     Case(
         "akamaster/pytorch_resnet_cifar10 #28", "ResNet-20 at 88.73 % instead of 91.73 with a newer PyTorch",
         "said to be a change in PyTorch",
+        88.73, paper_runs.table_6()["ResNet-20"],
     ),
     Case("akamaster/pytorch_resnet_cifar10 #31", "10 % for 100 epochs at learning rate 0.1"),
     Case(
@@ -67,6 +76,14 @@ CASES = (
     Case(
         "hpcaitech/ColossalAI-Examples #131", "torchvision's ResNet below 90 %, a CIFAR one at 95",
         "a network for ImageNet (exchanged)",
+    ),
+    Case(
+        "pytorch/xla #1025", "ResNet-18 reaches 80 % with a network of the test's own, not with torchvision's",
+        "torchvision's network (exchanged)",
+    ),
+    Case(
+        "pytorch/vision #1166", "torchvision's ResNet-18 short of 93 %",
+        "its networks are for images of 224×224 (a maintainer)",
     ),
     Case(
         "weiaicunzai/pytorch-cifar100 #27", "ResNet-50 no better than ResNet-18 on CIFAR-100",

@@ -93,6 +93,7 @@ HYPOTHESES = (
     Hypothesis("augmented after all", story.AUGMENTED),
     Hypothesis("augmented, and the drops never came", {**story.AUGMENTED, "milestones": ()}),
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
+    Hypothesis("the drops came, but not for the CIFAR network", {}, {"milestones": ()}),
     Hypothesis("the CIFAR network kept the ImageNet stem", {}, IMAGENET_STEM),
     Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.AUGMENTED, IMAGENET_STEM),
 )

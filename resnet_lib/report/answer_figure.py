@@ -7,7 +7,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from resnet_lib.findings.changes import runs
-from resnet_lib.findings.curves import SETTLED, curve, mean_curve
+from resnet_lib.findings.curves import SETTLED, are_one_until_the_drop, curve, mean_curve
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, NO_DROP
 from resnet_lib.records.find import Runs
@@ -18,7 +18,6 @@ from resnet_lib.report.wording import percent, quoted
 FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, with the story's assumed settings and with changes"
 REPORTED = {CIFAR_STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
-TIMES = ("seconds", "images_per_second")  # columns of a history that are never the same
 
 
 def drawn(profile: str) -> Runs:
@@ -83,10 +82,8 @@ class _Fork(NamedTuple):
 
 def _forked(profile: str) -> _Fork | None:
     for plain, undropped in zip(*(drawn(profile).get(label, []) for label in (AS_TOLD, NO_DROP)), strict=False):
-        before = sum(row["drops"] == 0 for row in plain.history)
-        pairs = zip(plain.history[:before], undropped.history[:before], strict=True)
-        if all(one[column] == other[column] for one, other in pairs for column in one if column not in TIMES):
-            return _Fork(plain, undropped, before)
+        if are_one_until_the_drop(plain, undropped):
+            return _Fork(plain, undropped, sum(row["drops"] == 0 for row in plain.history))
     return None
 
 

@@ -73,9 +73,11 @@ def _code() -> str:
         "augmentation.",
         "The schedule steps once per epoch if its milestones are epochs.",
         f"ResNet-20 has {TABLE_6['resnet20'].parameters:g} million parameters: with several times as many, yours is "
-        "another network.",
+        "another network; with fewer, some layers may be missing from it, as those in a Python list instead of an "
+        "`nn.ModuleList`, which never train.",
         "A single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
-        "All of this was measured with SGD and momentum, and not with Adam; `--recipe fast` has Muon.",
+        "All of this was measured with SGD and momentum 0.9, which `torch.optim.SGD` has not unless told, and not with "
+        "Adam; `--recipe fast` has Muon.",
     )
 
 
@@ -158,7 +160,9 @@ def _on_the_hub() -> str:
 def _underfitting() -> str:
     return (
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
-        f"accuracy: train longer, raise a small learning rate{_of_the_rate()}, and look at the stem again.{_between()}"
+        f"accuracy. A rate still too high looks like this, too: see to item {Check.RATE:d} first. Then raise a small "
+        f"learning rate{_of_the_rate()}, look at the stem again, lighten a heavy weight decay, and only then train "
+        f"longer.{_between()}"
     )
 
 

@@ -22,6 +22,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter
+from pygments.formatters import HtmlFormatter
 from traitlets.config import Config as Traits
 
 from resnet_lib.errors import LabError
@@ -190,10 +191,9 @@ def render(notebook: Path, title: str, profile: str) -> Path:
     exporter = HTMLExporter(
         template_name="basic", template_file="folded_code.html", extra_loaders=[PAGES], embed_images=True
     )
-    body, resources = exporter.from_filename(str(notebook))
-    styles = "\n".join(resources["inlining"]["css"][:1])  # the colours of code; the rest is the page's own
+    body, _ = exporter.from_filename(str(notebook))
     path = notebook.with_suffix(".html")
-    return write_page("page.html", path, title=title, profile=profile, body=body, styles=styles)
+    return write_page("page.html", path, title=title, profile=profile, body=body)
 
 
 def write_index(profile: str) -> Path:
@@ -240,5 +240,6 @@ def outcome_of(path: Path) -> Outcome | None:
 
 
 def write_page(template: str, path: Path, **content: Any) -> Path:
+    content["styles"] = HtmlFormatter().get_style_defs(".highlight")  # the colours of code
     write_atomic(path, templates().get_template(template).render(**content).encode())
     return path

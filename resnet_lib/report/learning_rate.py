@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.findings import evidence, sentences
+from resnet_lib.findings import accounts, evidence, sentences
 from resnet_lib.findings.changes import lookalikes, runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, rise_by_chance
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import UNDECIDED, between
 from resnet_lib.findings.recorded import in_those_recorded, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
-from resnet_lib.questions import causes, suspects
+from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.record import Record
+from resnet_lib.report.wording import in_range
 
 WHY_DECAY = (
     "A likely reason, not measured here: with batch norm, a heavier decay shrinks the weights, so that steps of the "
     "same rate turn them further ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350))."
+)
+UNTOLD = (
+    ", as momentum or another optimizer, a schedule that waits for a plateau, or images held out from training: none "
+    "of these is examined here"
 )
 
 
@@ -29,14 +34,20 @@ def while_it_was_high() -> str:
     if sentences.near_until_drop(CIFAR_STEP, CIFAR_STEP.headline, plain, "full").verdict != "holds":
         return ""
     drop, more = first_drop(plain), [_without_drops(undropped)] if undropped else []
+    cells = evidence.find_cells(suspects.EPOCHS, "full")
+    if lighter := cells.records[factorial.turned(causes.HUNDRED, causes.DECAY)]:
+        decay = scientific(lighter[0].config.weight_decay)
+        more.append(f"With a weight decay of {decay} it averaged {_before_and_after(lighter)}.")
     if augmented:
         more.append(f"With random crops and flips it averaged {_before_and_after(augmented)}.")
-    if paper_like := evidence.find_cells(suspects.EPOCHS, "full").records[causes.PAPER]:
+    if paper_like := cells.records[causes.PAPER]:
         decay = scientific(paper_like[0].config.weight_decay)
         with_what = "these" if augmented else "random crops and flips"
         more.append(f"With {with_what} and a weight decay of {decay} it averaged {_before_and_after(paper_like)}.")
         if augmented and _is_higher(paper_like, augmented):
             more[-1] += f" {WHY_DECAY}"
+    if pairs := evidence.forks(cells):
+        more.append(_forks(pairs))
     before, after = (f"{100 * seen.mean():.1f} %" for seen in (drop.before, drop.after))
     said = (
         f"**The learning rate.** With the story's assumed settings, ResNet-20 averaged {before} over the last {HIGH} "
@@ -45,6 +56,16 @@ def while_it_was_high() -> str:
         f"({100 * drop.gain:+.1f} points{_sure(drop.gains)})."
     )
     return "\n\n".join(filter(None, [said, "\n".join(f"- {one}" for one in more)]))
+
+
+def _forks(pairs: list[tuple[Record, Record]]) -> str:
+    """What the drops gave runs that were one and the same training until then, in a sentence."""
+    gains = sorted(100 * (dropped.accuracy - other.accuracy) for dropped, other in pairs)
+    told = f"{len(pairs)} pairs of runs that are" if len(pairs) > 1 else "one pair of runs that is"
+    return (
+        f"In {told} one and the same training until the first drop, the one that dropped ended "
+        f"{in_range(gains)} points higher."
+    )
 
 
 def _in_each(count: int) -> str:
@@ -71,7 +92,7 @@ def _without_drops(undropped: list[Record]) -> str:
     last, reached = 100 * last_epochs(undropped), evidence.accuracy_of(undropped, "full")
     lost = evidence.worth("full", causes.DROPS)
     ended = f"Without any drop it ended at {reached.number} ({lost}); its last {LAST} epochs ranged from "
-    ended += f"{last.min():.1f} to {last.max():.1f} %."
+    ended += f"{last.min():.1f} to {last.max():.1f} %, {last.mean():.1f} % on average."
     low, high = CIFAR_STEP.near
     levels = np.array([[record.accuracy for record in undropped], last.mean(axis=1) / 100])
     if lost.high >= 0 or levels.min() <= low or levels.max() >= high:
@@ -99,9 +120,16 @@ def with_its_drops() -> str:
     return (
         f"**With its drops, ResNet-20 did not stop at {CIFAR_STEP.claimed:g} %**{seen}, but at {reached}. Why "
         "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
-        "this one: either they never took effect, or something else differed that was not told."
+        f"this one: either they never took effect, or something else differed that was not told{UNTOLD}."
+        f"{_nearest()}"
         f"{_what_comes_near(cells)}"
     )
+
+
+def _nearest() -> str:
+    """What, assumed of the whole story, comes nearest to it, in a sentence after a space."""
+    said = accounts.nearest("full")
+    return f" Of what was tried as an assumption about the whole story,{said}" if said else ""
 
 
 def _what_comes_near(cells: Cells) -> str:

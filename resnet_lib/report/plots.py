@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -61,7 +61,8 @@ def curves(
         for label, records in recorded.items()
     ]
     if told:
-        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"told of its end: {_listed(told.values())} %"))
+        ends = ", ".join(f"{value:g}" for value in sorted(set(told.values())))
+        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"its end, as the story tells it: {ends} %"))
     if drops:
         handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
     if any(len(records) > 1 for records in recorded.values()):
@@ -177,10 +178,6 @@ def _told(recorded: Runs, profile: str) -> dict[str, float]:
             if name in names and step.tells_of(names[name], records[0].config, profile):
                 told[name] = step.claimed
     return told
-
-
-def _listed(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:g}" for value in sorted(set(values)))
 
 
 def _mark_told(axes: Axes, last: int, value: float, look: int) -> None:

@@ -7,18 +7,20 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.changes import Lookalikes, lookalikes, runs
-from resnet_lib.findings.judgement import UNDECIDED, between
+from resnet_lib.findings.changes import runs
+from resnet_lib.findings.curves import HIGH, first_drop
+from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
+from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, SHOWN
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, STEM_AUGMENTED, WRONG_STEM
 from resnet_lib.questions.wording import reduced
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import answer_figure, commands, tables
-from resnet_lib.report.wording import percent, quoted
+from resnet_lib.report.wording import in_range, percent
 
 HOW_TO_READ = (
     "Test accuracy after the last epoch, with the story's assumed settings but in the last row; ↳: with this change, "
@@ -76,24 +78,44 @@ def _what_stops(found: Runs) -> str:
         said += f" With random crops and flips it ends at {end} ({runs_there}); the paper has {RESNET_20:g} %."
     if is_near:
         return said
-    settings = lookalikes(evidence.find_cells(suspects.EPOCHS, "full"))
-    if not (settings.near or settings.undecided):
+    fits = [one for one in (_high_rate(found), _wrong_stem(found)) if one]
+    if not fits:
         return said
-    said += f" {_which_end_there(settings)}"
-    return f"{said} Whether one of these stopped the story's network is open: its code is not known."
+    first = "What would bring it near, as far as it is recorded: "
+    last = "Which of these it was in the story, or what else, is open: its code is not known."
+    return f"{said} {first}{'; or '.join(fits)}. {last}"
 
 
-def _which_end_there(others: Lookalikes) -> str:
-    parts, place = [], f"near {CIFAR_STEP.claimed:g} %"
-    if near := len(others.near):
-        both = "both" if near == 2 else "all"
-        named = f", {both} with “{others.common}”" if near > 1 and others.common else f": {quoted(list(others.near))}"
-        parts.append(f"{near} {'ends' if near == 1 else 'end'} {place}{named}")
-    if undecided := len(others.undecided):
-        shown = [label for label in SHOWN if label in others.undecided]
-        named = f"{', among them ' if len(shown) < undecided else ': '}{quoted(shown)}" if shown else ""
-        parts.append(f"{undecided} {'more ' if near else ''}may{'' if near else f' end {place}'} (undecided){named}")
-    return f"Of the {others.others} of ResNet-20 recorded in {suspects.EPOCHS} epochs, {'; '.join(parts)}."
+def _high_rate(found: Runs) -> str:
+    """Where it stood until its first drop, by augmentation and weight decay, and without any, as far as near."""
+    cells, (low, high) = evidence.find_cells(suspects.EPOCHS, "full"), CIFAR_STEP.near
+    factors = ((), (causes.AUGMENTATION,), (causes.DECAY,), (causes.AUGMENTATION, causes.DECAY))
+    records = [cells.records[turned(causes.HUNDRED, *some)] for some in factors]
+    levels = sorted(first_drop(some).before.mean() for some in records if some)
+    near, parts = [100 * level for level in levels if low < level < high], []
+    if near:
+        of = (
+            f" in {len(near)} of {len(levels)} combinations of augmentation and weight decay" if len(levels) > 1 else ""
+        )
+        parts.append(f"over the {HIGH} epochs before its first drop it averaged {in_range(near)} %{of}")
+    undropped = found.get(NO_DROP, [])
+    if undropped and low < mean_accuracy(undropped) < high:
+        parts.append(f"without any drop it ended at {percent(undropped)}, {runs_in_words(len(undropped))}")
+    return f"a learning rate that stays high ({'; '.join(parts)})" if parts else ""
+
+
+def _wrong_stem(found: Runs) -> str:
+    """Where ImageNet's stem took it, if near the story's."""
+    low, high = CIFAR_STEP.near
+    ends = {label: found[label] for label in (WRONG_STEM, STEM_AUGMENTED) if label in found}
+    near = [
+        f"with “{label}” {percent(some)}, {runs_in_words(len(some))}"
+        for label, some in ends.items()
+        if low < mean_accuracy(some) < high
+    ]
+    return (
+        f"the stem ({'; '.join(near)}), but the story calls its network the paper's, whose stem is 3×3" if near else ""
+    )
 
 
 def _networks_with_the_wrong_stem() -> str:
