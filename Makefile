@@ -76,8 +76,8 @@ python:
 env: python  ## install, or bring up to date, what all others need
 	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd; cksum pyproject.toml requirements.lock); \
 	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else $(READY); fi && exit; \
-	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(ENV) has Python %d.%d, but 3.11 \
-	or newer is needed: deactivate or remove that environment and call make again." % sys.version_info[:2])' || exit; \
+	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s has Python %d.%d, but 3.11 or newer \
+	is needed: deactivate or remove that environment and call make again." % (sys.prefix, *sys.version_info[:2]))' || exit; \
 	echo "Installing into $(ENV): about 6 GB on Linux, where torch brings the CUDA libraries along."; \
 	{ $(PIP) --version >/dev/null 2>&1 || "$(ENV)/bin/python" -m ensurepip --default-pip; } && \
 	: >"$$stamp" && $(PIP) install --require-hashes -r requirements.lock && \

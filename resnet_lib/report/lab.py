@@ -33,6 +33,7 @@ from resnet_lib.records.find import reports_folder
 from resnet_lib.report import answer, checklist, plots, summary
 from resnet_lib.report.published import CHECKOUT, figures
 from resnet_lib.report.results import body
+from resnet_lib.report.wording import first_sentence
 
 SOURCES = CHECKOUT / "notebooks"
 NOTEBOOKS = (*(step.notebook for step in story.STEPS), "05_root_cause", "06_paper_table", "explore", "report")
@@ -218,6 +219,7 @@ def write_index(profile: str) -> Path:
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html")) if profile == "full" else "",
         results=markdown2html(body(profile)),
         curves=plots.FIGURE if plots.FIGURE in drawn else "",
+        alt=first_sentence(plots.CAPTION),
         caption=plots.CAPTION,
     )
 

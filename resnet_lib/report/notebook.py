@@ -20,6 +20,7 @@ from resnet_lib.records.find import Runs, find_diverged, find_runs
 from resnet_lib.records.record import Diverged, Record, read_diverged
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, closely, gallery, parameters, plots, tables
+from resnet_lib.report.wording import first_sentence
 from resnet_lib.runs import experiment
 
 MAX_SEEDS = 100
@@ -147,7 +148,7 @@ class Page:
     def figure(self, figure: Figure | None, caption: str, note: str = "") -> None:
         """Show a figure with its caption, and with what is to be known of it; where nothing can be drawn, say so."""
         if figure:
-            display(figure, metadata={"image/png": {"alt": caption}})
+            display(figure, metadata={"image/png": {"alt": first_sentence(caption)}})
         self.text(f"*{caption}* {note}".rstrip() if figure else f"*No figure yet, for nothing is recorded: {caption}*")
 
     def text(self, text: str) -> None:

@@ -22,6 +22,7 @@ from resnet_lib.questions import field_guide, paper_runs, story, suspects
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
 from resnet_lib.report import bars, figure6, plots, single_records, tables
+from resnet_lib.report.wording import first_sentence
 from resnet_lib.speed.measured import benchmarks, fp32_share, precision
 
 IMG = "../../img"  # seen from the page of all results
@@ -115,7 +116,7 @@ def body(profile: str, img: str = "img") -> str:
 
 
 def _picture(img: str, name: str, caption: str) -> str:
-    return f"![{caption}]({img}/{name}.png)\n\n*{caption}*"
+    return f"![{first_sentence(caption)}]({img}/{name}.png)\n\n*{caption}*"
 
 
 def _mean_change(cells: evidence.Cells) -> str:

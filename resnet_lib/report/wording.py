@@ -15,6 +15,11 @@ def quoted(labels: list[str]) -> str:
     return ", ".join(f"“{label}”" for label in labels)
 
 
+def first_sentence(caption: str) -> str:
+    """What stands in place of a picture whose caption stands below it."""
+    return caption.partition(". ")[0].removesuffix(".")
+
+
 def in_range(values: list[float]) -> str:
     """The lowest and the highest of sorted values, or one where they look alike."""
     low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
