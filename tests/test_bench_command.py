@@ -19,6 +19,7 @@ from resnet_lib.machine.device import THREADS
 from resnet_lib.machine.provenance import environment
 from resnet_lib.report import bench_facts, bench_tables
 from resnet_lib.speed import bench
+from resnet_lib.speed.measured import benchmarks
 
 
 def test_a_busy_machine_is_told_before_anything_is_timed(monkeypatch, capsys):
@@ -41,7 +42,7 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
     file = tmp_path / "bench.json"
     command = ["bench", "--sweep", "--device", "cpu", "--json", str(file)]
     here = environment(CPU) | {"threads": THREADS}
-    kept = {"environment": here, "networks": {}}
+    kept = {"environment": here, "networks": {}, "date": "before"}
     file.write_text(json.dumps(kept))
     assert CliRunner().invoke(app, command).exit_code == 0
     assert json.loads(file.read_text()) == kept | {"sweep": {"depth": {"20": 100.0}}}
@@ -51,7 +52,7 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
         ('{"sweep": {}}', "is not a benchmark's"),
         ('{"networks"', "is not a benchmark's"),
         ("[]", "is not a benchmark's"),
-        ('{"environment": 1, "networks": {}}', "is not a benchmark's"),
+        ('{"environment": 1, "networks": {}, "date": "before"}', "is not a benchmark's"),
     ):
         file.write_text(content)
         with pytest.raises(LabError, match=words):
@@ -94,10 +95,17 @@ def test_a_benchmark_measured_anew_keeps_the_sweep_and_the_notes_of_its_machine(
         assert json.loads(file.read_text()) == measured | stays
 
 
+@pytest.mark.parametrize("content", ['{"date"', "[]", '{"environment": {}, "networks": {}}'])
+def test_a_damaged_benchmark_among_those_measured_is_named(tmp_path, content):
+    (tmp_path / "abacus.json").write_text(content)
+    with pytest.raises(LabError, match=r"abacus\.json is not a benchmark's: restore or delete it"):
+        benchmarks(tmp_path)
+
+
 def test_a_quick_benchmark_takes_the_place_of_no_whole_one(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "measure", None)
     file = tmp_path / "bench.json"
-    whole = json.dumps({"environment": environment(CPU), "networks": {}, "peak_bytes": {}})
+    whole = json.dumps({"environment": environment(CPU), "networks": {}, "date": "before", "peak_bytes": {}})
     file.write_text(whole)
     with pytest.raises(LabError, match=r"bench\.json is a whole benchmark, more than --quick measures"):
         CliRunner().invoke(app, ["bench", "--quick", "--device", "cpu", "--json", str(file)], catch_exceptions=False)

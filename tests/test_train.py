@@ -209,6 +209,7 @@ def test_divergence_is_told_with_where_and_what_to_try_and_its_state_not_saved(
     tmp_path, tiny_dataset, monkeypatch, seconds
 ):
     monkeypatch.setattr(keeper, "SAVE_SECONDS", seconds)
+    monkeypatch.setattr(keeper, "EPOCH_SECONDS", -1)
     config = TINY.replace(  # each step: weights times -19
         stem="cifar", shortcut="A", lr=20.0, weight_decay=1.0, epochs=20, milestones=()
     )
