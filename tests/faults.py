@@ -95,10 +95,17 @@ class Ending(Progress):
 
 
 def train(
-    reports: Path, config: Config, save_seconds: float, file_bytes: int | None, at: int, by: int, seconds: float
+    reports: Path,
+    config: Config,
+    save_seconds: float,
+    epoch_seconds: float,
+    file_bytes: int | None,
+    at: int,
+    by: int,
+    seconds: float,
 ) -> None:
     torch.set_num_threads(1)
-    keeper.SAVE_SECONDS, keeper.EPOCH_SECONDS = save_seconds, -1.0
+    keeper.SAVE_SECONDS, keeper.EPOCH_SECONDS = save_seconds, epoch_seconds
     os.environ["RESNET_LAB_REPORTS"] = str(reports)
     if file_bytes is not None:
         import resource
@@ -116,6 +123,7 @@ def in_process(
     reports: Path,
     config: Config = DISTURBED,
     save_seconds: float = -1.0,
+    epoch_seconds: float = -1.0,
     file_bytes: int | None = None,
     at: int = 0,
     by: int = getattr(signal, "SIGKILL", signal.SIGTERM),  # Windows, which skips these tests, has none
@@ -126,7 +134,8 @@ def in_process(
     `file_bytes`: the size above which it can write no file. A signal `by` ends it at a step `at`, counted from its
     start, or an alarm after some `seconds`.
     """
-    process = forking().Process(target=train, args=(reports, config, save_seconds, file_bytes, at, by, seconds))
+    arguments = (reports, config, save_seconds, epoch_seconds, file_bytes, at, by, seconds)
+    process = forking().Process(target=train, args=arguments)
     process.start()
     process.join()
     return process.exitcode

@@ -67,7 +67,7 @@ def test_the_answer_says_only_what_was_seen(tmp_path):
     for lighter, told in ((0.86, ""), (0.84, NEAR_80)):
         craft(config.replace(weight_decay=1e-4), lighter)
         _, *further, _ = paragraphs()
-        assert "\n\n".join(further).endswith(told or "examined here.")
+        assert "\n\n".join(further).endswith(told or "training here.")
     thrice(config.replace(weight_decay=1e-4), 0.83)
     assert paragraphs()[2].endswith(", 1 ended near 80 % (± 5 points):")
     assert paragraphs()[3].startswith("- weight decay 1e-4 (83.0 % [8")
@@ -121,14 +121,17 @@ def test_the_answer_tells_what_one_change_did():
     held = (
         "over the 10 epochs before its first drop it averaged 78.0 to 79.0 % in 2 of 2 combinations of augmentation and"
     )
-    undropped = "weight decay; without any drop it ended at 79.0 %, 1 run"
-    assert f"near, as far as it is recorded: a learning rate that stays high ({held} {undropped}). Which" in said
-    assert said.endswith("Which of these it was in the story, or what else, is open: its code is not known.")
+    undropped = "weight decay; without any drop it ended at 79.0 %, 1 run, undecided"
+    assert f"near, as far as it is recorded: a learning rate that stays high ({held} {undropped}). Whether" in said
+    assert said.endswith("Whether it was this in the story, or what else, is open: its code is not known.")
     assert "| ↳ crop and flip |  | 91.0 | +4.0 | 1 |" in summary.short()
     craft(config.replace(stem="imagenet"), 0.76)
-    assert "1 run); or the stem (with “ImageNet's stem” 76.0 %, 1 run), but the story calls" in summary.short()
+    assert "1 run, undecided); or the stem (with “ImageNet's stem” 76.0 %, 1 run, undecided), but" in summary.short()
     craft(config.replace(stem="imagenet", crop=4, flip=True), 0.82)
-    assert "76.0 %, 1 run; with “ImageNet's stem, crop and flip” 82.0 %, 1 run), but the story" in summary.short()
+    assert (
+        "1 run, undecided; with “ImageNet's stem, crop and flip” 82.0 %, 1 run, undecided), but the story"
+        in summary.short()
+    )
     assert "| ↳ ImageNet's stem, crop and flip |  | 82.0 | -5.0 | 1 |" in summary.short()
     for fields in ({}, {"crop": 4, "flip": True}):
         shutil.rmtree(RunFolder.of(config.replace(stem="imagenet", **fields), "full").path)
@@ -199,7 +202,7 @@ def test_the_hub_and_the_stem_are_answered_as_far_as_they_are_recorded():
     hub = story.step("04_torch_hub_check").configs
     craft(hub["ResNet-18 (torch.hub)"], 0.80)
     said, _ = paragraphs()
-    assert said.startswith("**torch.hub's 83 %.** The story's check changed the code of the network alone: it clears ")
+    assert said.startswith("**torch.hub's 83 %.** The story's check changed the network alone: it clears the code of ")
     assert " With the story's settings ResNet-18 (torch.hub) reached 80.0 % [" in said
     near = "That is near the story's 83 % (± 5 points) in the one run recorded"
     undecided = f"{near}, which cannot show how much seeds differ"
@@ -259,13 +262,26 @@ def test_what_brings_resnet_20_near_the_story_is_said_as_far_as_it_does():
     assert said.endswith("not near 80 % (± 5 points).")
     for levels in (0.78, 0.90):  # until its drop, and near and far from the story
         craft(config.replace(weight_decay=1e-4), 0.87, high=levels)
-        near = (
-            "would bring it near, as far as it is recorded: a learning rate that stays high (over the 10 epochs before "
-        )
-        near += "its first drop it averaged 78.0 % in 1 of 2 combinations of augmentation and weight decay). Which"
+        near = "first drop it averaged 78.0 % in 1 of 2 combinations of augmentation and weight decay). Whether it was "
         assert (near in summary.short()) == (levels < 0.8)
     craft(config.replace(milestones=()), 0.79)
-    assert ": a learning rate that stays high (without any drop it ended at 79.0 %, 1 run). Which" in summary.short()
+    assert (
+        ": a learning rate that stays high (without any drop it ended at 79.0 %, 1 run, undecided). Whether"
+        in summary.short()
+    )
+
+
+def test_runs_that_were_one_until_the_drop_are_told_of_in_pairs():
+    config = story.TUNED.replace(model="resnet20")
+    for stem, right in ((None, 0.87), ("imagenet", 0.75)):
+        craft(config.replace(stem=stem), right, high=0.78)
+        craft(config.replace(stem=stem, milestones=()), 0.78)
+        told = "2 pairs of runs (1 with ImageNet's stem) that are" if stem else "one pair of runs that is"
+        gains = "-3.0 to 9.0" if stem else "9.0"
+        said = (
+            f"- In {told} one and the same training until the first drop, the accuracy of the one that dropped, less "
+        )
+        assert f"{said}that of the other, ended at {gains} points." in answer.answer("full")
 
 
 def test_a_change_whose_runs_diverged_is_told_in_the_table():

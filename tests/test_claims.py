@@ -7,7 +7,7 @@ import pytest
 from crafted import craft, thrice
 
 from resnet_lib.findings import claims, symptoms
-from resnet_lib.findings.judgement import Claim
+from resnet_lib.findings.judgement import Claim, or_diverged
 from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.questions import paper, paper_runs, story
 from resnet_lib.records.run_folder import RunFolder
@@ -199,6 +199,8 @@ def test_a_run_that_diverged_is_told_where_it_is_missed():
     craft(story.step("04_torch_hub_check").configs["ResNet-50 (torch.hub)"], 0.8, seed=1)  # another seed did not
     near, *_ = judged("04_torch_hub_check")
     assert str(near).endswith("seed spread unknown; 1 run more diverged).")
+    told = (folder.config, [craft(folder.config, 0.8, seed=1)])
+    assert or_diverged(Claim("A", "undecided"), told, profile="full").evidence == "1 run more diverged"
 
 
 def test_a_claim_of_two_networks_tells_that_the_other_steps_diverged():

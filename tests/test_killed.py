@@ -116,6 +116,16 @@ def test_a_state_is_saved_after_the_seconds_that_are_set(reports, monkeypatch, w
     assert sorted(set(saves)) == list(expected)
 
 
+def test_a_history_that_is_ahead_of_what_was_saved_is_trained_again_to_the_same(reports, undisturbed):
+    """As of epochs that are too short to be saved each."""
+    with survived("SIGKILL anywhere in training"):
+        assert in_process(reports, save_seconds=1e9, epoch_seconds=1e9, at=14) == -signal.SIGKILL
+        folder = RunFolder.of(DISTURBED, "full")
+        assert (len(folder.rows()), checkpoint.load(folder.checkpoint)["epoch"]) == (3, 1)
+        resumed()
+        assert faults.result(reports) == undisturbed
+
+
 def test_many_runs_go_on_after_one_process_was_killed(reports, tmp_path):
     configs = [DISTURBED.replace(train_images=1_000, milestones=(), seed=seed) for seed in range(3)]
     (tmp_path / "configs.json").write_text(f"[{','.join(config.model_dump_json() for config in configs)}]")

@@ -59,9 +59,11 @@ def table(profile: str) -> pd.DataFrame:
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)
         cells = [f"{claim.verdict} ({claim.brief})" if claim.evidence else claim.verdict for claim in claims]
-        apart = farthest(hypothesis, profile)
         row = {"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)}
-        rows.append({**row, f"farthest from {_told('%')}, points": NOT_YET if apart is None else f"{apart:+.1f}"})
+        if profile == "full":
+            apart = farthest(hypothesis, profile)
+            row[f"farthest from {_told('%')}, points"] = "–" if apart is None else f"{apart:+.1f}"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -82,22 +84,31 @@ def farthest(hypothesis: Hypothesis, profile: str) -> float | None:
 
 def conclusion(profile: str) -> str:
     """How many hypotheses the records contradict or confirm, and which comes nearest, in words."""
-    found = [observations(one, profile) for one in HYPOTHESES]
-    refuted = sum(any(claim.verdict == "does not hold" for claim in claims) for claims in found)
-    whole = sum(all(claim.verdict == "holds" for claim in claims) for claims in found)
-    agree = f"{whole} agree" if whole else "none agrees"
-    said = f"Of {len(found)} assumptions, {refuted} disagree with a record, and {agree} with all that was told."
+    refuted = sum(_is_refuted(one, profile) for one in HYPOTHESES)
+    whole = sum(all(claim.verdict == "holds" for claim in observations(one, profile)) for one in HYPOTHESES)
+    agree = f"{whole or 'none'} of them {'agree' if whole > 1 else 'agrees'} with all that was told"
+    said = f"Records contradict {refuted} of the {len(HYPOTHESES)} assumptions; {agree}."
     return f"{said}{nearest(profile)}"
 
 
 def nearest(profile: str) -> str:
     """Which hypothesis comes nearest to the story's accuracies, in a sentence after a space; empty if none is known."""
-    apart = {one.name: farthest(one, profile) for one in HYPOTHESES}
-    known = {name: abs(points) for name, points in apart.items() if points is not None}
+    distances = [(one, farthest(one, profile)) for one in HYPOTHESES]
+    known = [(one, round(abs(points), 1)) for one, points in distances if points is not None]
     if not known:
         return ""
-    best = min(known, key=lambda name: known[name])
-    return f" “{best}” comes nearest to {_told('%')}: each within {known[best]:.1f} points."
+    least = min(points for _, points in known)
+    best = [one for one, points in known if points == least]
+    names, come = " and ".join(f"“{one.name}”" for one in best), "comes" if len(best) == 1 else "come"
+    also = ", although a record disagrees with it, too" if any(_is_refuted(one, profile) for one in best) else ""
+    return (
+        f" Of the {len(known)} assumptions about the whole story whose hundred epochs are recorded, {names} {come} "
+        f"nearest to {_told('%')}: each within {least:.1f} points{also}."
+    )
+
+
+def _is_refuted(hypothesis: Hypothesis, profile: str) -> bool:
+    return any(claim.verdict == "does not hold" for claim in observations(hypothesis, profile))
 
 
 def _told(unit: str) -> str:

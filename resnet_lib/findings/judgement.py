@@ -56,13 +56,14 @@ def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str
     If it was judged, but by other seeds than all that were run, how many diverged is added to the evidence.
     """
     is_open = claim.verdict == NOT_YET
-    asked = [config.at(profile) for config, records in needed if not (is_open and records)]
+    asked = [config.at(profile) for config, records in needed if bool(records) != is_open]
     ended = [where for config in asked for where in find_diverged(config, profile)]
     if not ended:
         return claim
     if is_open:
         return replace(claim, verdict="diverged", evidence=f"at {'; '.join(ended)}")
-    return replace(claim, evidence=f"{claim.evidence}; {runs_in_words(len(ended))} more diverged")
+    more = f"{runs_in_words(len(ended))} more diverged"
+    return replace(claim, evidence="; ".join(filter(None, [str(claim.evidence), more])))
 
 
 def decide(

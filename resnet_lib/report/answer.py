@@ -53,8 +53,8 @@ def _overfitting() -> str:
     return (
         f"**Overfitting.** With its drops, and without augmentation, ResNet-20 ended with {fitted:.1f} % of its "
         f"training images right and {percent(plain)} of the test images, {fitted - 100 * mean_accuracy(plain):.1f} "
-        f"points less. Its test loss {loss_end(plain)}, its accuracy {lost:.1f} points below its best epoch: what "
-        f"rises is mostly its confidence in its mistakes. {cure}"
+        f"points less. Its test loss {loss_end(plain)}, its accuracy {lost:.1f} points below its best epoch"
+        f"{': what rises is mostly its confidence in its mistakes' if lost < 1 else ''}. {cure}"
     )
 
 

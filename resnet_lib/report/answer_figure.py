@@ -53,7 +53,7 @@ def caption(profile: str) -> str:
 def draw(profile: str) -> Figure | None:
     """The curves of `drawn` from where they begin to level off, with the accuracy that each ends at.
 
-    That of the runs without drops begins where it parts from the one with them.
+    That of a run without drops begins where it parts from the one with them.
     """
     found = drawn(profile)
     picture = plots.curves(found, profile, ["test_acc"], REPORTED if profile != "smoke" else {}, count=False)

@@ -23,7 +23,7 @@ WHY_DECAY = (
 )
 UNTOLD = (
     ", as momentum or another optimizer, a schedule that waits for a plateau, or images held out from training: none "
-    "of these is examined here"
+    "of these is varied on the story's training here"
 )
 
 
@@ -61,10 +61,14 @@ def while_it_was_high() -> str:
 def _forks(pairs: list[tuple[Record, Record]]) -> str:
     """What the drops gave runs that were one and the same training until then, in a sentence."""
     gains = sorted(100 * (dropped.accuracy - other.accuracy) for dropped, other in pairs)
-    told = f"{len(pairs)} pairs of runs that are" if len(pairs) > 1 else "one pair of runs that is"
+    stems = sum(dropped.config.stem == "imagenet" for dropped, _ in pairs)
+    with_stem = f" ({stems} with ImageNet's stem)" if stems else ""
+    told = (
+        f"{len(pairs)} pairs of runs{with_stem} that are" if len(pairs) > 1 else f"one pair of runs{with_stem} that is"
+    )
     return (
-        f"In {told} one and the same training until the first drop, the one that dropped ended "
-        f"{in_range(gains)} points higher."
+        f"In {told} one and the same training until the first drop, the accuracy of the one that dropped, less that of "
+        f"the other, ended at {in_range(gains)} points."
     )
 
 
@@ -121,15 +125,9 @@ def with_its_drops() -> str:
         f"**With its drops, ResNet-20 did not stop at {CIFAR_STEP.claimed:g} %**{seen}, but at {reached}. Why "
         "the story's did is open. The write-up reports drops for its first network, and the lab assumes the same for "
         f"this one: either they never took effect, or something else differed that was not told{UNTOLD}."
-        f"{_nearest()}"
+        f"{accounts.nearest('full')}"
         f"{_what_comes_near(cells)}"
     )
-
-
-def _nearest() -> str:
-    """What, assumed of the whole story, comes nearest to it, in a sentence after a space."""
-    said = accounts.nearest("full")
-    return f" Of what was tried as an assumption about the whole story,{said}" if said else ""
 
 
 def _what_comes_near(cells: Cells) -> str:

@@ -14,8 +14,8 @@ from resnet_lib.records.record import Record
 from resnet_lib.report.wording import percent
 
 CHECK = (
-    "The story's check changed the code of the network alone: it clears that of its own network, and not the training, "
-    "nor the stem, for both have ImageNet's."
+    "The story's check changed the network alone: it clears the code of the story's first network, and neither the "
+    "training nor the stem, for that network and torch.hub's both have ImageNet's."
 )
 
 

@@ -114,7 +114,7 @@ def _panel(axes: Axes, recorded: Runs, quantity: Quantity, looks: dict[str, int]
     scale = ""
     if quantity != "test_acc" and _span(values) > LOG_RANGE:
         _log_scale(axes)
-        scale = ", log scale"
+        scale = ", log"  # no longer word fits beside a panel
     axes.set_ylabel(f"{_axis_label(recorded, quantity)[:-1]}{scale})")
     axes.margins(y=0.1)
 

@@ -19,6 +19,7 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, STEM_AUGMENTED, WRONG_STEM
 from resnet_lib.questions.wording import reduced
 from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.record import Record
 from resnet_lib.report import answer_figure, commands, tables
 from resnet_lib.report.wording import in_range, percent
 
@@ -81,9 +82,9 @@ def _what_stops(found: Runs) -> str:
     fits = [one for one in (_high_rate(found), _wrong_stem(found)) if one]
     if not fits:
         return said
-    first = "What would bring it near, as far as it is recorded: "
-    last = "Which of these it was in the story, or what else, is open: its code is not known."
-    return f"{said} {first}{'; or '.join(fits)}. {last}"
+    first = "Among what would bring it near, as far as it is recorded: "
+    which = "Which of these it was" if len(fits) > 1 else "Whether it was this"
+    return f"{said} {first}{'; or '.join(fits)}. {which} in the story, or what else, is open: its code is not known."
 
 
 def _high_rate(found: Runs) -> str:
@@ -100,19 +101,21 @@ def _high_rate(found: Runs) -> str:
         parts.append(f"over the {HIGH} epochs before its first drop it averaged {in_range(near)} %{of}")
     undropped = found.get(NO_DROP, [])
     if undropped and low < mean_accuracy(undropped) < high:
-        parts.append(f"without any drop it ended at {percent(undropped)}, {runs_in_words(len(undropped))}")
+        parts.append(f"without any drop it ended at {_ended(undropped)}")
     return f"a learning rate that stays high ({'; '.join(parts)})" if parts else ""
+
+
+def _ended(records: list[Record]) -> str:
+    """Where runs near the story's accuracy ended, of how many, and whether others may end elsewhere."""
+    verdict = between(evidence.accuracy_of(records, "full"), *CIFAR_STEP.near)
+    return f"{percent(records)}, {runs_in_words(len(records))}{'' if verdict == 'holds' else ', undecided'}"
 
 
 def _wrong_stem(found: Runs) -> str:
     """Where ImageNet's stem took it, if near the story's."""
     low, high = CIFAR_STEP.near
     ends = {label: found[label] for label in (WRONG_STEM, STEM_AUGMENTED) if label in found}
-    near = [
-        f"with “{label}” {percent(some)}, {runs_in_words(len(some))}"
-        for label, some in ends.items()
-        if low < mean_accuracy(some) < high
-    ]
+    near = [f"with “{label}” {_ended(some)}" for label, some in ends.items() if low < mean_accuracy(some) < high]
     return (
         f"the stem ({'; '.join(near)}), but the story calls its network the paper's, whose stem is 3×3" if near else ""
     )

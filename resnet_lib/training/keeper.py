@@ -143,6 +143,8 @@ class Keeper:
             self.run.write_history(self.position.history)
         except OSError as error:  # the checkpoint has it too
             self.progress.note(f"the history of {self.run.path} could not be written ({error}): tried again next epoch")
+        if self.signals.asked and self.saved_step < self.position.step:  # asked meanwhile
+            self.try_save()
         self.stop_if_asked()
         self.position.start_clock()  # again: the next epoch has not begun while this one is saved
 

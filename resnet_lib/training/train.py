@@ -69,8 +69,9 @@ def fit(
 ) -> tuple[Evaluation, Position]:
     """Train `model` to the config's last step, from a saved `state` of the run where there is one.
 
-    Every epoch ends with an evaluation, a row in the history and a checkpoint. Returns the last evaluation and where
-    the run ended. Raises Diverged when a loss is not finite, Stopped when a signal asked for it.
+    Every epoch ends with an evaluation and a row in the history; `Keeper` says when the state is saved. Returns the
+    last evaluation and where the run ended. Raises Diverged when a loss is not finite, Stopped when a signal asked for
+    it.
     """
     update = make_update(model, dataset.train_images, dataset.train_labels, config, choice)
     batches = update.batches
