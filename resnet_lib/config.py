@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from resnet_lib.architecture import Architecture
-from resnet_lib.errors import LabError
+from resnet_lib.errors import LabError, in_words
 
 PROTOCOL = 1  # raise whenever a change of the code changes results: old records are then not taken for new ones
 
@@ -130,7 +130,7 @@ class Config(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ConfigError("; ".join(_explain(error.errors()))) from None
+            raise ConfigError(in_words(error, list(Config.model_fields))) from None
 
     def replace(self, /, **changes: Any) -> Config:
         """A copy with some fields changed, validated again."""
@@ -233,19 +233,3 @@ class Config(BaseModel):
             precision="fp32",
             width=size.get("width", self.width) if is_ours else self.width,
         )
-
-
-def _explain(errors: list[Any]) -> list[str]:
-    """In words; what several types would have allowed is one error."""
-    told, allowed = [], {}
-    for error in errors:
-        # Of its place, what is Config's: the field, and where in a list; not the type that was tried.
-        field = ".".join(str(part) for n, part in enumerate(error["loc"]) if n == 0 or isinstance(part, int))
-        if error["type"] == "value_error":
-            told.append(str(error["ctx"]["error"]))
-        elif error["type"] == "extra_forbidden":
-            told.append(f"unknown field '{field}': the fields are {', '.join(Config.model_fields)}")
-        else:
-            message = f"{error['msg'][0].lower()}{error['msg'][1:]}"
-            allowed.setdefault(f"{field} = {error['input']!r}", []).append(message)
-    return told + [f"{value} is not valid: {' or '.join(messages)}" for value, messages in allowed.items()]

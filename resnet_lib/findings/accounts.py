@@ -16,7 +16,7 @@ from resnet_lib.questions.suspects import HYPOTHESES, Hypothesis
 from resnet_lib.records.find import find_runs
 from resnet_lib.records.record import Record
 
-HUNDRED = STEPS[1:]  # the steps of a hundred epochs
+AFTER_HUNDRED = STEPS[1:]  # the steps of a hundred epochs
 
 
 def observations(hypothesis: Hypothesis, profile: str) -> list[Claim]:
@@ -73,7 +73,7 @@ def farthest(hypothesis: Hypothesis, profile: str) -> float | None:
     Of several networks that it may tell of, the nearest. None where a step has no run, or below full size.
     """
     configs, apart = hypothesis.configs(), []
-    for step in HUNDRED if profile == "full" else ():
+    for step in AFTER_HUNDRED if profile == "full" else ():
         runs = find_runs(configs[step.notebook], profile).values()
         ends = [100 * mean_accuracy(records) - step.claimed for records in runs if records]
         if not ends:
@@ -84,10 +84,11 @@ def farthest(hypothesis: Hypothesis, profile: str) -> float | None:
 
 def conclusion(profile: str) -> str:
     """How many hypotheses the records contradict or confirm, and which comes nearest, in words."""
-    refuted = sum(_is_refuted(one, profile) for one in HYPOTHESES)
-    whole = sum(all(claim.verdict == "holds" for claim in observations(one, profile)) for one in HYPOTHESES)
+    judged = [observations(one, profile) for one in HYPOTHESES]
+    refuted = sum(map(_disagree, judged))
+    whole = sum(all(claim.verdict == "holds" for claim in claims) for claims in judged)
     agree = f"{whole or 'none'} of them {'agree' if whole > 1 else 'agrees'} with all that was told"
-    said = f"Records contradict {refuted} of the {len(HYPOTHESES)} assumptions; {agree}."
+    said = f"Records contradict {refuted} of the {len(judged)} assumptions; {agree}."
     return f"{said}{nearest(profile)}"
 
 
@@ -100,20 +101,25 @@ def nearest(profile: str) -> str:
     least = min(points for _, points in known)
     best = [one for one, points in known if points == least]
     names, come = " and ".join(f"“{one.name}”" for one in best), "comes" if len(best) == 1 else "come"
-    also = ", although a record disagrees with it, too" if any(_is_refuted(one, profile) for one in best) else ""
+    also = (
+        ", although a record disagrees with it, too"
+        if any(_disagree(observations(one, profile)) for one in best)
+        else ""
+    )
     return (
         f" Of the {len(known)} assumptions about the whole story whose hundred epochs are recorded, {names} {come} "
         f"nearest to {_told('%')}: each within {least:.1f} points{also}."
     )
 
 
-def _is_refuted(hypothesis: Hypothesis, profile: str) -> bool:
-    return any(claim.verdict == "does not hold" for claim in observations(hypothesis, profile))
+def _disagree(claims: list[Claim]) -> bool:
+    """Whether a record contradicts any of them."""
+    return any(claim.verdict == "does not hold" for claim in claims)
 
 
 def _told(unit: str) -> str:
     """`82, 80 and 83 %`: what the story tells of a hundred epochs."""
-    *first, last = (f"{step.claimed:g}" for step in HUNDRED)
+    *first, last = (f"{step.claimed:g}" for step in AFTER_HUNDRED)
     return f"{', '.join(first)} and {last} {unit}"
 
 

@@ -74,16 +74,21 @@ class FirstDrop:
         return float(self.gains.mean())
 
 
+def epochs_before_the_drop(record: Record) -> int:
+    """How many a run had until its learning rate first dropped; all of them if it never did."""
+    return sum(row["drops"] == 0 for row in record.history)
+
+
 def first_drop(records: list[Record]) -> FirstDrop:
     """Of runs that have come to it."""
     curves = np.array([curve(record, "accuracy") for record in records])
-    epochs = sum(row["drops"] == 0 for row in records[0].history)
+    epochs = epochs_before_the_drop(records[0])
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
 
 def are_one_until_the_drop(dropped: Record, other: Record) -> bool:
     """Whether two runs of a seed, the rate of the first of which drops, were one and the same training until then."""
-    before = sum(row["drops"] == 0 for row in dropped.history)
+    before = epochs_before_the_drop(dropped)
     pairs = zip(dropped.history[:before], other.history[:before], strict=False)
     return all(one[column] == two[column] for one, two in pairs for column in one if column not in TIMES)
 
@@ -99,7 +104,7 @@ def rise_by_chance(record: Record) -> float:
     From a quarter of the run on, when the network no longer improves by much, to the first drop.
     """
     seen = curve(record, "accuracy")
-    flat = sum(row["drops"] == 0 for row in record.history)
+    flat = epochs_before_the_drop(record)
     places = range(max(HIGH, len(seen) // 4), flat - SETTLED + 1)
     return float(max(seen[at : at + SETTLED].mean() - seen[at - HIGH : at].mean() for at in places))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from resnet_lib.findings.changes import runs
-from resnet_lib.findings.curves import SETTLED, are_one_until_the_drop, curve, mean_curve
+from resnet_lib.findings.curves import SETTLED, are_one_until_the_drop, curve, epochs_before_the_drop, mean_curve
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, NO_DROP
 from resnet_lib.records.find import Runs
@@ -83,7 +83,7 @@ class _Fork(NamedTuple):
 def _forked(profile: str) -> _Fork | None:
     for plain, undropped in zip(*(drawn(profile).get(label, []) for label in (AS_TOLD, NO_DROP)), strict=False):
         if are_one_until_the_drop(plain, undropped):
-            return _Fork(plain, undropped, sum(row["drops"] == 0 for row in plain.history))
+            return _Fork(plain, undropped, epochs_before_the_drop(plain))
     return None
 
 

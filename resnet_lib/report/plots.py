@@ -61,8 +61,8 @@ def curves(
         for label, records in recorded.items()
     ]
     if told:
-        ends = ", ".join(f"{value:g}" for value in sorted(set(told.values())))
-        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"its end, as the story tells it: {ends} %"))
+        values = ", ".join(f"{value:g}" for value in sorted(set(told.values())))
+        handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"its end, as the story tells it: {values} %"))
     if drops:
         handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
     if any(len(records) > 1 for records in recorded.values()):

@@ -159,9 +159,10 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
         is_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in said
         where = "this machine" if is_host else choice.device
         reason = f"{where} has too little memory for batches of {config.batch_size} in {config.model}"
-        smaller = ", or a smaller batch_size, or precision bf16, in another run"
-        smaller = "" if is_host and choice.device != "cpu" else smaller
-        return DeviceError(f"{reason}: use fewer --jobs if other runs share it{smaller} ({said})")
+        helps = ["use fewer --jobs if other runs share it"]
+        if choice.device == "cpu" or not is_host:  # it is the memory that batches take
+            helps.append("or a smaller batch_size, or precision bf16, in another run")
+        return DeviceError(f"{reason}: {', '.join(helps)} ({said})")
     if device.is_lost(choice.device):
         return DeviceLost(f"{said}: this process can use the GPU no more; another goes on from what is saved")
     if "no kernel image" in said:
