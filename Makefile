@@ -61,7 +61,10 @@ clean:  ## remove caches and build litter; records, reports and the environment 
 	    -prune -exec rm -rf {} +
 	@rm -rf build *.egg-info
 
+# Scripts of an environment name its folder: one that came along when the checkout was moved or copied is made anew.
 python:
+	@stamp="$(ENV)/.resnet-lab"; [ "$(ENV)" != "$(CURDIR)/.venv" ] || [ ! -s "$$stamp" ] || \
+	    [ "$$(head -n 1 "$$stamp")" = "$$(pwd -P)" ] || rm -f "$(ENV)/bin/python"
 	@[ -x "$(ENV)/bin/python" ] || for python in $(PYTHON); do \
 	    "$$python" -c 'import ensurepip, sys; assert sys.version_info >= (3, 11)' 2>/dev/null && \
 	    exec "$$python" -m venv --clear "$(ENV)"; \
@@ -74,7 +77,7 @@ python:
 # The stamp says which checkout and which versions are installed. It is emptied first and written last, so that an
 # interrupted install is taken up again.
 env: python  ## install, or bring up to date, what all others need
-	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd; cksum pyproject.toml requirements.lock); \
+	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd -P; cksum pyproject.toml requirements.lock); \
 	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else $(READY); fi && exit; \
 	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s has Python %d.%d, but 3.11 or newer \
 	is needed: deactivate or remove that environment and call make again." % (sys.prefix, *sys.version_info[:2]))' || exit; \

@@ -188,6 +188,15 @@ def test_make_takes_up_a_failed_install(checkout: Path) -> None:
     assert installs(checkout) == 2
 
 
+def test_make_makes_the_environment_of_a_moved_checkout_anew(checkout: Path) -> None:
+    assert make(checkout, "env").returncode == 0
+    moved = checkout.rename(checkout.with_name("moved"))
+    refused = make(moved, "env", "PYTHON=no-such-python")
+    assert refused.returncode != 0
+    assert "Python 3.11 or newer" in refused.stderr
+    assert not (moved / ".venv/bin/python").exists()
+
+
 def test_make_uses_the_active_environment_but_not_condas_base(checkout: Path) -> None:
     active = checkout / "active"
     shutil.copytree(checkout / ".venv", active)
