@@ -32,14 +32,14 @@ from resnet_lib.report import (
 
 @pytest.fixture
 def reports(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
-    return tmp_path / "smoke"
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "{reports}"))
+    return tmp_path / "{reports}/smoke"
 
 
 @pytest.fixture
 def notebooks(tmp_path, monkeypatch):
     """A folder of notebooks of the test's own."""
-    folder = tmp_path / "notebooks"
+    folder = tmp_path / "notebooks {of} mine"
     folder.mkdir()
     monkeypatch.setattr(lab, "SOURCES", folder)
 

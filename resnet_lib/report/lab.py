@@ -31,6 +31,7 @@ from resnet_lib.machine.files import write_atomic
 from resnet_lib.questions import story
 from resnet_lib.records.find import reports_folder
 from resnet_lib.report import answer, checklist, plots, summary
+from resnet_lib.report.parameters import verbatim
 from resnet_lib.report.published import CHECKOUT, figures
 from resnet_lib.report.results import body
 from resnet_lib.report.wording import first_sentence
@@ -93,15 +94,15 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
 
     Whatever happens, the output so far is kept there, and the outcome with it.
     """
-    declared = papermill.inspect_notebook(str(path))
+    declared = papermill.inspect_notebook(verbatim(path))
     error = cell = None
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="lab") as sockets, warnings.catch_warnings(), importing_this_library():
             warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
             papermill.execute_notebook(
-                str(path),
-                str(target),
+                verbatim(path),
+                verbatim(target),
                 {name: value for name, value in settings.items() if name in declared},
                 cwd=str(SOURCES),
                 progress_bar=False,
