@@ -25,9 +25,9 @@ RESULT = {
 }  # fmt: skip
 
 
-def thrice(config, right, spread=0.001):
+def thrice(config, right, spread=0.001, high=None):
     """Three seeds that differ by little."""
-    return [craft(config, right + luck, seed=seed) for seed, luck in enumerate((0, spread, -spread))]
+    return [craft(config, right + luck, seed=seed, high=high) for seed, luck in enumerate((0, spread, -spread))]
 
 
 def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, high=None, train_loss=None):

@@ -16,7 +16,7 @@ from resnet_lib.findings.stats import (
     _student,
     accuracy_interval,
     images_needed,
-    mean_interval,
+    over_seeds,
     paired_difference,
     seeds_needed,
     spread,
@@ -63,11 +63,11 @@ def test_student_quantile_far_out():
 
 
 def test_the_mean_of_what_runs_measured_has_students_interval():
-    low, high = mean_interval([1, 2, 3])
+    found = over_seeds([1, 2, 3])
     half = 4.3027 / np.sqrt(3)  # of two degrees of freedom; the values' standard deviation is 1
-    assert (low, high) == pytest.approx((2 - half, 2 + half), abs=1e-3)
-    with pytest.raises(ValueError, match="fewer than two runs is unknown"):
-        mean_interval([1])
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), abs=1e-3)
+    assert (found.mean, found.seeds, found.seed_sd) == (2, 3, 1)
+    assert over_seeds([1, 2]).seed_sd is None  # too few to tell how much they differ
 
 
 def test_a_sample_of_the_size_needed_finds_the_difference_four_times_out_of_five():

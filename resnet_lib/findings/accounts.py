@@ -53,7 +53,7 @@ def table(profile: str) -> pd.DataFrame:
     trend = f"{100 * LOSS_TREND:g} %"
     heads += [
         f"01: test loss ends within {trend} of its minimum",
-        f"02: training loss still falls, by more than {trend}",
+        "02: training loss still falls",
     ]
     rows = []
     for hypothesis in HYPOTHESES:
@@ -83,38 +83,16 @@ def farthest(hypothesis: Hypothesis, profile: str) -> float | None:
 
 
 def conclusion(profile: str) -> str:
-    """How many hypotheses the records contradict or confirm, and which comes nearest, in words."""
-    judged = [observations(one, profile) for one in HYPOTHESES]
-    refuted = sum(map(_disagree, judged))
-    whole = sum(all(claim.verdict == "holds" for claim in claims) for claims in judged)
-    agree = f"{whole or 'none'} of them {'agree' if whole > 1 else 'agrees'} with all that was told"
-    said = f"Records contradict {refuted} of the {len(judged)} assumptions; {agree}."
-    return f"{said}{nearest(profile)}"
+    """Which hypotheses the records contradict, and which all that was told confirms, in words."""
+    judged = {one.name: observations(one, profile) for one in HYPOTHESES}
+    refuted = [name for name, claims in judged.items() if any(claim.verdict == "does not hold" for claim in claims)]
+    whole = [name for name, claims in judged.items() if all(claim.verdict == "holds" for claim in claims)]
+    said = f"Records contradict {len(refuted) or 'none'} of the {len(judged)} assumptions{_named(refuted)}."
+    return f"{said} All that was told agrees with {len(whole)}{_named(whole)}." if whole else said
 
 
-def nearest(profile: str) -> str:
-    """Which hypothesis comes nearest to the story's accuracies, in a sentence after a space; empty if none is known."""
-    distances = [(one, farthest(one, profile)) for one in HYPOTHESES]
-    known = [(one, round(abs(points), 1)) for one, points in distances if points is not None]
-    if not known:
-        return ""
-    least = min(points for _, points in known)
-    best = [one for one, points in known if points == least]
-    names, come = " and ".join(f"“{one.name}”" for one in best), "comes" if len(best) == 1 else "come"
-    also = (
-        ", although a record disagrees with it, too"
-        if any(_disagree(observations(one, profile)) for one in best)
-        else ""
-    )
-    return (
-        f" Of the {len(known)} assumptions about the whole story whose hundred epochs are recorded, {names} {come} "
-        f"nearest to {_told('%')}: each within {least:.1f} points{also}."
-    )
-
-
-def _disagree(claims: list[Claim]) -> bool:
-    """Whether a record contradicts any of them."""
-    return any(claim.verdict == "does not hold" for claim in claims)
+def _named(names: list[str]) -> str:
+    return f": {'; '.join(f'“{name}”' for name in names)}" if names else ""
 
 
 def _told(unit: str) -> str:
@@ -128,7 +106,7 @@ def _networks(step: Step) -> str:
 
 
 def score(claims: list[Claim]) -> str:
-    """How many of the observations hold, in all runs or some, and how many nobody can judge yet."""
+    """How many of the observations hold, in all runs or some, and how many cannot be judged yet."""
     open_ = sum(claim.verdict in (NOT_YET, UNDECIDED) for claim in claims)
     held, partly = (sum(claim.verdict == verdict for claim in claims) for verdict in ("holds", "in some runs"))
     said = f"{held} of {len(claims)}" + (f", {partly} in some runs" if partly else "")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resnet_lib.findings.evidence import Cells, accuracy_in
-from resnet_lib.findings.judgement import accuracy, between
+from resnet_lib.findings.evidence import accuracy_of
+from resnet_lib.findings.judgement import Verdict, between
 from resnet_lib.findings.stats import Estimate
-from resnet_lib.questions import causes, suspects
+from resnet_lib.questions import suspects
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, SHOWN
 from resnet_lib.records.find import Runs, find_runs
 
@@ -19,30 +19,16 @@ def runs(profile: str) -> Runs:
 
 
 @dataclass(frozen=True)
-class Lookalikes:
-    """The other settings of ResNet-20 that ended near the story's accuracy, the nearest first."""
+class Candidate:
+    """A change with which ResNet-20 ends near the story's accuracy."""
 
-    recorded: int  # settings, wherever they ended
-    near: dict[str, Estimate]  # by what they change
-    undecided: dict[str, Estimate]  # near in the runs recorded, which cannot exclude that others end elsewhere
-
-    @property
-    def others(self) -> str:
-        """All of them, in words."""
-        return "one other setting" if self.recorded == 1 else f"{self.recorded} other settings"
+    label: str
+    end: Estimate
+    verdict: Verdict  # holds, or undecided: near in the runs recorded, which cannot exclude that others end elsewhere
 
 
-def lookalikes(cells: Cells) -> Lookalikes:
-    """Among all combinations at a budget of the story's, and its single changes."""
-    others = [levels for levels in cells.recorded if levels != cells.start]
-    ends = {causes.change(cells.start, levels): accuracy_in(levels, cells) for levels in others}
-    single = {name: one for name, one in suspects.one_at_a_time().items() if one.epochs == cells.budget}
-    single = {name: one for name, one in single.items() if name not in {suspects.STORY, *ends}}
-    ends |= {name: accuracy(records) for name, records in find_runs(single, cells.profile).items() if records}
+def candidates(profile: str) -> list[Candidate]:
+    """Those of the changes that are shown."""
     low, high = CIFAR_STEP.near
-    close = sorted(
-        ((name, end) for name, end in ends.items() if low < end.mean < high),
-        key=lambda one: abs(one[1].mean - CIFAR_STEP.claimed / 100),
-    )
-    near = {name: end for name, end in close if between(end, low, high) == "holds"}
-    return Lookalikes(len(ends), near, {name: end for name, end in close if name not in near})
+    ends = {label: accuracy_of(records, profile) for label, records in runs(profile).items() if label != AS_TOLD}
+    return [Candidate(label, end, between(end, low, high)) for label, end in ends.items() if low < end.mean < high]

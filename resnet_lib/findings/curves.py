@@ -122,8 +122,8 @@ def loss_end(records: list[Record]) -> str:
     if not loss_rise(records):
         return f"{ended}, its minimum"
     places = sorted({int(loss.argmin()) + 1 for loss in curves})
-    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}"
-    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum of {where}"
+    where = f"epoch {places[0]}" if len(places) == 1 else f"epochs {places[0]} to {places[-1]}, by run"
+    return f"{ended}, {100 * loss_rise(records):.1f} % above its minimum ({where})"
 
 
 def overfits(record: HasHistory) -> bool:

@@ -12,7 +12,7 @@ from resnet_lib.findings import best_epoch
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide, or_diverged
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.sentences import better
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, mean_interval
+from resnet_lib.findings.stats import MIN_SEEDS, Estimate, over_seeds
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
 from resnet_lib.records.find import Runs
@@ -91,9 +91,9 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
         errors = [1 - record.accuracy for record in records]
         if len(errors) < MIN_SEEDS:
             return UNDECIDED, f"{100 * np.mean(errors):.2f} %, n = {len(errors)}, seed spread unknown"
-        low, high = mean_interval(errors)
-        found = Estimate(float(np.mean(errors)), low, high, len(errors), float(np.std(errors, ddof=1)))
-        shown = f"{100 * found.mean:.2f} %, over seeds [{100 * low:.2f}, {100 * high:.2f}], n = {found.seeds}"
+        found = over_seeds(errors)
+        low, high = 100 * found.low, 100 * found.high
+        shown = f"{100 * found.mean:.2f} %, over seeds [{low:.2f}, {high:.2f}], n = {found.seeds}"
         return between(found, theirs / 100 - CLOSE, theirs / 100 + CLOSE), shown
 
     of_runs = "mean of five runs, " if published.mean else ""

@@ -162,12 +162,13 @@ def weighted_sum(
     return Estimate(mean, mean - half, mean + half, seeds, seed_sd, unit, pooled=seed_sd is not None)
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean of what independent runs measured (Student's). Raises ValueError for fewer than two."""
-    if len(values) < 2:
-        raise ValueError("the spread of fewer than two runs is unknown")
-    half = _student(len(values) - 1, TAIL) * np.std(values, ddof=1) / len(values) ** 0.5
-    return float(np.mean(values) - half), float(np.mean(values) + half)
+def over_seeds(values: Sequence[float], unit: str = "%") -> Estimate:
+    """The mean of what runs of different seeds measured, once each; Student's interval with MIN_SEEDS or more."""
+    mean, sd, half = float(np.mean(values)), None, 0.0
+    if len(values) >= MIN_SEEDS:
+        sd = float(np.std(values, ddof=1))
+        half = _student(len(values) - 1, TAIL) * sd / len(values) ** 0.5
+    return Estimate(mean, mean - half, mean + half, len(values), sd, unit)
 
 
 def _stack(correct: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,74 +2,94 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_lib.findings.changes import runs
-from resnet_lib.findings.curves import SETTLED, are_one_until_the_drop, curve, epochs_before_the_drop, mean_curve
+from resnet_lib.findings.curves import SETTLED, are_one_until_the_drop, curve, epochs_before_the_drop
+from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, NO_DROP
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
-from resnet_lib.report import plots
-from resnet_lib.report.wording import percent, quoted
+from resnet_lib.report.canvas import CLEAR, DROP, GREY, colour, new_figure, on_paper, put_stamp
+from resnet_lib.report.plots import BAND, dropped_after, looks_of
 
 FIGURE = "answer"  # its name in img/
 CAPTION = "Test accuracy of ResNet-20 by epoch, with the story's assumed settings and with changes"
-REPORTED = {CIFAR_STEP.claimed: "story", RESNET_20: "paper, ResNet-20"}
-
-
-def drawn(profile: str) -> Runs:
-    """Of `changes.runs`, the runs of seeds that all have: what their curves differ by is then not the seed.
-
-    Without those that share no seed with the ones before them.
-    """
-    shared: set[int] = set()
-    shown: Runs = {}
-    for label, records in runs(profile).items():
-        seeds = {record.config.seed for record in records}
-        if common := shared & seeds if shown else seeds:
-            shared, shown[label] = common, records
-    return {label: [one for one in records if one.config.seed in shared] for label, records in shown.items()}
+APART = 1 / 22  # of the height: two texts at the right, at least
 
 
 def caption(profile: str) -> str:
     """What the figure shows, and where two of its curves are one."""
-    found, every = drawn(profile), runs(profile)
-    seeds = sorted({record.config.seed for records in found.values() for record in records})
-    if not seeds:
+    found = runs(profile)
+    if not found:
         return f"{CAPTION}."
-    means = [
-        f" “{label}” ends at {percent(found[label])} here; the mean of its {len(records)} runs is {percent(records)}."
-        for label, records in every.items()
-        if label in found and percent(found[label]) != percent(records)
-    ]
-    absent = quoted([label for label in every if label not in found])
-    without = f" Without {absent}, of other seeds." if absent else ""
-    return f"{CAPTION}; {_seeds(seeds)} of each.{without}{''.join(means)}{fork(profile)}"
+    said = f"{CAPTION}; the mean over the runs of each, with their range; vertical lines: learning-rate drops."
+    if profile != "smoke":
+        said += f" Grey: within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
+    return said + _fork_in_words(found)
 
 
+@on_paper
 def draw(profile: str) -> Figure | None:
-    """The curves of `drawn` from where they begin to level off, with the accuracy that each ends at.
+    """The curves from where they begin to level off, with the accuracy that each ends at; None without any.
 
-    That of a run without drops begins where it parts from the one with them.
+    That of a single run without drops begins where it parts from the one of its seed that has them.
     """
-    found = drawn(profile)
-    picture = plots.curves(found, profile, ["test_acc"], REPORTED if profile != "smoke" else {}, count=False)
-    if not picture:
+    found, parted = runs(profile), _forked(runs(profile))
+    if not found:
         return None
-    (axes,), ends = picture.axes, [100 * mean_curve(records, "accuracy") for records in found.values()]
-    axes.set_ylim(min(seen[len(seen) // 10 :].min() for seen in ends) - 5, max(seen.max() for seen in ends) + 2)
-    parted = _forked(profile)
-    for label, line, seen in zip(found, axes.lines, ends, strict=False):  # the others are drops and references
-        if parted and label == NO_DROP and len(found[label]) == 1:  # and not a mean, of which only one may have parted
-            line.set_data(line.get_xdata()[parted.epochs - 1 :], line.get_ydata()[parted.epochs - 1 :])
+    figure, axes = new_figure(3.5)
+    tables = {label: 100 * np.array([curve(one, "accuracy") for one in records]) for label, records in found.items()}
+    colours = {label: colour(look) for label, look in looks_of(found, profile).items()}
+    for label, table in tables.items():  # [seeds, epochs]
+        begin = parted.epochs - 1 if parted and label == NO_DROP and len(table) == 1 else 0
+        epochs = np.arange(1, table.shape[1] + 1)[begin:]
+        axes.plot(epochs, table.mean(axis=0)[begin:], color=colours[label], linewidth=1.5)
+        if len(table) > 1:
+            spread = table.min(axis=0), table.max(axis=0)
+            axes.fill_between(epochs, *spread, color=colours[label], alpha=BAND, linewidth=0)
+    for epoch in {epoch for records in found.values() for epoch in dropped_after(records[0])}:
+        axes.axvline(epoch, **DROP)
+    means = {label: table.mean(axis=0) for label, table in tables.items()}
+    axes.set_ylim(
+        min(seen[len(seen) // 10 :].min() for seen in means.values()) - 3, max(map(np.max, tables.values())) + 2
+    )
+    axes.set_xlim(0, max(map(len, means.values())))
+    if profile != "smoke":
+        _references(axes)
+    _name(axes, {label: seen[-1] for label, seen in means.items()}, colours)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Test accuracy (%)")
+    put_stamp(figure, profile)
+    return figure
+
+
+def _references(axes: Axes) -> None:
+    """What the story and the paper tell, and what counts as near the story's."""
+    axes.axhspan(*(100 * edge for edge in CIFAR_STEP.near), color="0.95", linewidth=0, zorder=-1)
+    for value, name in {CIFAR_STEP.claimed: "the story", RESNET_20: "the paper"}.items():
+        axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(
-            f"{seen[-1]:.1f}", (len(seen), seen[-1]), xytext=(6, 0), textcoords="offset points", va="center",
-            color=line.get_color(), fontsize="small", annotation_clip=False,
+            f"{name}: {value:g} %", (0, value), xytext=(4, 3), textcoords="offset points", color=GREY, fontsize="small",
+            bbox=CLEAR,
         )  # fmt: skip
-    return picture
+
+
+def _name(axes: Axes, ends: dict[str, float], colours: dict[str, Any]) -> None:
+    """Each curve beside its end, with the accuracy there, the texts moved apart where they would meet."""
+    low, high = axes.get_ylim()
+    place = -np.inf
+    for label in sorted(ends, key=ends.__getitem__):
+        place = max(place + APART * (high - low), ends[label])
+        axes.annotate(
+            f"{ends[label]:.1f}  {label}", (axes.get_xlim()[1], place), xytext=(6, 0), textcoords="offset points",
+            va="center", color=colours[label], fontsize="small", annotation_clip=False,
+        )  # fmt: skip
 
 
 class _Fork(NamedTuple):
@@ -80,26 +100,24 @@ class _Fork(NamedTuple):
     epochs: int  # that they share
 
 
-def _forked(profile: str) -> _Fork | None:
-    for plain, undropped in zip(*(drawn(profile).get(label, []) for label in (AS_TOLD, NO_DROP)), strict=False):
-        if are_one_until_the_drop(plain, undropped):
-            return _Fork(plain, undropped, epochs_before_the_drop(plain))
+def _forked(found: Runs) -> _Fork | None:
+    undropped = {one.config.seed: one for one in found.get(NO_DROP, [])}
+    for plain in found.get(AS_TOLD, []):
+        other = undropped.get(plain.config.seed)
+        if other and are_one_until_the_drop(plain, other):
+            return _Fork(plain, other, epochs_before_the_drop(plain))
     return None
 
 
-def fork(profile: str) -> str:
+def _fork_in_words(found: Runs) -> str:
     """A sentence, after a space, on runs that were one until the rate of one of them dropped; empty if none was."""
-    if not (parted := _forked(profile)):
+    if not (parted := _forked(found)):
         return ""
     after = slice(parted.epochs, parted.epochs + SETTLED)
     ends = [curve(record, "accuracy")[after] for record in (parted.dropped, parted.undropped)]
     with_drop, without = (100 * seen.mean() for seen in ends)
     then = "one epoch later it has" if len(ends[0]) == 1 else f"over the next {len(ends[0])} epochs it averages"
     return (
-        f" With and without drops, {_seeds([parted.dropped.config.seed])} is one and the same training up to epoch "
+        f" With and without drops, seed {parted.dropped.config.seed} is one and the same training up to epoch "
         f"{parted.epochs}; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
     )
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"

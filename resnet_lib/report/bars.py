@@ -13,7 +13,7 @@ from resnet_lib.findings import evidence, single_changes
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate
-from resnet_lib.questions import suspects
+from resnet_lib.questions import story, suspects
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.records.find import Runs, find_runs
@@ -30,10 +30,11 @@ WAYS = (
 NO_SPREAD = "(how seeds differ is not known, and not in the intervals)"
 CHANGES_FIGURE = "05_changes"
 CHANGES = (
-    "The story's ResNet-20 as the lab assumes it (diamonds), and with one setting changed. A mark for each run; a grey "
-    "line from the mean of the story's settings to that with the change; a black line, where it is known how seeds "
-    f"differ, for the 95 % interval of a mean; below {MIN_SEEDS} runs they are taken to differ as in similar settings. "
-    "On the right the mean, and the number of runs."
+    "The story's ResNet-20 as the lab assumes it (diamonds), and with one setting changed. One mark per run; grey "
+    "lines: from the mean of the story's settings to that with the change; black bars: the 95 % interval of a mean, "
+    f"where it is known how seeds differ (below {MIN_SEEDS} runs: as in similar settings). On the right the mean, and "
+    "the number of runs. Grey: within "
+    f"{100 * story.NEAR:g} points of the story's {suspects.CIFAR_STEP.claimed:g} %."
 )
 FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
 
@@ -113,6 +114,8 @@ def changes(profile: str) -> Figure | None:
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
     told = {suspects.CIFAR_STEP.claimed: "story", RESNET_20: "paper"} if profile != "smoke" else {}
+    if told:
+        axes.axvspan(*(100 * edge for edge in suspects.CIFAR_STEP.near), color="0.95", linewidth=0, zorder=-1)
     for value, text in told.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(

@@ -13,7 +13,6 @@ from resnet_lib.findings.curves import (
     LOW,
     SETTLED,
     drop_gains,
-    first_drop,
     loss_rise,
     mean_curve,
     overfits,
@@ -46,91 +45,75 @@ def checklist(runs: str, threads: str) -> str:
         Check.ELSE: _else(runs, threads),
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
-    return "\n\n".join([f"Look in this order. {_scope()}", "\n".join(numbered), own_code.settings()])
-
-
-def _scope() -> str:
-    said = "What a change was worth was measured on ResNet-20, unless another network is named."
-    if not any(find_seeds(one, "full") for one in causes.square().values() if one.stem == "cifar"):
-        said += " torchvision's networks with a 3×3 stem are not yet run here."
-    return said
+    said = (
+        f"Look in this order. Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs with "
+        "the story's settings, among them SGD with momentum."
+    )
+    return "\n\n".join([said, "\n".join(numbered), own_code.settings()])
 
 
 def _code() -> str:
-    gain = _worth(causes.STEM)
-    worth = f": 3×3 was worth {gain}" if gain else ""
+    cost = evidence.worth("full", causes.STEM)
+    worth = f": 3×3 is worth {(-cost).number} to ResNet-20" if cost else ""
     return _with_parts(
-        "**The code, before the curves.**",
-        "The first layers (the stem) are, for 32×32 images, one 3×3 convolution of stride 1, without max-pool. "
-        f"ImageNet's (7×7, stride 2, max-pool) is not for them{worth}.",
-        f"The shape before global pooling is {SIDE}×{SIDE} in the paper's networks, {HUB_SIDE}×{HUB_SIDE} in "
-        "torchvision's with a 3×3 stem; 2×2 or 1×1 is ImageNet's.",
-        "The shortcut is added before a block's last ReLU; where the size of the maps or their number changes, it "
-        "has to change, too.",
-        "Images are normalised, and shuffled every epoch together with their labels.",
-        "The loss takes logits, without a softmax before it; gradients are zeroed at every step.",
-        "The network is in train mode while it trains, in eval mode while it is evaluated, on images without "
-        "augmentation.",
-        "The schedule steps once per epoch if its milestones are epochs.",
-        f"ResNet-20 has {TABLE_6['resnet20'].parameters:g} million parameters: with several times as many, yours is "
-        "another network; with fewer, some layers may be missing from it, as those in a Python list instead of an "
-        "`nn.ModuleList`, which never train.",
-        "A single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
-        "All of this was measured with SGD and momentum 0.9, which `torch.optim.SGD` has not unless told, and not with "
-        "Adam; `--recipe fast` has Muon.",
+        "**Is the network one for 32×32 images, and the code right?**",
+        "*Stem*: the first layers are one 3×3 convolution of stride 1, without max-pool. ImageNet's (7×7, stride 2, "
+        f"max-pool) are not for such images{worth}. Look at the shape before global pooling: {SIDE}×{SIDE} in the "
+        f"paper's networks, {HUB_SIDE}×{HUB_SIDE} in torchvision's with a 3×3 stem; 2×2 or 1×1 means ImageNet's stem.",
+        "*Blocks*: the shortcut is added before the last ReLU, and adapted where the size or the number of the feature "
+        f"maps changes. ResNet-20 has {TABLE_6['resnet20'].parameters:g} million parameters: with several times as "
+        "many, yours is another network; with fewer, layers may be missing from it, such as those in a Python list "
+        "instead of an `nn.ModuleList`.",
+        "*Data*: normalised; shuffled every epoch, each image with its label; test images without augmentation.",
+        "*Loop*: logits into the loss, no softmax before it; gradients zeroed at every step; train mode to train, eval "
+        "mode to evaluate; momentum set (`torch.optim.SGD` has none unless told); the schedule stepped once per epoch "
+        "if its milestones are epochs.",
+        "*Test*: a single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
     )
 
 
 def _learning_rate() -> str:
     return _with_parts(
-        "**Was the learning rate still high at the end?** Log it every epoch; let it drop tenfold after a half and "
-        f"three quarters of the training. To see whether it was too high, train on for {SETTLED} epochs at a tenth of "
-        f"it, and compare the mean of their test accuracies with that of the {HIGH} epochs before: single epochs jump "
-        "about.",
+        "**Did the learning rate come down?** Log it; divide it by ten after half and three quarters of the training. "
+        f"To test a training of yours, go on for {SETTLED} epochs at a tenth of the rate, and compare their mean test "
+        f"accuracy with that of the {HIGH} epochs before (single epochs jump about).",
         *_drops_seen(),
     )
 
 
 def _drops_seen() -> list[str]:
-    """What the first drop gave in the records, and what chance gave where there was none."""
+    """What the first drop gave in the records, and the same comparison where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
     seen = [
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. Chance is the most that "
-        "the same comparison gave where the rate did not change; a rise within it says nothing."
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. Such a rise shows that the "
+        "rate was too high to end with, not that nothing else is wrong; a smaller one shows nothing."
     ]
-    if recipe := cells.records[causes.PAPER]:
-        held, decay = 100 * first_drop(recipe).before, scientific(recipe[0].config.weight_decay)
-        lowest, runs = np.floor(held.min()), runs_in_words(len(recipe))
-        seen.append(
-            f"With crops, flips and a weight decay of {decay} it averaged {held.mean():.0f} % over the {HIGH} epochs "
-            f"before its first drop, and no less than {lowest:.0f} % ({runs}): if yours, trained the same way, stays "
-            "below, something else is probably wrong as well."
-        )
     return seen if gains else []
 
 
 def _gain(decay: float, records: list[Record]) -> str:
-    """What the first drop gave those of the runs that made one, and what chance gave them all; empty if none did."""
+    """What the first drop gave those of the runs that made one, and the most seen without; empty if none did."""
     gains = [100 * gain for gain in drop_gains(records)]
     if not gains:
         return ""
     chance = 100 * max(0.0, *map(rise_by_chance, records))
     runs = runs_in_words(len(gains))
-    without = f"chance: {chance:.1f}"
+    without = f"at an unchanged rate: at most {chance:.1f}"
     return f"{in_range(gains)} points in {runs} with a weight decay of {scientific(decay)} ({without})"
 
 
 def _overfitting() -> str:
-    worth = _worth(causes.AUGMENTATION)
     looks_alike = any(map(overfits, changes.runs("full").get(suspects.WRONG_STEM, [])))
+    first = "With ImageNet's stem it looks the same, so see to that first. Then add" if looks_alike else "Add"
+    gain = evidence.worth("full", causes.AUGMENTATION)
+    short = _in_ten_epochs(causes.AUGMENTATION)
+    worth = f": {gain.number} for ResNet-20" if gain else ""
     return (
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more (the mean of an epoch, measured while it "
-        "trains, on the images as they are trained on), test loss ending more than "
-        f"{100 * LOSS_TREND:g} % above its minimum: add random crops (4 pixels of padding) and flips. They make the "
-        f"images harder to fit, so a short training may gain little from them{f' ({worth})' if worth else ''}."
-        f"{_on_the_hub()}{' With the wrong stem it looks like this, too: see to that first.' if looks_alike else ''}"
-        f"{_in_good_ones()}"
+        f"trains, on the images as they are trained on), test loss ending more than {100 * LOSS_TREND:g} % above its "
+        f"minimum. {first} random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
+        f"gain little from them{f': {short}' if short else ''}.{_in_good_ones()}"
     )
 
 
@@ -141,7 +124,7 @@ def _in_good_ones() -> str:
         return ""
     fitted, rise = 100 * mean_curve(paper, "train_accuracy")[-1], 100 * loss_rise(paper)
     return (
-        " Once crops and flips are in, the sign alone explains nothing: the paper's own training shows it (training "
+        " With crops and flips in use, these signs alone mean nothing: the paper's own training shows them (training "
         f"accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at {percent(paper)} "
         f"({runs_in_words(len(paper))})."
     )
@@ -158,17 +141,13 @@ def _on_the_hub() -> str:
 
 
 def _underfitting() -> str:
+    rate, gain = causes.FACTORS[causes.RATE], _in_ten_epochs(causes.RATE)
+    worth = f" ({rate.paper.label} instead of {rate.suspect.label}: {gain})" if gain else ""
     return (
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
-        f"accuracy. A rate still too high looks like this, too: see to item {Check.RATE:d} first. Then raise a small "
-        f"learning rate{_of_the_rate()}, look at the stem again, lighten a heavy weight decay, and only then train "
-        f"longer.{_between()}"
+        f"accuracy. See item {Check.RATE:d} first, for a rate still too high looks the same; then the stem; then raise "
+        f"a small rate{worth}.{_between()}"
     )
-
-
-def _of_the_rate() -> str:
-    rate, gain = causes.FACTORS[causes.RATE], _worth(causes.RATE)
-    return f" ({rate.paper.label} instead of {rate.suspect.label} was worth {gain})" if gain else ""
 
 
 def _between() -> str:
@@ -184,21 +163,19 @@ def _between() -> str:
     with_imagenets, with_3x3 = (f"{100 * end:.0f} % ({runs_in_words(len(records))})" for end, records in of_each)
     return (
         " The stem may be wrong where neither sign shows, too: with crops and flips, ResNet-20 ended with "
-        f"{with_imagenets} of its training images right where it had ImageNet's, with {with_3x3} where it had the 3×3 "
-        "one."
+        f"{with_imagenets} of its training images right with ImageNet's, with {with_3x3} with the 3×3 one."
     )
 
 
 def _else(runs: str, threads: str) -> str:
     return _with_parts(
-        "**None of these is clear?**",
-        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and says "
-        "which recorded runs are most like it, and whether any is close. The log has a row for each epoch, ten or "
-        "more, with `test_accuracy` or `val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; "
-        "logs of Keras and Lightning mostly have these names, or `val/acc` and the like, which will do."
-        f"{_example()}",
-        f"Or look at logs of the lab, here with the training accuracy at the end of each learning rate: {_logs(runs)}.",
-        f"Or read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
+        "**None of these?**",
+        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and names "
+        "the recorded runs most like it. The log has a row for each epoch, ten or more, with `test_accuracy` or "
+        "`val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; the usual names of Keras and "
+        f"Lightning will do.{_example()}",
+        f"Compare with logs of the lab (training accuracy at the end of each learning rate): {_logs(runs)}.",
+        f"Read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
         f"{sum(bool(case.cause) for case in field_guide.CASES)} tell a cause.",
     )
 
@@ -206,9 +183,7 @@ def _else(runs: str, threads: str) -> str:
 def _example() -> str:
     """What to try `diagnose` on, in a sentence after a space."""
     log = next((found[0].path.name for found in _instructive().values()), None)
-    return (
-        f" To try it on a log of the lab's: `resnet-lab diagnose reports/full/runs/{log}/history.csv`." if log else ""
-    )
+    return f" To try it: `resnet-lab diagnose reports/full/runs/{log}/history.csv`." if log else ""
 
 
 def _with_parts(first: str, *parts: str) -> str:
@@ -216,17 +191,13 @@ def _with_parts(first: str, *parts: str) -> str:
     return "\n".join([first, *(f"   - {part}" for part in parts)])
 
 
-def _worth(factor: int) -> str:
-    """What making a choice as the paper does is worth in a hundred epochs and in ten, as far as recorded."""
-    parts = []
-    if difference := evidence.worth("full", factor):
-        gain = difference if causes.HUNDRED[factor] < 0 else -difference
-        parts.append(f"{gain.number} in {suspects.EPOCHS} epochs of the story's ResNet-20")
+def _in_ten_epochs(factor: int) -> str:
+    """What making a choice as the paper does is worth in ten epochs, on average over the other choices."""
     cells = evidence.find_cells(10, "full")
-    if cells.have(HALF):
-        effect = evidence.weigh(factorial.effect((factor,), HALF), cells)
-        parts.append(f"{effect.number} on average in runs of {cells.epochs} epochs")
-    return " and ".join(parts)
+    if not cells.have(HALF):
+        return ""
+    effect = evidence.weigh(factorial.effect((factor,), HALF), cells)
+    return f"{effect.number} on average over settings of {cells.epochs} epochs"
 
 
 def _instructive() -> Runs:

@@ -30,7 +30,7 @@ PANELS = {"plain": "Plain nets", "resnet": "Residual nets"}
 
 @on_paper
 def draw(runs: Runs, profile: str) -> Figure | None:
-    """Test error as a solid line, training error as a thin dashed one, the paper's last test error as a dotted one.
+    """Test error as a solid line, training error as a thin dashed one, the paper's final test error as a dotted one.
 
     Means over seeds; families of networks that are not recorded are left out. None if nothing is recorded.
     """
@@ -66,7 +66,7 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     models = {records[0].config.model for found in recorded.values() for records in found.values()}
     if models & TABLE_6.keys() and profile != "smoke":
         mean = " (ResNet-110: mean of 5)" if "resnet110" in models else ""
-        keys.append(Line2D([], [], color=GREY, label=f"the paper's last test error{mean}", **DOTTED))
+        keys.append(Line2D([], [], color=GREY, label=f"the paper's final test error{mean}", **DOTTED))
     keys.append(Line2D([], [], label="learning-rate drop", **DROP))
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False)
     put_stamp(figure, profile)

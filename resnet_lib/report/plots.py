@@ -14,18 +14,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from resnet_lib.findings.curves import curve, mean_curve
+from resnet_lib.findings.curves import curve
 from resnet_lib.questions import story
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
-from resnet_lib.report.canvas import CLEAR, COLOURS, DROP, GREY, MARKERS, colour, cycle, new_panels, on_paper, put_stamp
+from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle, new_panels, on_paper, put_stamp
 
 Quantity = Literal["train_loss", "test_acc", "test_loss"]
 QUANTITIES: tuple[Quantity, ...] = ("train_loss", "test_acc", "test_loss")  # from top to bottom
 FIGURE = "curves"  # its name in img/
 CAPTION = (
-    "Training loss, measured while it trains, and accuracy and loss after each epoch on the images held out (unless it "
-    "is said otherwise, the test set). Losses are mean cross-entropies. Of several seeds the mean, with their range."
+    "Training loss, measured while it trains, and accuracy and loss after each epoch on the images held out (the test "
+    "set, unless it is said otherwise). Losses are mean cross-entropies. For several seeds: their mean and range."
 )
 
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
@@ -41,25 +41,20 @@ def curves(
     runs: Runs,
     profile: str,
     quantities: Sequence[Quantity] = QUANTITIES,
-    references: dict[float, str] | None = None,
-    count: bool = True,
+    with_told: bool = True,
 ) -> Figure | None:
     """A panel for each quantity, in which each config has a line; None if nothing is recorded.
 
-    It is the mean over seeds, with a band over their range. `references` are published accuracies (%) with what to call
-    them, as lines across; by default, what the story tells of a run is marked where that ends. `count`: whether the
-    legend tells how many runs a line is of.
+    It is the mean over seeds, with a band over their range. `with_told`: what the story tells of a run is marked where
+    that ends.
     """
     recorded = {label: records for label, records in runs.items() if records}
     if not recorded:
         return None
-    told = _told(recorded, profile) if references is None and "test_acc" in quantities else {}
-    looks = _looks(recorded, profile)
-    drops = {epoch for records in recorded.values() for epoch in _drops(records[0])}
-    handles = [
-        _handle(looks[label], f"{label} (n = {len(records)})" if count else label)
-        for label, records in recorded.items()
-    ]
+    told = _told(recorded, profile) if with_told and "test_acc" in quantities else {}
+    looks = looks_of(recorded, profile)
+    drops = {epoch for records in recorded.values() for epoch in dropped_after(records[0])}
+    handles = [_handle(looks[label], f"{label} (n = {len(records)})") for label, records in recorded.items()]
     if told:
         values = ", ".join(f"{value:g}" for value in sorted(set(told.values())))
         handles.append(Line2D([], [], color=GREY, linewidth=2, label=f"its end, as the story tells it: {values} %"))
@@ -75,8 +70,6 @@ def curves(
         _epochs(axes, max(records[0].history[-1]["epoch"] for records in recorded.values()), bool(told))
         axes.tick_params(labelbottom=axes is panels[-1])
         if quantity == "test_acc":
-            ends = [100 * mean_curve(records, "accuracy")[-1] for records in recorded.values()]
-            _reference_lines(axes, references or {}, ends)
             for label, value in told.items():
                 _mark_told(axes, recorded[label][0].history[-1]["epoch"], value, looks[label])
     panels[-1].set_xlabel("Epoch")
@@ -125,7 +118,7 @@ def _epochs(axes: Axes, last: int, with_told: bool) -> None:
     axes.set_xlim(0 if last > FEW_EPOCHS else 0.5, last + max(0.5, (0.01 + 0.03 * with_told) * last))
 
 
-def _looks(recorded: Runs, profile: str) -> dict[str, int]:
+def looks_of(recorded: Runs, profile: str) -> dict[str, int]:
     """What colour, style and marker are taken by: that of a run of the story in every figure, or the next one free.
 
     A colour comes again when all are taken, and then in another style.
@@ -164,7 +157,7 @@ def _line(axes: Axes, index: int, look: int, epochs: list[int], table: np.ndarra
         axes.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=colour(look), alpha=BAND, linewidth=0)
 
 
-def _drops(record: Record) -> list[int]:
+def dropped_after(record: Record) -> list[int]:
     """The last epoch before each drop."""
     return [before["epoch"] for before, after in pairwise(record.history) if after["drops"] > before["drops"]]
 
@@ -184,30 +177,6 @@ def _mark_told(axes: Axes, last: int, value: float, look: int) -> None:
     """A dash in a line's colour, just behind its end: where the story says that it should have ended."""
     left, right = axes.get_xlim()
     axes.hlines(value, last + 0.008 * (right - left), last + 0.03 * (right - left), color=colour(look), linewidth=2)
-
-
-def _reference_lines(axes: Axes, references: dict[float, str], ends: list[float]) -> None:
-    """A dotted line for each published accuracy (%); one text for those too close to be labelled apart.
-
-    It stands on the right, but on the left where a curve `ends` just above the line: curves begin far below.
-    """
-    for value in references:
-        axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
-    groups: list[list[float]] = []
-    for value in sorted(references):
-        if groups and value - groups[-1][-1] < 4 and references[value] == references[groups[-1][-1]]:
-            groups[-1].append(value)
-        else:
-            groups.append([value])
-    for group in groups:
-        text = f"{references[group[0]]}: {', '.join(f'{value:g}' for value in group)} %"
-        is_free = not any(0 <= end - group[-1] < 4 for end in ends)
-        # Below the curves, which may pass there too.
-        axes.annotate(
-            text, (is_free, group[-1]), xycoords=("axes fraction", "data"), xytext=(-4 if is_free else 4, 3),
-            textcoords="offset points", ha="right" if is_free else "left", color=GREY, fontsize="small", zorder=0.5,
-            bbox=CLEAR,
-        )  # fmt: skip
 
 
 def _span(values: list[np.ndarray]) -> float:

@@ -31,8 +31,8 @@ CAUSE = (
     f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
     "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
     "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
-    "them. Both normalise images per channel here; the paper only subtracted the mean of each pixel. What is divided "
-    "here is the gap between these two trainings of the lab, and not that between the story's number and the paper's."
+    "them. Both normalise images per channel here; the paper only subtracted the mean of each pixel. This "
+    "divides the gap between these two trainings of the lab, not that between the story's number and the paper's."
 )
 SETTINGS = (
     "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story is "
@@ -43,13 +43,13 @@ ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. The first interval of a "
     "difference stands for itself; the second is widened so that those of all "
     f"{len(suspects.one_at_a_time()) - 1} changes that are planned hold at once. Where the seed spread is unknown, the "
-    "interval is over the test images alone, and too narrow. Runs whose learning rate never came down have a spread of "
-    f"their own, and their intervals may be the widest. {symptoms.HOW_TO_READ}"
+    "interval is over the test images alone, and too narrow. Seeds of runs without drops "
+    f"differ more, so that their intervals are wider. {symptoms.HOW_TO_READ}"
 )
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
-    f"What comes out of the story's accuracies (± {100 * story.NEAR:g} points) and curves if one thing that it does "
-    "not state is assumed; “open”: undecided or not yet run"
+    f"Which of the story's accuracies (± {100 * story.NEAR:g} points) and curves come out under each assumption on "
+    "what it does not tell; “open”: undecided or not yet run"
 )
 THREADS = "Others who were stuck"
 OTHERS = (

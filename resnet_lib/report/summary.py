@@ -7,30 +7,33 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.changes import runs
-from resnet_lib.findings.curves import HIGH, first_drop
-from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
+from resnet_lib.findings.changes import candidates, runs
+from resnet_lib.findings.judgement import UNDECIDED, between
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
-from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, STEM_AUGMENTED, WRONG_STEM
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, WRONG_STEM
 from resnet_lib.questions.wording import reduced
 from resnet_lib.records.find import Runs, find_seeds
-from resnet_lib.records.record import Record
 from resnet_lib.report import answer_figure, commands, tables
-from resnet_lib.report.wording import in_range, percent
+from resnet_lib.report.wording import percent
 
 HOW_TO_READ = (
-    "Test accuracy after the last epoch, with the story's assumed settings but in the last row; ↳: with this change, "
-    "worth so many percentage points. The stem is a network's first layers. `n` counts runs, each with its own seed; "
-    f"[a, b] is a 95 % interval over seeds and test images. Where n is below {MIN_SEEDS}, and for changes, it takes "
-    "seeds to differ as in similar settings; where nothing shows how much they do, there is none."
+    "Test accuracy after the last epoch; ↳: the last row without this sign, with a change, and what that is worth. n: "
+    "the number of runs, each with a seed of its own; [a, b]: 95 % interval over seeds and test images. Below "
+    f"{MIN_SEEDS} runs, and for changes, seeds are taken to differ as in similar settings; where none shows how much, "
+    "there is no interval."
 )
-BF16 = "Rows marked bf16 were trained in floats of 16 bits, to save hours, all others in 32."
-UNKNOWN = " Whether that changes where a training ends is not yet measured."
+BF16 = "Rows marked bf16 were trained in mixed precision, to save hours, all others in fp32"
+UNKNOWN = "; whether that changes where a training ends is not yet measured"
+THINGS = {  # that a reader may have to change, by the change of the story's training that shows what they are worth
+    WRONG_STEM: ("stem", "with ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution"),
+    NO_DROP: ("learning rate", "if it never drops"),
+    AUGMENTED: ("augmentation", "with random crops and flips"),
+}
+NUMBERS = ("no thing", "one thing", "two things", "three things")
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
@@ -43,18 +46,25 @@ TERMS = (
 
 
 def short() -> str:
-    """The answer as a table, with its picture in a folder `img`; empty before ResNet-20's are recorded."""
+    """The answer in words, as a table, and as a picture in a folder `img`; empty before ResNet-20's are recorded."""
     found = runs("full")
     if not found:
         return ""
-    known = find_seeds(suspects.one_at_a_time()["in bf16"], "full")
-    parts = [tables.markdown(table()), f"{HOW_TO_READ} {BF16}{'' if known else UNKNOWN}"]
+    parts = [tables.markdown(table()), f"{HOW_TO_READ} {_in_bf16()}"]
     if AS_TOLD in found:
-        parts.insert(0, _what_stops(found))
+        parts = [_what_stops(found), _of_the_story(found), *parts]
     parts.append(f"![{answer_figure.CAPTION}](img/{answer_figure.FIGURE}.png)\n\n*{answer_figure.caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
     parts.append(tables.folded("The commands of these runs; seed 0, unless <code>--seed</code> is given", trained))
     return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
+
+
+def _in_bf16() -> str:
+    """Which rows were trained in another precision, and what that is known to change."""
+    in_bf16, plain = (find_seeds(suspects.one_at_a_time()[name], "full") for name in ("in bf16", suspects.STORY))
+    if not in_bf16 or not plain:
+        return f"{BF16}{UNKNOWN}."
+    return f"{BF16}; of ResNet-20's hundred epochs it changed the end by {evidence.difference(in_bf16, plain, 'full')}."
 
 
 def _commands(found: Runs) -> dict[str, str]:
@@ -63,62 +73,41 @@ def _commands(found: Runs) -> dict[str, str]:
 
 
 def _what_stops(found: Runs) -> str:
-    """Whether ResNet-20, trained as the lab assumes, ends near the story's accuracy, and if not, what took it there."""
-    plain = evidence.accuracy_of(found[AS_TOLD], "full")
-    low, high = CIFAR_STEP.near
+    """What ResNet-20 comes to, trained as the lab assumes, and with what is most often wrong."""
+    seen = [
+        f"**{thing}**: {percent(found[label])} {how} ({runs_in_words(len(found[label]))})"
+        for label, (thing, how) in THINGS.items()
+        if label in found
+    ]
+    epochs, plain = suspects.EPOCHS, found[AS_TOLD]
+    took = (
+        f"With the settings that the story is assumed to have had, {epochs} epochs took ResNet-20 to {percent(plain)}"
+    )
+    took += f" ({runs_in_words(len(plain))})"
+    if not seen:
+        return f"**In short.** {took}."
+    seen[-1] += f"; the paper has {RESNET_20:g} %" if AUGMENTED in found else ""
+    listed = "\n".join(f"- {one}" for one in seen)
+    return (
+        f"**In short.** Does your ResNet stop near {CIFAR_STEP.claimed:g} % on CIFAR-10? Look at {NUMBERS[len(seen)]} "
+        f"first. {took}; with one of them changed, to:\n\n{listed}"
+    )
+
+
+def _of_the_story(found: Runs) -> str:
+    """Which of its numbers the lab comes near, and what would bring ResNet-20 there."""
+    plain, (low, high) = evidence.accuracy_of(found[AS_TOLD], "full"), CIFAR_STEP.near
     is_near = low < plain.mean < high
-    place = f"{'' if is_near else 'not '}near {CIFAR_STEP.about}"
-    if between(plain, low, high) == UNDECIDED:
-        place += f" {in_those_recorded(len(found[AS_TOLD]))}"
+    seen = f" {in_those_recorded(len(found[AS_TOLD]))}" if between(plain, low, high) == UNDECIDED else ""
     others = _networks_with_the_wrong_stem()
-    this = "The paper's network for CIFAR-10, ResNet-20," if others else "ResNet-20"
-    start = f"**In short:** with the story's assumed settings, {others}{this}"
-    said = f"{start} ends at {percent(found[AS_TOLD])}, {place}."
-    if AUGMENTED in found:
-        end, runs_there = percent(found[AUGMENTED]), runs_in_words(len(found[AUGMENTED]))
-        said += f" With random crops and flips it ends at {end} ({runs_there}); the paper has {RESNET_20:g} %."
+    said = f"**The story:** {others}{'But the' if others and not is_near else 'The'} paper's network for CIFAR-10, "
+    said += f"ResNet-20, ends at {percent(found[AS_TOLD])}, {'' if is_near else 'not '}near {CIFAR_STEP.about}{seen}."
     if is_near:
         return said
-    fits = [one for one in (_high_rate(found), _wrong_stem(found)) if one]
-    if not fits:
-        return said
-    first = "Among what would bring it near, as far as it is recorded: "
-    which = "Which of these it was" if len(fits) > 1 else "Whether it was this"
-    return f"{said} {first}{'; or '.join(fits)}. {which} in the story, or what else, is open: its code is not known."
-
-
-def _high_rate(found: Runs) -> str:
-    """Where it stood until its first drop, by augmentation and weight decay, and without any, as far as near."""
-    cells, (low, high) = evidence.find_cells(suspects.EPOCHS, "full"), CIFAR_STEP.near
-    factors = ((), (causes.AUGMENTATION,), (causes.DECAY,), (causes.AUGMENTATION, causes.DECAY))
-    records = [cells.records[turned(causes.HUNDRED, *some)] for some in factors]
-    levels = sorted(first_drop(some).before.mean() for some in records if some)
-    near, parts = [100 * level for level in levels if low < level < high], []
+    near = [f"“{one.label}”, {100 * one.end.mean:.1f} %" for one in candidates("full")]
     if near:
-        of = (
-            f" in {len(near)} of {len(levels)} combinations of augmentation and weight decay" if len(levels) > 1 else ""
-        )
-        parts.append(f"over the {HIGH} epochs before its first drop it averaged {in_range(near)} %{of}")
-    undropped = found.get(NO_DROP, [])
-    if undropped and low < mean_accuracy(undropped) < high:
-        parts.append(f"without any drop it ended at {_ended(undropped)}")
-    return f"a learning rate that stays high ({'; '.join(parts)})" if parts else ""
-
-
-def _ended(records: list[Record]) -> str:
-    """Where runs near the story's accuracy ended, of how many, and whether others may end elsewhere."""
-    verdict = between(evidence.accuracy_of(records, "full"), *CIFAR_STEP.near)
-    return f"{percent(records)}, {runs_in_words(len(records))}{'' if verdict == 'holds' else ', undecided'}"
-
-
-def _wrong_stem(found: Runs) -> str:
-    """Where ImageNet's stem took it, if near the story's."""
-    low, high = CIFAR_STEP.near
-    ends = {label: found[label] for label in (WRONG_STEM, STEM_AUGMENTED) if label in found}
-    near = [f"with “{label}” {_ended(some)}" for label, some in ends.items() if low < mean_accuracy(some) < high]
-    return (
-        f"the stem ({'; '.join(near)}), but the story calls its network the paper's, whose stem is 3×3" if near else ""
-    )
+        said += f" What would bring it near, as far as recorded ({'; '.join(near)}), is at odds with what else is told."
+    return f"{said} What it was is open: the story's code is not known."
 
 
 def _networks_with_the_wrong_stem() -> str:
@@ -128,7 +117,7 @@ def _networks_with_the_wrong_stem() -> str:
     for step, config in told_of:
         records, architecture = find_seeds(config, "full"), Architecture(config.model)
         if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
-            told = f"{runs_in_words(len(records))}; the story: {step.claimed:g} %"
+            told = f"told: {step.claimed:g} %; {runs_in_words(len(records))}"
             ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
     stems = {1: ", with ImageNet's stem", 2: ", both with ImageNet's stem"}.get(len(ends), ", all with ImageNet's stem")
     return f"{', '.join(ends)}{stems}. " if ends else ""

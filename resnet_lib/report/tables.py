@@ -110,8 +110,8 @@ def story_markdown(profile: str) -> str:
     is_missing, told = rows["measured %"] == NOT_YET, story.BASELINE
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
-        f"{MIN_SEEDS} runs on, over seeds. Fewer do not show how much seeds differ: no verdict is then given on an "
-        "accuracy or a difference, unless comparable runs show it, whose spread is called pooled. `n` counts runs, "
+        f"{MIN_SEEDS} runs on, over seeds. Of fewer, seeds are taken to differ as in comparable settings (“pooled”); "
+        "where there are none, no verdict is given on an accuracy or a difference. `n` counts runs, "
         "each with a random seed of its own; of a difference, those of the smaller group. `seed sd` is the standard "
         "deviation over seeds; of a difference, that between two runs, one of each group. Points are percentage "
         "points. A claim that an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate "

@@ -10,11 +10,6 @@ def percent(records: list[Record]) -> str:
     return f"{100 * mean_accuracy(records):.1f} %"
 
 
-def quoted(labels: list[str]) -> str:
-    """In quotes, for a label may be a list of changes made together."""
-    return ", ".join(f"“{label}”" for label in labels)
-
-
 def first_sentence(caption: str) -> str:
     """What stands in place of a picture whose caption stands below it."""
     return caption.partition(". ")[0].removesuffix(".")

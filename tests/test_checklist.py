@@ -1,0 +1,92 @@
+"""The checklist: numbers where they are recorded, and the code that a reader may take."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from crafted import craft
+from PIL import Image
+
+from resnet_lib.findings import curves
+from resnet_lib.questions import causes, story, suspects
+from resnet_lib.report import checklist
+
+pytestmark = pytest.mark.usefixtures("no_warnings")
+TOLD = story.TUNED.replace(model="resnet20")  # the story's hundred epochs, as the lab assumes them
+
+
+def listed():
+    return checklist.checklist("runs", "threads")
+
+
+def test_without_records_the_checklist_has_its_items_and_no_numbers():
+    bare = listed()
+    assert re.findall(r"^\d\.", bare, re.MULTILINE) == ["1.", "2.", "3.", "4.", "5."]
+    assert "3×3 stem, which is not yet run here:" in bare
+    assert "optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.0005)" in bare
+    assert "are not for such images. Look at" in bare
+    assert "single epochs jump about).\n3. " in bare
+    assert "may gain little from them.\n" in bare
+    assert "at the end of each learning rate): not yet run." in bare
+    assert "[17 public threads](threads), of which 13 tell a cause." in bare
+    assert f"Training accuracy {100 * curves.FITTED:g} % or more" in bare
+
+
+def test_a_drop_is_weighed_against_what_the_same_comparison_gives_without():
+    craft(TOLD, 0.87, high=0.78)
+    rate = "(at an unchanged rate: at most {})"
+    one = f"- In 100 epochs of ResNet-20 the first drop gave 9.0 points in 1 run with a weight decay of 5e-4 {rate}"
+    assert one.format("0.0") in listed()
+    craft(TOLD.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
+    assert one.format("0.4") in listed()
+    craft(TOLD.replace(weight_decay=1e-4), 0.83, high=0.78)
+    craft(TOLD.replace(crop=4, flip=True), 0.91, high=0.79)
+    craft(TOLD, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
+    heavier = f"9.0 to 13.0 points in 3 runs with a weight decay of 5e-4 {rate.format(0.4)}"
+    lighter = f"5.0 points in 1 run with a weight decay of 1e-4 {rate.format('0.0')}"
+    assert f" the first drop gave {heavier}, and {lighter}. Such a rise" in listed()
+
+
+def test_the_checklist_tells_what_a_change_was_worth():
+    craft(TOLD, 0.87)
+    craft(TOLD.replace(crop=4, flip=True), 0.91)
+    for levels, cell in causes.factorial(10).items():
+        craft(cell, 0.7 + 0.05 * levels[0])
+    told = listed()
+    assert "With ImageNet's stem it looks the same" not in told
+    assert "Add random crops (4 pixels of padding) and flips: +4.0 points [" in told
+    assert "gain little from them: 0.0 points [" in told
+    assert "0.1 instead of 0.01: 0.0 points [" in told
+    assert f"[{suspects.AS_TOLD}](runs/{TOLD.run_id}/history.csv) (50, then 50, then 50 %)" in told
+    assert f"To try it: `resnet-lab diagnose reports/full/runs/{TOLD.run_id}/history.csv`." in told
+    rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
+    craft(TOLD.replace(stem="imagenet"), 0.75, rising, fitted=1.0)
+    assert "With ImageNet's stem it looks the same, so see to that first. Then add random crops" in listed()
+    assert "are not for such images: 3×3 is worth +12.0 points [" in listed()
+    its_own, augmented, _, alike = causes.square().values()
+    craft(its_own, 0.8)
+    craft(augmented, 0.87)
+    craft(alike, 0.93)
+    assert " They took torchvision's unchanged ResNet-18 from 80.0 % to 87.0 % (n = 1 and 1)." in listed()
+    assert "3×3 stem, whose accuracy will not be the command's:" in listed()
+
+
+def test_the_code_of_the_checklist_runs_and_has_the_maps_that_it_tells_of():
+    code = re.search("```python\n(.*?)```", listed(), re.DOTALL)[1]
+    scope = {}
+    exec(code, scope)
+    shapes = []
+    model = scope["model"]
+    model.avgpool.register_forward_hook(lambda module, maps, output: shapes.append(maps[0].shape[2:]))
+    picture = Image.fromarray(np.zeros((32, 32, 3), np.uint8))
+    images = torch.stack([scope["train_transform"](picture), scope["test_transform"](picture)])
+    batches, before = [(images, torch.tensor([0, 1]))], model.fc.weight.clone()
+    scope["train_epoch"](batches)
+    assert shapes == [(checklist.HUB_SIDE, checklist.HUB_SIDE)]
+    assert not torch.equal(model.fc.weight, before)
+    assert scope["scheduler"].last_epoch == 1
+    assert scope["accuracy"](batches) in (0.0, 0.5, 1.0)
+    assert not model.training

@@ -1,0 +1,139 @@
+"""What the README says first: the answer in short, its table and its picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from crafted import craft, thrice
+
+from resnet_lib.findings import evidence
+from resnet_lib.questions import causes, story, suspects
+from resnet_lib.records.find import find_seeds
+from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.report import answer_figure, published, summary
+
+pytestmark = pytest.mark.usefixtures("no_warnings")
+TOLD = story.TUNED.replace(model="resnet20")  # the story's hundred epochs, as the lab assumes them
+CROP_AND_FLIP = {"crop": 4, "flip": True}
+
+
+def said():
+    """In words, before the table."""
+    return summary.short().partition("\n\n| network")[0]
+
+
+def test_nothing_is_said_before_resnet_20_is_recorded(tmp_path):
+    assert summary.short() == ""
+    assert not published.figures("full", tmp_path)
+    craft(TOLD, 0.84)
+    assert "img/answer.png" in summary.short()
+    assert answer_figure.FIGURE in {path.stem for path in published.figures("full", tmp_path)}
+
+
+def test_a_network_that_ends_near_the_story_needs_no_explanation():
+    craft(TOLD, 0.84)
+    took = "With the settings that the story is assumed to have had, 100 epochs took ResNet-20 to 84.0 % (1 run)"
+    ends = "**The story:** The paper's network for CIFAR-10, ResNet-20, ends at 84.0 %, near 80 % (± 5 points) in the "
+    assert said() == f"**In short.** {took}.\n\n{ends}one run recorded."
+
+
+def test_what_to_look_at_first_is_told_with_what_it_is_worth():
+    thrice(TOLD, 0.87)
+    assert said().endswith("not near 80 % (± 5 points). What it was is open: the story's code is not known.")
+    craft(TOLD.replace(**CROP_AND_FLIP), 0.91)
+    assert "CIFAR-10? Look at one thing first. With the settings" in said()
+    assert "(3 runs); with one of them changed, to:\n\n- **augmentation**: 91.0 % with random crops and flips" in said()
+    assert "(1 run); the paper has 91.25 %\n\n**The story:** The paper's" in said()
+    craft(TOLD.replace(milestones=()), 0.79)
+    craft(TOLD.replace(stem="imagenet"), 0.76)
+    craft(TOLD.replace(stem="imagenet", **CROP_AND_FLIP), 0.90)
+    assert "Look at three things first." in said()
+    assert "\n- **learning rate**: 79.0 % if it never drops (1 run)\n" in said()
+    assert (
+        "- **stem**: 76.0 % with ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution (1 run)" in said()
+    )
+    near = (
+        "(“no learning-rate drop”, 79.0 %; “ImageNet's stem”, 76.0 %), is at odds with what else is told. What it was"
+    )
+    assert f"What would bring it near, as far as recorded {near} is open" in said()
+
+
+def test_the_storys_other_networks_are_told_of_first():
+    craft(TOLD, 0.87)
+    thrice(story.step("04_torch_hub_check").configs["ResNet-18 (torch.hub)"], 0.8)
+    hubs = (
+        "ResNet-18 (torch.hub) ends at 80.0 % (told: 83 %; 3 runs), with ImageNet's stem. But the paper's network for "
+    )
+    assert f"**The story:** {hubs}CIFAR-10, ResNet-20, ends at 87.0 %, not near 80 %" in said()
+
+
+def test_what_mixed_precision_changed_is_told_once_it_is_known():
+    thrice(TOLD, 0.87)
+    assert "not yet measured" in summary.short()
+    in_bf16 = suspects.one_at_a_time()["in bf16"]
+    craft(in_bf16, 0.86)
+    worth = evidence.difference(find_seeds(in_bf16, "full"), find_seeds(TOLD, "full"), "full")
+    assert f"of ResNet-20's hundred epochs it changed the end by {worth}." in summary.short()
+    assert "-1.0 points [" in str(worth)
+    assert "not yet measured" not in summary.short()
+
+
+def test_the_table_in_short_has_every_number_that_was_reported_and_what_one_change_does():
+    def rows():
+        return {row.iloc[0]: row.iloc[1:].tolist() for _, row in summary.table().iterrows()}
+
+    networks = ["ResNet-50, 10 epochs", "ResNet-50, 100 epochs, bf16", "ResNet-20, 100 epochs"]
+    networks += ["ResNet-50 (torch.hub), 100 epochs, bf16", "ResNet-20, the paper's 164 epochs"]
+    assert list(rows()) == networks
+    reported = ["50 (the story)", "82 (the story)", "80 (the story)", "83 (the story)", "91.25 (the paper)"]
+    assert [row for row in rows().values()] == [[told, story.NOT_YET, "", "0"] for told in reported]
+    config = story.TUNED.replace(model="resnet20")
+    craft(config, 0.87)
+    craft(config.replace(crop=4, flip=True), 0.91)
+    assert rows()["ResNet-20, 100 epochs"] == ["80 (the story)", "87.0", "", "1"]  # no interval: seeds are not known
+    assert list(rows())[2:4] == ["ResNet-20, 100 epochs", "↳ crop and flip"]
+    thrice(config, 0.87)
+    assert rows()["ResNet-20, 100 epochs"][1].startswith("87.0 [")
+    assert rows()["↳ crop and flip"][1].startswith("91.0 [")  # by the spread of those
+    assert rows()["↳ crop and flip"][2].startswith("+4.0 [")
+    square = causes.square()
+    craft(square["its own stem"], 0.8)
+    craft(square["crop and flip"], 0.85)
+    found = list(summary.table()["network and training"])
+    assert found[4:6] == ["ResNet-18 (torch.hub), 100 epochs", "↳ crop and flip"]
+    assert summary.table()["measured, %"].tolist()[4:6] == ["80.0", "85.0"]
+    assert summary.table()["the change, points"].tolist()[5] == "+5.0"
+
+
+def test_a_change_whose_runs_diverged_is_told_in_the_table():
+    config = story.TUNED.replace(model="resnet20")
+    craft(config, 0.87)
+    folder = RunFolder.of(config.replace(crop=4, flip=True), "full")
+    folder.start()
+    folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "training"})
+    assert "| ↳ crop and flip |  | diverged at step 900 (lr 0.1) |  | 0 |" in summary.short()
+
+
+def test_the_picture_shows_means_and_a_run_without_drops_from_where_it_parts():
+    assert answer_figure.caption("full") == f"{answer_figure.CAPTION}."
+    assert answer_figure.draw("full") is None
+    thrice(TOLD, 0.87, high=0.78)
+    craft(TOLD.replace(milestones=()), 0.79, seed=1)
+    assert "one and the same training" not in answer_figure.caption("full")
+    craft(TOLD.replace(milestones=()), 0.78, seed=1)
+    told = "With and without drops, seed 1 is one and the same training up to epoch 50; over the next 3 epochs it "
+    assert answer_figure.caption("full").endswith(f"80 %. {told}averages 87.1 % with the drop, 78.0 % without.")
+    (axes,) = answer_figure.draw("full").axes
+    assert [len(line.get_xdata()) for line in axes.lines[:2]] == [100, 51]
+    assert axes.lines[0].get_ydata()[-1] == pytest.approx(87)
+
+
+def test_the_picture_names_each_curve_at_its_end_and_none_over_another():
+    ends = {0.87: {}, 0.91: CROP_AND_FLIP, 0.754: {"stem": "imagenet"}, 0.751: {"milestones": ()}}
+    for end, fields in ends.items():
+        craft(TOLD.replace(**fields), end)
+    figure = answer_figure.draw("full")
+    told = [suspects.AS_TOLD, "crop and flip", "ImageNet's stem", "no learning-rate drop"]
+    found = {text.get_text(): text.xy[1] for text in figure.axes[0].texts}
+    places = sorted(found[f"{100 * end:.1f}  {label}"] for end, label in zip(ends, told, strict=True))
+    assert places == pytest.approx([75.1, 75.1 + answer_figure.APART * np.ptp(figure.axes[0].get_ylim()), 87, 91])
