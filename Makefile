@@ -27,9 +27,8 @@ report: env  ## run what is missing and write the report: make report [PROFILE=s
 	@$(IN_ENV) resnet-lab report --profile $(PROFILE)
 
 full: env  ## the published results, weeks on a CPU: says how long first, and can be interrupted
-	@$(IN_ENV) resnet-lab full
-	@$(IN_ENV) resnet-lab figures
-	@$(IN_ENV) resnet-lab report --profile full --no-train
+	@$(IN_ENV) resnet-lab full; failed=$$?; [ $$failed -le 1 ] || exit $$failed; \
+	$(IN_ENV) resnet-lab figures && $(IN_ENV) resnet-lab report --profile full --no-train && exit $$failed
 
 test: env  ## run the tests, then the notebooks on synthetic images
 	@$(IN_ENV) pytest -n auto --maxprocesses 8 --dist loadfile

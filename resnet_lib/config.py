@@ -116,8 +116,8 @@ class Config(BaseModel):
             if count and count > limit:
                 raise ValueError(f"{field} {count} is more than the {limit:,} of split '{self.split}'")
         images = self.train_size
-        if self.total_epochs() > 2**20:
-            raise ValueError(f"{self.total_epochs():,} epochs are too many: at most {2**20:,} are drawn apart")
+        if self.total_epochs > 2**20:
+            raise ValueError(f"{self.total_epochs:,} epochs are too many: at most {2**20:,} are drawn apart")
         last_batch = images % self.batch_size or self.batch_size
         if arch.shape == "imagenet" and self.stem != "cifar" and last_batch == 1:
             raise ValueError(
@@ -133,8 +133,10 @@ class Config(BaseModel):
             raise ConfigError(in_words(error, list(Config.model_fields))) from None
 
     def replace(self, /, **changes: Any) -> Config:
-        """A copy with some fields changed, validated again."""
+        """A copy with some fields changed, validated again; pydantic's own `model_copy` does not validate."""
         return Config(**{**self.model_dump(), **changes})
+
+    __replace__ = replace  # for copy.replace
 
     @property
     def fingerprint(self) -> str:
@@ -171,9 +173,10 @@ class Config(BaseModel):
         """How many images are trained on: all of the split, unless fewer were asked for."""
         return self.train_images or TRAIN_IMAGES[self.split]
 
+    @property
     def total_images(self) -> int:
         """How many images the whole run trains on: the last batch of an epoch may be smaller than the others."""
-        epochs, steps = divmod(self.total_steps(), self.steps_per_epoch())
+        epochs, steps = divmod(self.total_steps, self.steps_per_epoch)
         return epochs * self.train_size + min(steps * self.batch_size, self.train_size)
 
     @property
@@ -190,20 +193,24 @@ class Config(BaseModel):
         """Name of the run's folder: model, length, seed, fingerprint."""
         return f"{self.model}-{self.length_label}-s{self.seed}-{self.fingerprint}"
 
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training images; the last batch of a pass may be smaller."""
         return math.ceil(self.train_size / self.batch_size)
 
+    @property
     def total_steps(self) -> int:
-        return self.iterations or self.epochs * self.steps_per_epoch()
+        return self.iterations or self.epochs * self.steps_per_epoch
 
+    @property
     def total_epochs(self) -> int:
         """Passes over the training images; the last one may end early."""
-        return math.ceil(self.total_steps() / self.steps_per_epoch())
+        return math.ceil(self.total_steps / self.steps_per_epoch)
 
+    @property
     def milestone_steps(self) -> tuple[int, ...]:
         """The steps from which each further drop applies."""
-        unit = 1 if self.iterations else self.steps_per_epoch()
+        unit = 1 if self.iterations else self.steps_per_epoch
         return tuple(m * unit for m in self.milestones)
 
     def at(self, profile: Profile) -> Config:
@@ -220,7 +227,7 @@ class Config(BaseModel):
             test_images=min(self.test_images or size["test_images"], size["test_images"]),
         )
         if self.iterations:
-            length, limit = self.iterations, min(self.iterations, size["epochs"] * small.steps_per_epoch())
+            length, limit = self.iterations, min(self.iterations, size["epochs"] * small.steps_per_epoch)
         else:
             length, limit = self.epochs, min(self.epochs, size["epochs"])
         shorter = {"iterations" if self.iterations else "epochs": limit}
@@ -228,7 +235,7 @@ class Config(BaseModel):
         return small.replace(
             **shorter,
             milestones=tuple(sorted({max(1, round(m * limit / length)) for m in self.milestones})),
-            warmup=round(self.warmup * small.replace(**shorter).total_steps() / self.total_steps()),
+            warmup=round(self.warmup * small.replace(**shorter).total_steps / self.total_steps),
             dataset="synthetic" if profile == "smoke" else self.dataset,
             precision="fp32",
             width=size.get("width", self.width) if is_ours else self.width,

@@ -40,7 +40,7 @@ def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, hig
     train_losses = 3 / np.arange(1, config.epochs + 1) if train_loss is None else np.resize(train_loss, config.epochs)
     rows = []
     for epoch, (loss, of_train) in enumerate(zip(losses, train_losses, strict=True), 1):
-        step = epoch * config.steps_per_epoch()
+        step = epoch * config.steps_per_epoch
         row = {"epoch": epoch, "step": step, "lr": lr_at(step - 1, config), "drops": drops_before(step - 1, config)}
         row |= {"train_loss": float(of_train), "train_accuracy": fitted, "seconds": 1.0, "images_per_second": 50_000.0}
         seen = right if high is None or row["drops"] else np.resize(high, config.epochs)[epoch - 1].item()

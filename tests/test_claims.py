@@ -24,7 +24,7 @@ def test_story_is_told_with_its_numbers():
     assert {step.notebook: step.claimed for step in story.STEPS} == {
         "01_ten_epochs": 50, "02_hundred_epochs": 82, "03_cifar_architecture": 80, "04_torch_hub_check": 83,
     }  # fmt: skip
-    assert story.BASELINE.milestone_steps()[0] > story.BASELINE.total_steps()
+    assert story.BASELINE.milestone_steps[0] > story.BASELINE.total_steps
     configs = [config for step in story.STEPS for config in step.configs.values()]
     assert len(configs) == len({config.fingerprint for config in configs}) == 11
     assert not any(config.crop or config.flip for config in configs)

@@ -190,8 +190,8 @@ def test_what_several_types_would_have_allowed_is_one_mistake():
 )
 def test_steps(fields, per_epoch, total, milestones):
     config = Config(**fields)
-    assert (config.steps_per_epoch(), config.total_steps()) == (per_epoch, total)
-    assert config.milestone_steps() == milestones
+    assert (config.steps_per_epoch, config.total_steps) == (per_epoch, total)
+    assert config.milestone_steps == milestones
 
 
 @pytest.mark.parametrize(("split", "name"), [("all", "test"), ("train45k", "val")])
@@ -245,7 +245,7 @@ def test_smoke_is_synthetic_and_tiny(model, width):
 @pytest.mark.parametrize("config", [PAPER, HUNDRED, Config(epochs=1)], ids=["paper", "hundred", "one"])
 def test_profiles_never_lengthen_and_can_be_applied_twice(config, profile):
     small = config.at(profile)
-    assert small.total_steps() <= config.total_steps()
+    assert small.total_steps <= config.total_steps
     assert small.at(profile) == small
 
 
@@ -263,7 +263,7 @@ def test_recipes_are_valid_and_the_paper_s_is_what_the_paper_says():
         assert Config(**fields).crop == 4, name
     paper = Config(model="resnet20", **RECIPES["paper"])
     assert (paper.batch_size, paper.lr, paper.momentum, paper.weight_decay) == (128, 0.1, 0.9, 1e-4)
-    assert (paper.total_steps(), paper.milestone_steps()) == (64_000, (32_000, 48_000))
+    assert (paper.total_steps, paper.milestone_steps) == (64_000, (32_000, 48_000))
     assert (paper.nesterov, paper.label_smoothing, paper.normalize) == (False, 0, "pixel")
 
 
@@ -284,7 +284,7 @@ def test_only_the_paper_s_deepest_network_starts_slowly():
     ],
 )
 def test_the_images_of_a_run_are_counted_with_its_smaller_batches(config, images):
-    assert config.total_images() == images
+    assert config.total_images == images
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,21 @@ def test_a_failing_notebook_keeps_its_error_and_does_not_stop_the_others(reports
     assert 'href="works.html"' in index
 
 
+def test_a_report_that_is_interrupted_leaves_what_was_executed_before(reports, notebooks, monkeypatch):
+    notebooks("works", "print('fine')")
+    lab.report("smoke", ("works",))
+    before = (reports / "works.ipynb").read_bytes()
+
+    def interrupted(path, written, *arguments, **options):
+        nbformat.write(nbformat.v4.new_notebook(), written)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lab.report("smoke", ("works",))
+    assert (reports / "works.ipynb").read_bytes() == before
+
+
 def test_a_notebook_that_shows_the_same_is_executed_to_the_same_bytes(reports, notebooks):
     """Which can be committed: no time, no path, no id that is drawn anew."""
     notebooks("works", "import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "1 + 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import faults
@@ -70,11 +71,24 @@ def test_the_list_tells_what_became_of_every_run(three):
     assert code == 0
     assert all(path.name in said for path in three)
     assert "unfinished, 2 of 6 epochs" in said
+    assert said.endswith("to go on: resnet-lab runs --profile full resume\n")
     with RunFolder.of(DISTURBED.replace(seed=1), "full").lock():
         assert {entry.path: entry.state for entry in ledger.entries("full")}[three[1]] == "running"
     assert "weight_decay" in said
     for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"], ["verify", "--profile", "quick"]):
         assert runs(*arguments) == (0, "there are no runs at profile quick yet\n")
+
+
+def test_a_folder_that_vanishes_or_cannot_be_read_ends_no_list(three, monkeypatch):
+    listdir = os.listdir
+
+    def failing(path):
+        if path in three[:2]:
+            raise FileNotFoundError(path) if path == three[0] else PermissionError(path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", failing)
+    assert {entry.path for entry in ledger.entries("full")} == set(three[1:])
 
 
 def test_the_list_tells_settings_of_ones_own_at_every_profile():
@@ -153,6 +167,8 @@ def test_predictions_of_classes_that_the_result_does_not_name_are_found(three):
     [
         ({"sessions": [{"from_step": 100}]}, "its first session begins after the first epoch"),
         ({"environment": {"device_name": "<script>", "threads": 1, "torch": "2"}}, "environment.device_name"),
+        ({"environment": {"device_name": "[a](b:c)", "threads": 1, "torch": "2"}}, "environment.device_name"),
+        ({"model_source": "![](b)"}, "model_source"),
     ],
 )
 def test_a_result_that_pages_cannot_show_is_refused(three, changes, words):

@@ -67,7 +67,7 @@ def test_an_epoch_is_every_image_once_normalised_cropped_and_mirrored(tiny_datas
 def test_batch_sizes(tiny_dataset, batch_size, sizes):
     train = batches(tiny_dataset, batch_size=batch_size)
     assert [len(labels) for _, labels in passed(train, 0)] == sizes
-    assert len(train) == len(sizes) == train.config.steps_per_epoch()
+    assert len(train) == len(sizes) == train.config.steps_per_epoch
 
 
 @pytest.mark.parametrize(

@@ -306,3 +306,15 @@ def test_unknown_names_are_refused_with_what_is_allowed(name):
     assert repr(name) in str(refused.value)
     for allowed in ("resnet18", "26", "50", "110", "6n+2", "plain20", "hub-resnet18"):
         assert allowed in str(refused.value)
+
+
+def test_a_network_is_the_same_whatever_came_before_and_changes_no_random_state():
+    config, before = Config(model="resnet8"), torch.get_rng_state()
+    first, _ = build_model(config)
+    torch.randn(5)
+    second, _ = build_model(config)
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+    torch.set_rng_state(before)
+    with torch.device("meta"):
+        build_model(config)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -21,7 +21,7 @@ def judged(profile="full"):
 
 def test_table_6_is_run_by_the_papers_protocol_and_twice_where_it_can_be_read_twice():
     twenty, deep = CONFIGS["ResNet-20"], CONFIGS["ResNet-110"]
-    assert (twenty.iterations, twenty.milestone_steps(), twenty.batch_size) == (64_000, (32_000, 48_000), 128)
+    assert (twenty.iterations, twenty.milestone_steps, twenty.batch_size) == (64_000, (32_000, 48_000), 128)
     assert (twenty.lr, twenty.weight_decay, twenty.normalize, twenty.crop, twenty.flip) == (0.1, 1e-4, "pixel", 4, True)
     assert (deep.warmup, deep.warmup * deep.warmup_start * deep.lr) == (400, pytest.approx(4))
     assert CONFIGS[paper_runs.READING] == twenty.replace(split="train45k-test")

@@ -129,7 +129,7 @@ def test_images_show_every_class_with_its_count(tiny_dataset, tmp_path):
 
 
 def test_a_caption_explains_losses_before_batch_norm_has_settled(story_runs):
-    steps = story_runs["01_ten_epochs"]["ResNet-50"][0].config.steps_per_epoch()
+    steps = story_runs["01_ten_epochs"]["ResNet-50"][0].config.steps_per_epoch
     said = plots.settling(story_runs["01_ten_epochs"])
     assert said.startswith("The loss on the images held out begins too high, and the accuracy too low: batch norm's")
     assert f"first epoch's {steps} steps" in said

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
 from resnet_lib.config import Config
+from resnet_lib.errors import LabError
 from resnet_lib.machine import device
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint
@@ -181,6 +184,17 @@ def test_a_process_that_lost_its_gpu_ends_and_its_runs_go_on_in_others(reports):
     (told,) = [line for line in lines if "illegal memory access" in line]
     assert "-s0-" in told
     assert any("or by an error of its GPU; going on, 1 at a time" in line for line in lines)
+
+
+def test_a_process_that_ends_while_it_measures_is_told_as_that():
+    with pytest.raises(LabError, match="the process that was to measure was ended"):
+        pool.apart(os._exit, 1)
+
+
+def test_runs_can_be_started_from_a_thread_which_handles_no_signals(reports):
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(list, pool.run_all([], "quick", 2, None, None, print)).result() == []
+        executor.submit(lambda: pool._handed_on().__enter__()).result()
 
 
 def test_a_child_that_comes_into_being_after_the_signal_is_ended_too():

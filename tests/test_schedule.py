@@ -92,15 +92,15 @@ def test_a_drop_applies_from_the_first_step_after_its_milestone(fields):
     config = Config(**fields)
     unit = 1 if config.iterations else 391
     first, second = (m * unit for m in config.milestones)
-    steps = (0, first - 1, first, second - 1, second, config.total_steps() - 1)
+    steps = (0, first - 1, first, second - 1, second, config.total_steps - 1)
     assert [lr_at(s, config) for s in steps] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert [drops_before(s, config) for s in steps] == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_milestone_past_the_end_never_counts():
     config = Config(epochs=10, milestones=(50, 75))
-    assert {lr_at(step, config) for step in range(config.total_steps())} == {config.lr}
-    assert drops_before(config.total_steps() - 1, config) == 0
+    assert {lr_at(step, config) for step in range(config.total_steps)} == {config.lr}
+    assert drops_before(config.total_steps - 1, config) == 0
 
 
 def test_the_110_layer_networks_warmup_stays_at_a_tenth():
@@ -150,7 +150,7 @@ def configs(draw):
 
 @given(configs(), st.floats(0, 1))
 def test_the_rate_is_never_negative_nor_above_its_peak(config, where):
-    step = round(where * (config.total_steps() - 1))
+    step = round(where * (config.total_steps - 1))
     lr = lr_at(step, config)
     assert 0 <= lr <= config.lr * (1 + 1e-12)
     if config.warmup_start > 0 or step >= config.warmup:
@@ -161,6 +161,6 @@ def test_the_rate_is_never_negative_nor_above_its_peak(config, where):
 def test_after_the_warmup_it_only_falls_but_for_one_cycles_rise(config):
     first = config.warmup
     if config.schedule == "onecycle":
-        first += math.ceil(config.onecycle_peak * max(1, config.total_steps() - config.warmup))
-    rates = [lr_at(step, config) for step in range(first, min(config.total_steps(), first + 300))]
+        first += math.ceil(config.onecycle_peak * max(1, config.total_steps - config.warmup))
+    rates = [lr_at(step, config) for step in range(first, min(config.total_steps, first + 300))]
     assert rates == sorted(rates, reverse=True)

@@ -114,6 +114,7 @@ case "$*" in
     *find_spec*) exit ${{FOUND:-1}} ;;
     *sys.version_info*) exit ${{TOO_OLD:-0}} ;;
     *" install --require-hashes"*) exit ${{PIP_STATUS:-0}} ;;
+    full) exit ${{FULL_STATUS:-0}} ;;
 esac
 """
 
@@ -177,6 +178,14 @@ def test_make_installs_once_and_again_when_the_lock_changes(checkout: Path) -> N
         lock.write("\n")
     assert make(checkout, "report").returncode == 0
     assert installs(checkout) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(1, ["full", "figures", "report --profile full --no-train"]), (75, ["full"])]
+)
+def test_make_full_shows_what_is_there_after_a_failure_and_not_when_it_is_interrupted(checkout, status, told) -> None:
+    assert make(checkout, "full", FULL_STATUS=str(status)).returncode != 0
+    assert (checkout / "resnet-lab").read_text().split("\n")[:-1] == told
 
 
 def test_make_takes_up_a_failed_install(checkout: Path) -> None:

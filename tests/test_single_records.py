@@ -44,6 +44,9 @@ def test_a_run_that_went_on_elsewhere_or_on_changed_code_is_told(monkeypatch):
         records(monkeypatch, told(record, sessions=sessions))
         expected = f"- `{record.path.name}` began with torch 2.15 on a, and went on from step 7 with torch 2.15 on b."
         assert single_records.about() == expected * said
+    last = record.history[-1]["step"]  # finished elsewhere, after all of its steps
+    records(monkeypatch, told(record, sessions=[here, there | {"from_step": last}]))
+    assert single_records.about() == ""
     records(monkeypatch, told(record, commit=f"{'0' * 40} with changes"))
     assert single_records.about() == f"- `{record.path.name}` was trained with uncommitted changes."
 

@@ -63,7 +63,7 @@ def test_a_disk_that_fails_while_the_end_is_written_costs_an_evaluation(reports,
 
     def is_the_end():
         saved = checkpoint.newest(RunFolder.of(DISTURBED, "full").checkpoint, pytest.fail)
-        return saved is not None and saved["step"] == DISTURBED.total_steps()
+        return saved is not None and saved["step"] == DISTURBED.total_steps
 
     with survived("disk full, I/O error or short write"):
         with monkeypatch.context() as disk:

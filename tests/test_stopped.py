@@ -125,4 +125,4 @@ def test_many_runs_asked_to_stop_are_all_saved(reports, tmp_path, whom):
         paths = list(reports.glob("full/runs/*/checkpoint.pt"))
         assert len(paths) == 2
         # Within an epoch, where nothing but the signal saves.
-        assert all(checkpoint.load(path)["step"] % long.steps_per_epoch() for path in paths)
+        assert all(checkpoint.load(path)["step"] % long.steps_per_epoch for path in paths)

@@ -110,7 +110,7 @@ def test_twenty_steps_of_sgd_against_numpy(changes):
     at = Position()
     for epoch in range(3):
         before = at.step
-        train.train_epoch(update, at, config, Progress())
+        train.train_epoch(update, at, config, Progress(), after_step=lambda: None)
         assert update.totals.read()[0] == pytest.approx(np.mean(losses[before : at.step]), abs=1e-9)
         update.totals.reset()
         at.epoch = epoch + 1

@@ -45,7 +45,8 @@ def runs(
         out.print(table)
         counts = Counter(entry.state for entry in found)
         said = ", ".join(f"{count} {state}" for state, count in counts.items())
-        out.print(f"{said}{'; to go on: resnet-lab runs resume' if counts['unfinished'] else ''}")
+        resume = f"; to go on: resnet-lab runs --profile {profile} resume"
+        out.print(f"{said}{resume if counts['unfinished'] else ''}")
 
 
 def _settings(config: Config, profile: Profile) -> str:
@@ -66,7 +67,9 @@ def show(
 
     found = {entry.path.name: entry for entry in ledger.entries(profile)}
     if run not in found:
-        raise LabError(f"there is no run {run!r} at profile {profile}: `resnet-lab runs` lists them")
+        raise LabError(
+            f"there is no run {run!r} at profile {profile}: `resnet-lab runs --profile {profile}` lists them"
+        )
     entry = found[run]
     out.print(f"{entry.path}: {entry.state}, {entry.detail}")
     if entry.config:

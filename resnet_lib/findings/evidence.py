@@ -195,6 +195,8 @@ def gap(cells: Cells) -> Estimate:
 
 def accuracy_of(records: list[Record], profile: str) -> Estimate:
     """That of the runs of a config, which may be one of those varied together, on ResNet-20 or the hub's ResNet-18."""
+    if len(records) >= MIN_SEEDS:
+        return accuracy(records)
     config, square = records[0].config, causes.square()
     if levels := causes.levels_of(config):
         return _accuracy(records, find_cells(config.epochs, profile).spreads[levels[DROPS]])

@@ -54,7 +54,10 @@ class Choice:
     why: str = field(default="", compare=False)  # why it is compiled or not
 
     def activate(self, precision: str = "fp32") -> torch.device:
-        """Apply to this process and return the device. Raises DeviceError if it, or the precision, is not there."""
+        """Apply to this process and return the device. Raises DeviceError if it, or the precision, is not there.
+
+        It stays so: threads, determinism, the precision of float32, cuDNN's benchmark, thresholds of malloc.
+        """
         refuse_missing(self.device)
         refuse_precision(precision, self.device)
         torch.set_num_threads(self.threads)
@@ -119,7 +122,7 @@ def choose(
     if deterministic and device == "mps":
         raise DeviceError("Apple's GPUs have no deterministic max-pool: leave --deterministic out, or use --device cpu")
     threads = threads or THREADS
-    compiled, because = _compile(device, config.total_steps() if config else 0, compile)
+    compiled, because = _compile(device, config.total_steps if config else 0, compile)
     if config and config.precision == "bf16" and not has_bf16(device):
         because += "; no bf16 instructions here: fp32 would be many times as fast"
     return Choice(

@@ -53,7 +53,10 @@ def _cpu_name() -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, marked if the library was changed since; "unknown" outside a checkout."""
+    """The checkout's commit, marked if the library was changed since; "unknown" outside a checkout.
+
+    As it is on disk now, which a notebook that imported the library before a `git pull` does not run.
+    """
 
     def git(*arguments: str) -> str:
         folder = Path(__file__).parents[1]  # the whole library

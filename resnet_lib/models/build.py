@@ -17,12 +17,15 @@ BUILDING = threading.Lock()  # torch's random state, from which networks are ini
 
 
 def build_model(config: Config, num_classes: int = 10, ask_hub: bool = False) -> tuple[nn.Module, str]:
-    """The network of a config, and where its code comes from. Sets torch's random state to the seed, and uses it.
+    """The network of a config, initialised from its seed, and where its code comes from.
+
+    torch's random state on the CPU stays as it was. What a run ended with is loaded by
+    `network.load_state_dict(weights.load(record.path / weights.NAME))`.
 
     For one of torch.hub's, the hub is asked for what a record is to tell of; elsewhere the same network comes from the
     installed torchvision. Raises LabError where that is not there.
     """
-    with BUILDING:
+    with BUILDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if Architecture(config.model).family == "hub":
             return hub.build(config, num_classes, ask_hub)

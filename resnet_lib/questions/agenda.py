@@ -24,7 +24,7 @@ class Part:
 def parts() -> list[Part]:
     """All of them; a run that belongs to several is in the first."""
     ten, hundred, architecture, hub = (step.configs for step in story.STEPS)
-    augmented = architecture["ResNet-20, 100 epochs"].replace(**story.AUGMENTED)
+    augmented = architecture["ResNet-20, 100 epochs"].replace(**story.CROP_AND_FLIP)
     undropped = suspects.changed(DROPS)
     paper = paper_runs.configs()
     plateaus = list(field_guide.configs().values())

@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.questions.factorial import Levels, cells_between, half_fraction
-from resnet_lib.questions.story import AUGMENTED, TUNED
+from resnet_lib.questions.story import CROP_AND_FLIP, TUNED
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Factor:
 STEM, AUGMENTATION, DROPS, DECAY, RATE = range(5)  # their places in FACTORS, and in the levels of a cell
 FACTORS = (
     Factor("stem", Level("ImageNet's", "ImageNet's stem", {"stem": "imagenet"}), Level("3×3", "3×3 stem", {})),
-    Factor("augmentation", Level("none", "no augmentation", {}), Level("crop and flip", "crop and flip", AUGMENTED)),
+    Factor(
+        "augmentation", Level("none", "no augmentation", {}), Level("crop and flip", "crop and flip", CROP_AND_FLIP)
+    ),
     # Milestones depend on the run's length: after a half and three quarters, as the paper's.
     Factor("LR drops", Level("none", "no learning-rate drop", {}), Level("two", "two learning-rate drops", {})),
     Factor(
@@ -138,7 +140,7 @@ def square() -> dict[str, Config]:
     augmented, stem = FACTORS[AUGMENTATION].paper.alone, FACTORS[STEM].paper.alone
     return {
         AS_IT_IS: tuned,
-        augmented: tuned.replace(**AUGMENTED),
+        augmented: tuned.replace(**CROP_AND_FLIP),
         stem: tuned.replace(stem="cifar"),
-        f"{stem}, {augmented}": tuned.replace(stem="cifar", **AUGMENTED),
+        f"{stem}, {augmented}": tuned.replace(stem="cifar", **CROP_AND_FLIP),
     }

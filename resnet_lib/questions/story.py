@@ -22,7 +22,7 @@ IN_BF16: dict[str, Any] = {"precision": "bf16"}
 PLAIN = BASELINE.replace(epochs=100, milestones=(), **IN_BF16)
 TUNED = BASELINE.replace(epochs=100, weight_decay=5e-4)
 NEAR = 0.05  # how far (share of the images) "near 50 %" reaches to either side
-AUGMENTED = {"crop": 4, "flip": True}  # as the paper has it, and the story, as the lab assumes, had not
+CROP_AND_FLIP = {"crop": 4, "flip": True}  # as the paper has it, and the story, as the lab assumes, had not
 
 
 @dataclass(frozen=True)

@@ -90,12 +90,12 @@ IMAGENET_STEM = FACTORS[STEM].suspect.fields
 HYPOTHESES = (
     Hypothesis("as the lab assumes it: no augmentation", {}),
     Hypothesis("the drops never came", {"milestones": ()}),
-    Hypothesis("augmented after all", story.AUGMENTED),
-    Hypothesis("augmented, and the drops never came", {**story.AUGMENTED, "milestones": ()}),
+    Hypothesis("augmented after all", story.CROP_AND_FLIP),
+    Hypothesis("augmented, and the drops never came", {**story.CROP_AND_FLIP, "milestones": ()}),
     Hypothesis("learning rate 0.01", {"lr": 0.01}),
     Hypothesis("the drops came, but not for the CIFAR network", {}, {"milestones": ()}),
     Hypothesis("the CIFAR network kept the ImageNet stem", {}, IMAGENET_STEM),
-    Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.AUGMENTED, IMAGENET_STEM),
+    Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.CROP_AND_FLIP, IMAGENET_STEM),
 )
 
 

@@ -21,10 +21,10 @@ def described(config: Config) -> str:
     if "imagenet" in (stem, arch.shape):  # networks of the CIFAR shape have the other one
         parts.append({"cifar": "3×3 stem", "imagenet": "ImageNet's stem"}[stem])
     parts.append(augmentation(config))
-    drops = sum(step < config.total_steps() for step in config.milestone_steps())
+    drops = sum(step < config.total_steps for step in config.milestone_steps)
     falls = f"{drops or 'no'} drop{'' if drops == 1 else 's'}" if config.schedule == "multistep" else config.schedule
     parts += [f"weight decay {scientific(config.weight_decay)}", f"learning rate {config.lr:g}", falls]
-    parts.append(f"{config.total_epochs()} epoch{'' if config.total_epochs() == 1 else 's'}")
+    parts.append(f"{config.total_epochs} epoch{'' if config.total_epochs == 1 else 's'}")
     others = {name: value for name, value in config if name not in TOLD and value != Config.model_fields[name].default}
     return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
 

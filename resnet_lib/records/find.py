@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from resnet_lib.config import Config
+from resnet_lib.config import Config, checked_profile
 from resnet_lib.records.record import DIVERGED, Record, RecordError, read_diverged, read_record
 
 Runs = dict[str, list[Record]]  # label -> one record per seed; an empty list: not yet run
@@ -21,7 +21,8 @@ def reports_folder() -> Path:
 
 
 def runs_folder(profile: str) -> Path:
-    return reports_folder() / profile / "runs"
+    """Where the runs of a profile are. Raises ConfigError for a name that is no profile's."""
+    return reports_folder() / checked_profile(profile) / "runs"
 
 
 def find_runs(configs: dict[str, Config], profile: str) -> Runs:

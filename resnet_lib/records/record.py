@@ -76,17 +76,21 @@ class Record:
         return self.result["accuracy"]
 
     @property
+    def trained_in(self) -> list[dict[str, Any]]:
+        """The sessions that trained it, and did not only end it, in order."""
+        end = self.history[-1]["step"]
+        return [one for one in self.result.get("sessions", [{}]) if one.get("from_step", 0) < end]
+
+    @property
     def seconds_by_device(self) -> dict[str, float]:
         """Of training and evaluation on each device, in the order in which a run that went on elsewhere came to them.
 
         An epoch is counted where it ended.
         """
         only = self.result["environment"]["device_name"]  # of a session that names none
-        end = self.history[-1]["step"]  # from which on a session has trained nothing
-        sessions = [one for one in self.result.get("sessions", [{}]) if one.get("from_step", 0) < end]
-        found = dict.fromkeys((session.get("device_name", only) for session in sessions), 0.0)
+        found = dict.fromkeys((session.get("device_name", only) for session in self.trained_in), 0.0)
         for row in self.history:
-            *_, last = (one for one in sessions if one.get("from_step", 0) < row["step"])
+            *_, last = (one for one in self.trained_in if one.get("from_step", 0) < row["step"])
             found[last.get("device_name", only)] += row["seconds"]
         return found
 

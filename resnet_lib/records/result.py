@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Words = Annotated[str, Field(pattern="^[^<>]*$", max_length=200)]  # shown on pages, and anybody's: no HTML
+# Shown on pages, and anybody's: no HTML, and no link or picture of Markdown.
+Words = Annotated[str, Field(pattern=r"^[^<>\[\]|`\n\r]*$", max_length=200)]
 
 
 class Environment(TypedDict):
@@ -40,13 +41,13 @@ class Result(TypedDict):
     accuracy: Share
     loss: Finite
     ece: Share
-    classes: Annotated[list[str], Field(max_length=256)]
+    classes: Annotated[list[Words], Field(max_length=256)]
     per_class_accuracy: list[Share]
     confusion: list[list[int]]
-    model_source: str
-    data_sha256: str
+    model_source: Words
+    data_sha256: Words
     training_seconds: Finite
-    commit: str
+    commit: Words
     environment: Environment
     sessions: NotRequired[Annotated[list[Session], Field(min_length=1)]]  # the first records have none
     files: NotRequired[dict[str, str]]  # records made before there were any have none

@@ -26,7 +26,7 @@ def draw(bench: dict[str, Any]) -> Figure:
     figure, panels = new_panels(0.5 + sum(heights), len(networks), heights)
     for axes, (network, rungs) in zip(panels, networks.items(), strict=True):
         _one(axes, rungs)
-        axes.set_title(f"{network}, batch 128, {len(rates(rungs[0]))} repeats", loc="left")
+        axes.set_title(f"{network}, batch {bench['batch_size']}, {len(rates(rungs[0]))} repeats", loc="left")
     panels[-1].set_xlabel("Training images per second")
     how = "medians and ranges of the repeats; ×: median of the ratios within each repeat"
     figure.suptitle(f"{machine(bench['environment'])}\n{how}", fontsize="medium", x=0.01, ha="left")

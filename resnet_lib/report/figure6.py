@@ -48,7 +48,7 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     for axes, (family, found) in zip(panels[0], recorded.items(), strict=True):
         for index, (label, records) in enumerate(found.items()):
             _lines(axes, index, f"{label} (n = {len(records)})", records, profile)
-        for step in {step for records in found.values() for step in records[0].config.milestone_steps()}:
+        for step in {step for records in found.values() for step in records[0].config.milestone_steps}:
             axes.axvline(step, **DROP)
         axes.legend(frameon=False, fontsize="small")
         if len(recorded) > 1:

@@ -92,35 +92,37 @@ def source(name: str) -> Path:
 def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[str], None]) -> Outcome:
     """Run one notebook into `target`, with those of `settings` that it declares as parameters.
 
-    Whatever happens, the output so far is kept there, and the outcome with it.
+    Whatever fails in it, the output so far is kept there, and the outcome with it. If this process is ended meanwhile,
+    what was there stays.
     """
     declared = papermill.inspect_notebook(verbatim(path))
     error = cell = None
     began = time.monotonic()
-    try:
-        with tempfile.TemporaryDirectory(prefix="lab") as sockets, warnings.catch_warnings(), importing_this_library():
-            warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
+    with tempfile.TemporaryDirectory(prefix="lab") as folder, warnings.catch_warnings(), importing_this_library():
+        warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
+        written = Path(folder) / path.name
+        try:
             papermill.execute_notebook(
                 verbatim(path),
-                verbatim(target),
+                verbatim(written),
                 {name: value for name, value in settings.items() if name in declared},
                 cwd=str(SOURCES),
                 progress_bar=False,
                 log_output=False,
                 stdout_file=Listener(say),
-                config=client_settings(sockets),
+                config=client_settings(folder),
                 start_timeout=300,  # papermill's own limit is a minute, and a busy machine is slow
             )
-    except PapermillExecutionError as failure:
-        error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
-    except CellTimeoutError:
-        error = "the kernel did not hand over its output; run the same command to go on"
-    except DeadKernelError:
-        error = "the kernel died: out of memory, or killed; run the same command to go on"
-    except (NoSuchKernel, RuntimeError) as failure:  # the second is Jupyter's, of a kernel that did not come up
-        error = f"the kernel did not start, or was lost ({failure}); run the same command to go on"
+        except PapermillExecutionError as failure:
+            error, cell = f"{failure.ename}: {failure.evalue}".strip(), failure.cell_index + 1
+        except CellTimeoutError:
+            error = "the kernel did not hand over its output; run the same command to go on"
+        except DeadKernelError:
+            error = "the kernel died: out of memory, or killed; run the same command to go on"
+        except (NoSuchKernel, RuntimeError) as failure:  # the second is Jupyter's, of a kernel that did not come up
+            error = f"the kernel did not start, or was lost ({failure}); run the same command to go on"
+        notebook = nbformat.read(written, as_version=4)
     outcome = Outcome(path.stem, title(path), error, cell, time.monotonic() - began)
-    notebook = nbformat.read(target, as_version=4)
     leave_out_circumstances(notebook)
     notebook.metadata[OUTCOME] = {name: value for name, value in asdict(outcome).items() if name != "seconds"}
     write_atomic(target, f"{nbformat.writes(notebook)}\n".encode())

@@ -19,7 +19,7 @@ def refuse_unknown() -> None:
     cells = shell.user_ns.get("In", []) if shell else []
     declared = {name for cell in cells for name in _declared(cell)}
     for cell in cells:
-        if cell.startswith(INJECTED):
+        if cell.partition("\n")[0].strip() == INJECTED:
             for name in _assigned(cell):
                 if name not in declared:
                     raise ConfigError(f"unknown parameter '{name}': this notebook has {', '.join(sorted(declared))}")

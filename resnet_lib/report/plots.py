@@ -83,7 +83,7 @@ def settling(runs: Runs) -> str:
 
     The running statistics move by a tenth at each step (torch's default), from mean 0 and variance 1.
     """
-    steps = min((records[0].config.steps_per_epoch() for records in runs.values() if records), default=math.inf)
+    steps = min((records[0].config.steps_per_epoch for records in runs.values() if records), default=math.inf)
     initial = 0.9**steps
     if initial < 0.01:
         return ""

@@ -40,7 +40,7 @@ def _apart(name: str, found: list[Record]) -> str:
     """Whether runs of a setting were trained with different versions of torch."""
     seeds: dict[tuple[str, str], list[int]] = {}
     for record in sorted(found, key=lambda record: record.config.seed):
-        where = record.result["environment"]
+        where = {**record.result["environment"], **record.trained_in[-1]}
         seeds.setdefault((_release(where["torch"]), where["device_name"]), []).append(record.config.seed)
     if len({torch for torch, _ in seeds}) < 2:
         return ""
@@ -54,7 +54,7 @@ def _apart(name: str, found: list[Record]) -> str:
 def _went_on(record: Record) -> str:
     """Where a run went on on another device, or with another version of torch."""
     parts, last = [], record.result["environment"]  # for sessions of early records, which tell neither
-    for before, after in pairwise({**last, **session} for session in record.result.get("sessions", [])):
+    for before, after in pairwise({**last, **session} for session in record.trained_in):
         one, other = ((_release(session["torch"]), session["device_name"]) for session in (before, after))
         if one != other:
             if not parts:

@@ -136,7 +136,7 @@ def table() -> pd.DataFrame:
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if _is_known(one)}
             rows += [_row(name, one, "", _worth(one, told)) for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
-    name = f"ResNet-20, the paper's {paper.total_epochs()} epochs"
+    name = f"ResNet-20, the paper's {paper.total_epochs} epochs"
     return pd.DataFrame([*rows, _row(name, paper, f"{RESNET_20:g} (the paper)")])
 
 

@@ -48,7 +48,7 @@ def _row(config: Config, records: list[Record], told: str, profile: str) -> dict
     estimate = accuracy_of(records, profile) if records else None
     reached = max(record.history[-1]["drops"] for record in records) if records else 0
     return {
-        "epochs": f"{config.total_steps() / config.steps_per_epoch():.0f}",
+        "epochs": f"{config.total_steps / config.steps_per_epoch:.0f}",
         "weight decay": scientific(config.weight_decay),
         "images": f"{config.train_size:,}",
         "reported %": told,
@@ -121,7 +121,7 @@ def story_markdown(profile: str) -> str:
         note += f" All runs are in {told.precision}, except {others}."
     if any(rows["step"][~is_missing] == "Table 6"):
         note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
-    body = [markdown(rows[~is_missing]), note]
+    body = [] if all(is_missing) else [markdown(rows[~is_missing]), note]
     if judged := verdicts(steps, profile):
         title = "The story's claims, and the lab's readings of them: what holds"
         body.append(folded(title, f"{CLAIMS}\n\n{judged}"))

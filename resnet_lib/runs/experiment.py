@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from resnet_lib.config import PROTOCOL, Config, checked_profile
+from resnet_lib.config import PROTOCOL, Config
 from resnet_lib.data import cifar10
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.machine import device, progress, provenance
@@ -24,6 +24,9 @@ from resnet_lib.runs import weights
 from resnet_lib.training import train
 from resnet_lib.training.keeper import Position
 from resnet_lib.training.metrics import Evaluation
+
+# A run that has begun goes on where it began, as long as that is to be seen.
+ON_CPU = "hide it (CUDA_VISIBLE_DEVICES= before the same command), to go on on the CPU"
 
 
 def run(
@@ -40,6 +43,8 @@ def run(
     goes on without; if it began elsewhere with more threads than there are cores here, with fewer: equal but for
     rounding, and the record tells of it. Raises
 
+    - ConfigError if `profile` is none, or a file of the run holds no config;
+    - LabError if the network needs torchvision, and that is not there;
     - RecordError if another process trains the same run, its folder holds another or has lost its result, or it is of
       another `protocol`;
     - CheckpointError if there is nothing whole to go on from;
@@ -49,7 +54,7 @@ def run(
     - Stopped if a signal asked for it;
     - OSError if the last state or the record cannot be written.
     """
-    folder = RunFolder.of(config, checked_profile(profile))
+    folder = RunFolder.of(config, profile)
     if folder.finished:
         return _finished(folder)
     if config.protocol != PROTOCOL:
@@ -162,11 +167,13 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
         helps = ["use fewer --jobs if other runs share it"]
         if choice.device == "cpu" or not is_host:  # it is the memory that batches take
             helps.append("or a smaller batch_size, or precision bf16, in another run")
+        if choice.device == "cuda" and not is_host:
+            helps.append(f"or {ON_CPU}")
         return DeviceError(f"{reason}: {', '.join(helps)} ({said})")
     if device.is_lost(choice.device):
         return DeviceLost(f"{said}: this process can use the GPU no more; another goes on from what is saved")
     if "no kernel image" in said:
-        return DeviceError(f"{said}: use --device cpu, or a torch that is built for this GPU")
+        return DeviceError(f"{said}: use a torch that is built for this GPU, or {ON_CPU}")
     return None
 
 
@@ -198,5 +205,5 @@ def _result(
 
 
 def is_finished(config: Config, profile: str = "full") -> bool:
-    """Whether `run` would only load."""
+    """Whether there is a result, which `run` would load, training nothing."""
     return RunFolder.of(config, profile).finished

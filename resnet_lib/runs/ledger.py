@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def entries(profile: str) -> list[Entry]:
 
 def _is_begun(path: Path) -> bool:
     """Whether it is a run's folder in which something was saved, and not a tool's, or one that was only locked."""
-    return path.is_dir() and path.name[0] != "." and any(file.name != LOCK for file in path.iterdir())
+    try:
+        return path.is_dir() and path.name[0] != "." and any(name != LOCK for name in os.listdir(path))
+    except FileNotFoundError:  # somebody deleted it just now
+        return False
+    except OSError:  # `entry` tells what is wrong
+        return True
 
 
 def entry(path: Path) -> Entry:
@@ -57,7 +63,7 @@ def entry(path: Path) -> Entry:
         if where := read_diverged(path):
             return Entry(path, "diverged", f"at {where}", config)
         state = "running" if folder.is_held else "unfinished"
-        return Entry(path, state, f"{done} of {config.total_epochs()} epochs", config)
+        return Entry(path, state, f"{done} of {config.total_epochs} epochs", config)
     except (LabError, OSError, ValueError) as error:
         return Entry(path, "damaged", str(error))
 
@@ -109,7 +115,7 @@ def _disagreements(record: Record) -> list[str]:
         "per_class_accuracy": _same(result["per_class_accuracy"], matrix.diagonal() / np.maximum(matrix.sum(1), 1)),
         "ece": abs(result["ece"] - ece) < ECE_ROUNDING,
         "training_seconds": abs(result["training_seconds"] - sum(row["seconds"] for row in history)) < 0.1,
-        "the history's length": last["step"] == config.total_steps(),
+        "the history's length": last["step"] == config.total_steps,
         "images": result["images"] == config.test_size,
         "evaluated_on": result.get("evaluated_on", config.held_out) == config.held_out,
         "the history's epochs": [row["epoch"] for row in history] == list(range(1, len(history) + 1)),

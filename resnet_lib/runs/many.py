@@ -26,6 +26,8 @@ def run_many(
 ) -> Iterator[tuple[Config, Record | Exception]]:
     """Every config with its record, or with what went wrong, as they come: one failure does not stop the others.
 
+    A generator: nothing is trained before it is iterated over.
+
     `executor` (any of concurrent.futures, so processes, threads or Dask's) runs them in parallel; without one they run
     in turn. Its processes must be spawned, for torch's threads do not outlive a fork; on a GPU, take no threads, for
     one process can capture one graph at a time. If a process is killed, what has not ended comes with

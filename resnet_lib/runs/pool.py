@@ -36,6 +36,8 @@ def run_all(
 ) -> Outcomes:
     """Every config, once, with its record or what went wrong, as they come; at most `jobs` at a time.
 
+    A generator: nothing is trained before it is iterated over.
+
     Where a process is killed or loses its GPU, which ends all of its pool, the runs left go on in another with one
     process less, and `say` tells so; if it was alone, its run comes with a LabError. Raises Stopped if a signal asked
     for it, DeviceError if the device is not there.
@@ -82,7 +84,11 @@ def processes(jobs: int, is_cuda: bool, turns: Synchronized[int] | None = None) 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` returns, called in another process: one that used a GPU would hold memory of it to its end."""
     with processes(1, is_cuda=True) as executor:
-        return executor.submit(function, *arguments).result()
+        try:
+            return executor.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            said = "the process that was to measure was ended: by you, by the system for lack of memory, or by its GPU"
+            raise LabError(said) from None
 
 
 def _begin(names: list[str], taken: Synchronized[int]) -> None:
@@ -133,7 +139,8 @@ def _handed_on() -> Iterator[list[str]]:
                 process.terminate()
             over.wait(1)
 
-    before = {number: signal.signal(number, hand_on) for number in StopSignals.SIGNALS}
+    is_main = threading.current_thread() is threading.main_thread()  # the only one that may handle signals
+    before = {number: signal.signal(number, hand_on) for number in (StopSignals.SIGNALS if is_main else ())}
     try:
         yield asked
     finally:

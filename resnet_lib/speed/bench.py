@@ -45,11 +45,10 @@ COPIED = 1 << 28  # bytes
 def measure(choice: Choice, quick: bool = False, say: Say = lambda line: None) -> dict[str, Any]:
     """All measurements as one JSON-able dict; `quick`: the conventional pipeline, ours, and the ceiling."""
     rungs = ladder(replace(choice, compile=False) if quick else choice)
-    compiled = replace(rungs[-1], name=COMPILED, choice=replace(choice, compile=True))
     in_bf16 = rungs[-1].precision == "bf16"
     tried = [replace(rungs[-1], name=FP32, precision="fp32")] if in_bf16 and not quick else []  # as runs are
     if not (quick or choice.compile or missing_to_compile(choice.device)):
-        tried.append(compiled)
+        tried.append(replace(rungs[-1], name=COMPILED, choice=replace(choice, compile=True)))
     ends = [rungs[0], replace(rungs[-1], name=OURS, choice=replace(choice, compile=False))]
     turns = 5 if quick or choice.device == "cuda" else 9  # a GPU's start of each pipeline takes longest, not its turns
     ours = ends if quick else rungs

@@ -81,4 +81,4 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
 
 def seconds(config: Config, rate: float) -> float:
     """Of a whole run with its evaluations, at so many images/s."""
-    return (config.total_images() + config.total_epochs() * config.test_size * EVALUATION) / rate
+    return (config.total_images + config.total_epochs * config.test_size * EVALUATION) / rate

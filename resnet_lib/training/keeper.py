@@ -159,7 +159,7 @@ class Keeper:
     def stop_if_asked(self) -> None:
         if self.signals.asked:
             raise Stopped(
-                f"stopped by {self.signals.asked} at step {self.position.step:,} of {self.run.config.total_steps():,}; "
+                f"stopped by {self.signals.asked} at step {self.position.step:,} of {self.run.config.total_steps:,}; "
                 f"the same command goes on from step {self.saved_step:,}"
             )
 

@@ -22,7 +22,7 @@ def lr_at(step: int, config: Config) -> float:
         return config.lr * (config.warmup_start + (1 - config.warmup_start) * done)
     if config.schedule == "multistep":
         return config.lr * config.gamma ** drops_before(step, config)
-    first, last = config.warmup, config.total_steps()
+    first, last = config.warmup, config.total_steps
     progress = min(1.0, (step - first) / max(1, last - first))  # past the end: as at the end
     if config.schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
@@ -33,4 +33,4 @@ def lr_at(step: int, config: Config) -> float:
 
 def drops_before(step: int, config: Config) -> int:
     """How many of the milestones lie at or before `step`; one past the end of the run is legal and never counts."""
-    return sum(step >= milestone for milestone in config.milestone_steps())
+    return sum(step >= milestone for milestone in config.milestone_steps)

@@ -29,7 +29,7 @@ def train_epoch(
     position: Position,
     config: Config,
     progress: Progress,
-    after_step: Callable[[], None] = lambda: None,
+    after_step: Callable[[], None],
 ) -> None:
     """Train from `position` to the end of its epoch, or to the config's last step, counting its steps.
 
@@ -38,7 +38,7 @@ def train_epoch(
     update.model.train()
     done = position.step - position.epoch * len(update.batches)
     for plan in islice(update.batches.plans(position.epoch), done, None):
-        if position.step == config.total_steps():
+        if position.step == config.total_steps:
             break
         set_lr(update.optimizer, lr_at(position.step, config))
         update(plan)
@@ -78,14 +78,14 @@ def fit(
     held_out = EvaluationBatches(
         dataset.test_images, dataset.test_labels, batches.normalize, batches.images.device, choice.memory_format
     )
-    epochs = config.total_epochs()
+    epochs = config.total_epochs
     evaluation = None
     try:
         with StopSignals() as signals:
             keeper = Keeper(run, update, choice, progress, signals, state)
             position = keeper.position
             seen = position.epoch * len(batches.images) + update.totals.count.item()
-            progress.begin(config.run_id, config.total_images(), len(batches.images), seen, str(choice))
+            progress.begin(config.run_id, config.total_images, len(batches.images), seen, str(choice))
             while position.epoch < epochs:
                 train_epoch(update, position, config, progress, keeper.after_step)
                 images = update.totals.count.item()  # to read it waits until the device has trained on them all
