@@ -17,7 +17,6 @@ IMAGENET_BLOCKS = {
 }
 BOTTLENECK_DEPTHS = (26, 50, 101, 152)
 HUB_DEPTHS = (18, 34, 50, 101)
-HUB_NOT_REACHED = "hub not reached"  # so a record says it of a network that is the installed torchvision's
 
 
 class Architecture:

@@ -10,7 +10,7 @@ from crafted import craft, thrice
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
 from resnet_lib.findings import accounts, plateaus, purged, single_changes, symptoms
-from resnet_lib.findings.judgement import UNDECIDED, compare
+from resnet_lib.findings.judgement import UNDECIDED, Claim, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.story import NOT_YET
@@ -173,7 +173,7 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
     assert row[hub].startswith("holds (ResNet-18 (torch.hub): holds, 83.0 % [")
 
 
-def test_how_far_an_account_is_off_is_told_once_it_has_all_of_its_runs():
+def test_how_far_an_account_is_off_is_told_once_it_has_all_of_its_runs(monkeypatch):
     told = HYPOTHESES[0]
     for label, right in (("two LR drops, more weight decay", 0.81), ("ResNet-18 (torch.hub)", 0.80)):
         craft(flat(told)[label], right)
@@ -186,6 +186,11 @@ def test_how_far_an_account_is_off_is_told_once_it_has_all_of_its_runs():
     assert accounts.conclusion("full") == f"Records contradict 1 of the 8 assumptions: “{told.name}”."
     assert "farthest from 82, 80 and 83 %, points" in accounts.table("full").columns
     assert "farthest from 82, 80 and 83 %, points" not in accounts.table("quick").columns
+    monkeypatch.setattr(accounts, "observations", lambda *of: [Claim("A", "holds")])
+    names = "; ".join(f"“{one.name}”" for one in HYPOTHESES)
+    assert accounts.conclusion("full") == (
+        f"Records contradict none of the 8 assumptions. 8 agree with all that was told: {names}."
+    )
 
 
 def test_an_account_says_of_a_single_run_that_its_interval_leaves_seeds_out():

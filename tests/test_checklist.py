@@ -47,7 +47,7 @@ def test_a_drop_is_weighed_against_what_the_same_comparison_gives_without():
     craft(TOLD, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
     heavier = f"9.0 to 13.0 points in 3 runs with a weight decay of 5e-4 {rate.format(0.4)}"
     lighter = f"5.0 points in 1 run with a weight decay of 1e-4 {rate.format('0.0')}"
-    assert f" the first drop gave {heavier}, and {lighter}. Such a rise" in listed()
+    assert f" the first drop gave {heavier}, and {lighter}. A rise above" in listed()
 
 
 def test_the_checklist_tells_what_a_change_was_worth():

@@ -94,7 +94,7 @@ def test_what_is_said_of_several_runs_is_not_said_of_their_mean_curve():
         craft(config, 0.87, loss, seed=seed, fitted=1.0, high=high)
     _, until_drop, settled, _ = judged("03_cifar_architecture")
     level = "78.0 % [78.0, 78.0], single epochs 70.0 to 86.0"
-    assert until_drop.evidence == f"{level}; 87.0 % in the 3 epochs after the drop; 3 runs"
+    assert until_drop.evidence == f"{level}; 87.0 % in the 3 epochs after the drop; 3 runs, interval over seeds alone"
     assert until_drop.verdict == "holds"
     assert settled.verdict == "does not hold"
     assert (
@@ -154,7 +154,7 @@ def test_comparisons_follow_the_data_in_both_directions():
     for label, config in step.configs.items():
         thrice(config, BETTER.get(label, 0.74))  # with both, worse than two drops alone
     falls, *compared, near, until_drop = judged(step.notebook)
-    assert (falls.verdict, falls.evidence) == ("holds", "by 10.5 % in 15 runs")
+    assert (falls.verdict, falls.evidence) == ("holds", "10.5 % lower in 15 runs")
     assert [claim.verdict for claim in compared] == ["holds", "does not hold", "holds", "holds"]
     assert all("needs at least" in claim.evidence for claim in compared)
     assert (near.verdict, until_drop.verdict) == ("does not hold", "does not hold")
@@ -163,10 +163,10 @@ def test_comparisons_follow_the_data_in_both_directions():
 @pytest.mark.parametrize(
     ("ends", "verdict", "seen"),
     [
-        ([0.90], "holds", "by 10.0 % in 1 run"),
-        ([1.00, 1.01], "does not hold", "by -1.0 to 0.0 % in 2 runs"),
-        ([0.98, 0.90], "undecided", "by 2.0 to 10.0 % in 2 runs"),
-        ([1.00, 0.90], "in some runs", "by 0.0 to 10.0 % in 2 runs"),
+        ([0.90], "holds", "10.0 % lower in 1 run"),
+        ([1.00, 1.01], "does not hold", "-1.0 to 0.0 % lower in 2 runs"),
+        ([0.98, 0.90], "undecided", "2.0 to 10.0 % lower in 2 runs"),
+        ([1.00, 0.90], "in some runs", "0.0 to 10.0 % lower in 2 runs"),
     ],
 )
 def test_a_training_loss_that_hardly_falls_decides_nothing(ends, verdict, seen):

@@ -80,8 +80,8 @@ def test_a_run_of_the_story_has_one_colour_in_all_figures_and_no_two_lines_of_a_
     for config in (story.BASELINE, *step.configs.values(), network.replace(milestones=())):
         craft(config, 0.8)
     drawn = {
-        "step": plots.curves(recorded_story("full")[step.notebook], "full", ["test_acc"]),
-        "all": plots.curves(overlay(recorded_story("full")), "full", ["test_acc"]),
+        "step": plots.curves(recorded_story("full")[step.notebook], "full"),
+        "all": plots.curves(overlay(recorded_story("full")), "full"),
         "answer": answer_figure.draw("full"),
     }
     colours = {}

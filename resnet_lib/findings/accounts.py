@@ -83,12 +83,13 @@ def farthest(hypothesis: Hypothesis, profile: str) -> float | None:
 
 
 def conclusion(profile: str) -> str:
-    """Which hypotheses the records contradict, and which all that was told confirms, in words."""
+    """Which hypotheses the records contradict, and which agree with all that was told, in words."""
     judged = {one.name: observations(one, profile) for one in HYPOTHESES}
     refuted = [name for name, claims in judged.items() if any(claim.verdict == "does not hold" for claim in claims)]
     whole = [name for name, claims in judged.items() if all(claim.verdict == "holds" for claim in claims)]
     said = f"Records contradict {len(refuted) or 'none'} of the {len(judged)} assumptions{_named(refuted)}."
-    return f"{said} All that was told agrees with {len(whole)}{_named(whole)}." if whole else said
+    agree = "agrees" if len(whole) == 1 else "agree"
+    return f"{said} {len(whole)} {agree} with all that was told{_named(whole)}." if whole else said
 
 
 def _named(names: list[str]) -> str:

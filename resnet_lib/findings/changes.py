@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import Verdict, between
 from resnet_lib.findings.stats import Estimate
-from resnet_lib.questions import suspects
+from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, SHOWN
 from resnet_lib.records.find import Runs, find_runs
 
@@ -23,12 +23,22 @@ class Candidate:
     """A change with which ResNet-20 ends near the story's accuracy."""
 
     label: str
+    factors: tuple[int, ...]  # that it changes, of those that are varied together
     end: Estimate
     verdict: Verdict  # holds, or undecided: near in the runs recorded, which cannot exclude that others end elsewhere
 
 
 def candidates(profile: str) -> list[Candidate]:
-    """Those of the changes that are shown."""
+    """Those of the changes that are shown, and of all single ones, as far as they are recorded."""
+    single = {label: one for label, one in suspects.one_at_a_time().items() if one.epochs == suspects.EPOCHS}
+    configs = {label: one for label, one in single.items() if label != suspects.STORY}
+    configs |= {label: suspects.changed(*factors) for label, factors in SHOWN.items()}
     low, high = CIFAR_STEP.near
-    ends = {label: accuracy_of(records, profile) for label, records in runs(profile).items() if label != AS_TOLD}
-    return [Candidate(label, end, between(end, low, high)) for label, end in ends.items() if low < end.mean < high]
+    found = []
+    for label, records in find_runs(configs, profile).items():
+        end = accuracy_of(records, profile) if records else None
+        if end and low < end.mean < high:
+            levels = causes.levels_of(configs[label]) or causes.HUNDRED
+            factors = tuple(factor for factor, level in enumerate(levels) if level != causes.HUNDRED[factor])
+            found.append(Candidate(label, factors, end, between(end, low, high)))
+    return found

@@ -21,7 +21,7 @@ FITTED = 0.99  # training accuracy from which a network knows its images
 LOW = 0.8  # and below which it is far from knowing them
 GAP = 0.03  # training accuracy no more than this above the test's: what it has learned is no more than it can use
 # A test loss that ends more than this share above its minimum has a rising trend; a training loss whose last tenth of
-# the epochs lies more than this below the tenth before still falls.
+# the epochs lies more than this below the tenth before still falls; whether one that lies less below does is undecided.
 LOSS_TREND = 0.05
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
+from resnet_lib.config import Config
 from resnet_lib.findings.curves import are_one_until_the_drop
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
@@ -135,7 +136,12 @@ def shown(factorials: list[Cells]) -> Runs:
 
 def worth(profile: str, *factors: int) -> Estimate | None:
     """What changing these of the story's hundred epochs does to the accuracy; None if either is not recorded."""
-    sides = [find_seeds(config.at(profile), profile) for config in (suspects.changed(*factors), suspects.changed())]
+    return change(suspects.changed(*factors), suspects.changed(), profile)
+
+
+def change(changed: Config, base: Config, profile: str) -> Estimate | None:
+    """The accuracy of one config less that of another; None if either is not recorded."""
+    sides = [find_seeds(config.at(profile), profile) for config in (changed, base)]
     return difference(*sides, profile) if all(sides) else None
 
 

@@ -52,7 +52,7 @@ def near_until_drop(step: story.Step, label: str, records: list[Record], profile
         level = over_seeds(drop.before.mean(axis=1))
         seen = f"{100 * level.mean:.1f} %{level.sure}, single epochs {100 * drop.before.min():.1f} to "
         seen += f"{100 * drop.before.max():.1f}; {100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
-        unknown = ", seed spread unknown" if level.seed_sd is None else ""
+        unknown = ", seed spread unknown" if level.seed_sd is None else ", interval over seeds alone"
         return between(level, *step.near), f"{seen}; {runs_in_words(len(records))}{unknown}"
 
     return decide(text, profile, judge, records, about=(label,))
@@ -124,7 +124,7 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
         tenths = [np.array_split(curve(record, "train_loss"), 10)[-2:] for record in each]
         falls = sorted(float(1 - last.mean() / before.mean()) for before, last in tenths)
         lowest, highest = (f"{100 * fall:.1f}" for fall in (falls[0], falls[-1]))
-        seen = f"by {lowest if lowest == highest else f'{lowest} to {highest}'} % in {runs_in_words(len(falls))}"
+        seen = f"{lowest if lowest == highest else f'{lowest} to {highest}'} % lower in {runs_in_words(len(falls))}"
         if falls[0] > LOSS_TREND or falls[-1] <= 0:
             return "holds" if falls[0] > 0 else "does not hold", seen
         return "in some runs" if falls[-1] > LOSS_TREND and falls[0] <= 0 else UNDECIDED, seen

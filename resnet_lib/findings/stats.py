@@ -163,7 +163,10 @@ def weighted_sum(
 
 
 def over_seeds(values: Sequence[float], unit: str = "%") -> Estimate:
-    """The mean of what runs of different seeds measured, once each; Student's interval with MIN_SEEDS or more."""
+    """The mean of what runs of different seeds measured, once each; with MIN_SEEDS or more Student's interval.
+
+    Over seeds alone: that the images are a sample, too, is left out.
+    """
     mean, sd, half = float(np.mean(values)), None, 0.0
     if len(values) >= MIN_SEEDS:
         sd = float(np.std(values, ddof=1))

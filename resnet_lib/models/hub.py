@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import torch
 from torch import nn
 
-from resnet_lib.architecture import HUB_NOT_REACHED, Architecture
+from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
 from resnet_lib.machine.network import is_offline
@@ -51,7 +51,7 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
             f"{config.model} needs torchvision: pip install -e '.[lab]' in the clone, or choose a network of the lab's"
         ) from None
     release = torchvision.__version__.partition("+")[0]
-    why = HUB_NOT_REACHED if ask else "the hub was not asked"
+    why = "hub not reached" if ask else "the hub was not asked"
     if ask and _reachable():
         repository = f"pytorch/vision:v{release}"  # the release that fits the installed torch
         seeded, limit = torch.get_rng_state(), socket.getdefaulttimeout()

@@ -112,6 +112,9 @@ STEPS = (
     ),
 )
 
+# What the story may report, each with its step, in its order.
+TOLD = tuple((step, step.configs[label]) for step in STEPS for label in step.told)
+
 
 def step(notebook: str) -> Step:
     """The step that a notebook retells. Raises KeyError for a notebook that is none."""

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-# Shown on pages, and anybody's: no HTML, and no link or picture of Markdown.
+# Shown on pages, and anybody's: no HTML, and of Markdown no more than an address.
 Words = Annotated[str, Field(pattern=r"^[^<>\[\]|`\n\r]*$", max_length=200)]
 
 

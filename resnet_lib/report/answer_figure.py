@@ -30,7 +30,7 @@ def caption(profile: str) -> str:
         return f"{CAPTION}."
     said = f"{CAPTION}; the mean over the runs of each, with their range; vertical lines: learning-rate drops."
     if profile != "smoke":
-        said += f" Grey: within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
+        said += f" Grey band: within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
     return said + _fork_in_words(found)
 
 

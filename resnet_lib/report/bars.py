@@ -33,8 +33,7 @@ CHANGES = (
     "The story's ResNet-20 as the lab assumes it (diamonds), and with one setting changed. One mark per run; grey "
     "lines: from the mean of the story's settings to that with the change; black bars: the 95 % interval of a mean, "
     f"where it is known how seeds differ (below {MIN_SEEDS} runs: as in similar settings). On the right the mean, and "
-    "the number of runs. Grey: within "
-    f"{100 * story.NEAR:g} points of the story's {suspects.CIFAR_STEP.claimed:g} %."
+    "the number of runs."
 )
 FROM_THE_STORY = {"color": "0.7", "linewidth": 1, "zorder": 0}
 
@@ -86,6 +85,13 @@ def recorded_changes(profile: str) -> Runs:
     found = find_runs(single_changes.distinct(suspects.one_at_a_time(), profile), profile)
     recorded = {name: records for name, records in found.items() if records}
     return recorded if suspects.STORY in recorded and len(recorded) > 1 else {}
+
+
+def changes_caption(profile: str) -> str:
+    """What the figure of `changes` shows."""
+    if profile == "smoke":
+        return CHANGES
+    return f"{CHANGES} Grey band: within {100 * story.NEAR:g} points of the story's {suspects.CIFAR_STEP.claimed:g} %."
 
 
 @on_paper

@@ -86,8 +86,9 @@ def _drops_seen() -> list[str]:
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
     seen = [
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. Such a rise shows that the "
-        "rate was too high to end with, not that nothing else is wrong; a smaller one shows nothing."
+        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. A rise above "
+        "what an unchanged rate gave shows that the rate was too high to end with, not that nothing else is wrong; a "
+        "smaller one shows nothing."
     ]
     return seen if gains else []
 

@@ -9,7 +9,7 @@ from resnet_lib.findings.changes import runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import mean_accuracy
-from resnet_lib.findings.stats import Estimate, over_seeds
+from resnet_lib.findings.stats import over_seeds
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.suspects import AS_TOLD, NO_DROP
@@ -28,20 +28,16 @@ def drops() -> str:
     plain, cells = found[AS_TOLD], evidence.find_cells(suspects.EPOCHS, "full")
     seen = first_drop(plain)
     before, gain = over_seeds(seen.before.mean(axis=1)), over_seeds(seen.gains, "points")
+    sure = ", intervals over seeds alone" if gain.sure else ""
     said = (
         f"**The learning rate.** With the story's assumed settings ResNet-20 averaged {100 * before.mean:.1f} "
         f"%{before.sure} over the last {HIGH} epochs before its learning rate first dropped from "
         f"{plain[0].config.lr:g}, and {100 * seen.after.mean():.1f} % over the {SETTLED} after it "
-        f"({_over_seeds(gain)})."
+        f"({100 * gain.mean:+.1f} points{gain.sure}, n = {gain.seeds}{sure})."
     )
     more = [_without(found[NO_DROP])] if NO_DROP in found else []
     more += _twins(cells)
     return "\n\n".join(filter(None, [said, _table(cells), "\n".join(f"- {one}" for one in more)]))
-
-
-def _over_seeds(gain: Estimate) -> str:
-    sure = f"{gain.sure} over seeds alone" if gain.sure else ""
-    return f"{100 * gain.mean:+.1f} points{sure}, n = {gain.seeds}"
 
 
 def _table(cells: Cells) -> str:
@@ -83,8 +79,8 @@ def _twins(cells: Cells) -> list[str]:
     gains = sorted(100 * (dropped.accuracy - other.accuracy) for dropped, other in pairs)
     stems = sum(dropped.config.stem == "imagenet" for dropped, _ in pairs)
     with_stem = f" ({stems} with ImageNet's stem)" if stems else ""
-    are = f"In {len(pairs)} pairs of runs{with_stem} that are" if len(pairs) > 1 else f"In one pair{with_stem} that is"
+    which = f"{len(pairs)} pairs of runs{with_stem} that are" if len(pairs) > 1 else f"one pair{with_stem} that is"
     return [
-        f"{are} one and the same training until the first drop, the run with drops ended {in_range(gains)} points "
+        f"In {which} one and the same training until the first drop, the run with drops ended {in_range(gains)} points "
         "above its twin."
     ]

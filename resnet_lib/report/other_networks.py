@@ -13,22 +13,20 @@ from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 
 CHECK = (
-    "The story's check changed the network alone: it makes a fault in the code of the first network unlikely, and says "
-    "nothing of the training, nor of the stem, which that network and torch.hub's share."
+    "The story's check with torch.hub's network changed the network alone: it makes a fault in the code of the first "
+    "one unlikely, and says nothing of the training, nor of the stem, which both share."
 )
 
 
 def told() -> str:
     """What those with ImageNet's stem reached, beside what the story tells, as a list."""
     parts = []
-    for step in story.STEPS:
-        for label in step.told:
-            config = step.configs[label]
-            records = find_seeds(config, "full")
-            if records and Architecture(config.model).shape == "imagenet":
-                title = f"{Architecture(config.model).title}, {config.epochs} epochs{reduced(config, ', {}')}"
-                parts.append(f"{title} (the story: {step.claimed:g} %): {_reached(step, records)}")
-                parts[-1] += _changed() if config == causes.square()[causes.AS_IT_IS] else ""
+    for step, config in story.TOLD:
+        records = find_seeds(config, "full")
+        if records and Architecture(config.model).shape == "imagenet":
+            title = f"{Architecture(config.model).title}, {config.epochs} epochs{reduced(config, ', {}')}"
+            parts.append(f"{title} (the story: {step.claimed:g} %): {_reached(step, records)}")
+            parts[-1] += _changed() if config == causes.square()[causes.AS_IT_IS] else ""
     if not parts:
         return ""
     listed = "\n".join(f"- {part}" for part in parts)

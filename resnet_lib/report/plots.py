@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,8 +19,7 @@ from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle, new_panels, on_paper, put_stamp
 
-Quantity = Literal["train_loss", "test_acc", "test_loss"]
-QUANTITIES: tuple[Quantity, ...] = ("train_loss", "test_acc", "test_loss")  # from top to bottom
+QUANTITIES = ("train_loss", "accuracy", "loss")  # columns of `findings.curves.curve`, from top to bottom
 FIGURE = "curves"  # its name in img/
 CAPTION = (
     "Training loss, measured while it trains, and accuracy and loss after each epoch on the images held out (the test "
@@ -40,7 +38,6 @@ ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair
 def curves(
     runs: Runs,
     profile: str,
-    quantities: Sequence[Quantity] = QUANTITIES,
     with_told: bool = True,
 ) -> Figure | None:
     """A panel for each quantity, in which each config has a line; None if nothing is recorded.
@@ -51,7 +48,7 @@ def curves(
     recorded = {label: records for label, records in runs.items() if records}
     if not recorded:
         return None
-    told = _told(recorded, profile) if with_told and "test_acc" in quantities else {}
+    told = _told(recorded, profile) if with_told else {}
     looks = looks_of(recorded, profile)
     drops = {epoch for records in recorded.values() for epoch in dropped_after(records[0])}
     handles = [_handle(looks[label], f"{label} (n = {len(records)})") for label, records in recorded.items()]
@@ -62,14 +59,14 @@ def curves(
         handles.append(Line2D([], [], label="learning-rate drop, where there is one", **DROP))
     if any(len(records) > 1 for records in recorded.values()):
         handles.append(Patch(color=GREY, alpha=BAND, linewidth=0, label="range over seeds"))
-    figure, panels = new_panels(1.5 + 1.7 * len(quantities) + 0.16 * len(handles), len(quantities))
-    for axes, quantity in zip(panels, quantities, strict=True):
+    figure, panels = new_panels(1.5 + 1.7 * len(QUANTITIES) + 0.16 * len(handles), len(QUANTITIES))
+    for axes, quantity in zip(panels, QUANTITIES, strict=True):
         _panel(axes, recorded, quantity, looks)
         for epoch in sorted(drops):
             axes.axvline(epoch, **DROP)
         _epochs(axes, max(records[0].history[-1]["epoch"] for records in recorded.values()), bool(told))
         axes.tick_params(labelbottom=axes is panels[-1])
-        if quantity == "test_acc":
+        if quantity == "accuracy":
             for label, value in told.items():
                 _mark_told(axes, recorded[label][0].history[-1]["epoch"], value, looks[label])
     panels[-1].set_xlabel("Epoch")
@@ -97,15 +94,14 @@ def settling(runs: Runs) -> str:
 # --- parts
 
 
-def _panel(axes: Axes, recorded: Runs, quantity: Quantity, looks: dict[str, int]) -> None:
+def _panel(axes: Axes, recorded: Runs, quantity: str, looks: dict[str, int]) -> None:
     """The lines of one quantity, on a scale that shows all of them."""
-    column = {"train_loss": "train_loss", "test_acc": "accuracy", "test_loss": "loss"}[quantity]
-    values = [np.array([curve(record, column) for record in records]) for records in recorded.values()]  # [seeds, E]
+    values = [np.array([curve(record, quantity) for record in records]) for records in recorded.values()]  # [seeds, E]
     for index, (label, table) in enumerate(zip(recorded, values, strict=True)):
         epochs = [row["epoch"] for row in recorded[label][0].history]
-        _line(axes, index, looks[label], epochs, 100 * table if quantity == "test_acc" else table)
+        _line(axes, index, looks[label], epochs, 100 * table if quantity == "accuracy" else table)
     scale = ""
-    if quantity != "test_acc" and _span(values) > LOG_RANGE:
+    if quantity != "accuracy" and _span(values) > LOG_RANGE:
         _log_scale(axes)
         scale = ", log"  # no longer word fits beside a panel
     axes.set_ylabel(f"{_axis_label(recorded, quantity)[:-1]}{scale})")
@@ -123,7 +119,7 @@ def looks_of(recorded: Runs, profile: str) -> dict[str, int]:
 
     A colour comes again when all are taken, and then in another style.
     """
-    told = [step.configs[label] for step in story.STEPS for label in step.told]
+    told = [config for _, config in story.TOLD]
     others = [config for step in story.STEPS for config in step.configs.values() if config not in told]
     known = [config.at(profile).fingerprint for config in told + others]
     looks: dict[str, int] = {}
@@ -193,12 +189,12 @@ def _log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _axis_label(recorded: Runs, quantity: Quantity) -> str:
+def _axis_label(recorded: Runs, quantity: str) -> str:
     if quantity == "train_loss":
         return "Training loss (nats)"
     names = {record.config.held_out for records in recorded.values() for record in records}
     where = {"test": "Test", "val": "Validation"}[names.pop()] if len(names) == 1 else "Held-out"
-    return f"{where} accuracy (%)" if quantity == "test_acc" else f"{where} loss (nats)"
+    return f"{where} accuracy (%)" if quantity == "accuracy" else f"{where} loss (nats)"
 
 
 def _legend(figure: Figure, handles: list[Any]) -> None:

@@ -43,8 +43,8 @@ ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. The first interval of a "
     "difference stands for itself; the second is widened so that those of all "
     f"{len(suspects.one_at_a_time()) - 1} changes that are planned hold at once. Where the seed spread is unknown, the "
-    "interval is over the test images alone, and too narrow. Seeds of runs without drops "
-    f"differ more, so that their intervals are wider. {symptoms.HOW_TO_READ}"
+    "interval is over the test images alone, and too narrow. Runs without drops are taken "
+    f"to have a seed spread of their own, so that their intervals may be the widest. {symptoms.HOW_TO_READ}"
 )
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
@@ -96,7 +96,7 @@ def body(profile: str, img: str = "img") -> str:
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = evidence.factorials(profile)
     if bars.recorded_changes(profile):
-        parts.append(_picture(img, bars.CHANGES_FIGURE, bars.CHANGES))
+        parts.append(_picture(img, bars.CHANGES_FIGURE, bars.changes_caption(profile)))
     ways = evidence.ways(factorials)
     shares = [root_cause.conclusions(ways), *(root_cause.known(cells) for cells in factorials if cells.recorded)]
     if any(cells.have(cells.way) for cells in ways):

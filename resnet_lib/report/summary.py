@@ -7,7 +7,7 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.changes import candidates, runs
+from resnet_lib.findings.changes import Candidate, candidates, runs
 from resnet_lib.findings.judgement import UNDECIDED, between
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
@@ -33,7 +33,7 @@ THINGS = {  # that a reader may have to change, by the change of the story's tra
     NO_DROP: ("learning rate", "if it never drops"),
     AUGMENTED: ("augmentation", "with random crops and flips"),
 }
-NUMBERS = ("no thing", "one thing", "two things", "three things")
+NUMBERS = ("one thing", "two things", "three things")
 TERMS = (
     "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
@@ -61,10 +61,8 @@ def short() -> str:
 
 def _in_bf16() -> str:
     """Which rows were trained in another precision, and what that is known to change."""
-    in_bf16, plain = (find_seeds(suspects.one_at_a_time()[name], "full") for name in ("in bf16", suspects.STORY))
-    if not in_bf16 or not plain:
-        return f"{BF16}{UNKNOWN}."
-    return f"{BF16}; of ResNet-20's hundred epochs it changed the end by {evidence.difference(in_bf16, plain, 'full')}."
+    known = evidence.change(suspects.one_at_a_time()["in bf16"], suspects.changed(), "full")
+    return f"{BF16}; it changed where ResNet-20's hundred epochs end by {known}." if known else f"{BF16}{UNKNOWN}."
 
 
 def _commands(found: Runs) -> dict[str, str]:
@@ -89,38 +87,41 @@ def _what_stops(found: Runs) -> str:
     seen[-1] += f"; the paper has {RESNET_20:g} %" if AUGMENTED in found else ""
     listed = "\n".join(f"- {one}" for one in seen)
     return (
-        f"**In short.** Does your ResNet stop near {CIFAR_STEP.claimed:g} % on CIFAR-10? Look at {NUMBERS[len(seen)]} "
-        f"first. {took}; with one of them changed, to:\n\n{listed}"
+        f"**In short.** Does your ResNet stop near {CIFAR_STEP.claimed:g} % on CIFAR-10? Look at "
+        f"{NUMBERS[len(seen) - 1]} first. {took}; with one of them changed, to:\n\n{listed}"
     )
 
 
 def _of_the_story(found: Runs) -> str:
-    """Which of its numbers the lab comes near, and what would bring ResNet-20 there."""
+    """Where its networks end here, and what would bring ResNet-20 where it tells."""
     plain, (low, high) = evidence.accuracy_of(found[AS_TOLD], "full"), CIFAR_STEP.near
-    is_near = low < plain.mean < high
     seen = f" {in_those_recorded(len(found[AS_TOLD]))}" if between(plain, low, high) == UNDECIDED else ""
-    others = _networks_with_the_wrong_stem()
-    said = f"**The story:** {others}{'But the' if others and not is_near else 'The'} paper's network for CIFAR-10, "
-    said += f"ResNet-20, ends at {percent(found[AS_TOLD])}, {'' if is_near else 'not '}near {CIFAR_STEP.about}{seen}."
-    if is_near:
+    near = f"{'' if low < plain.mean < high else 'not '}near {CIFAR_STEP.about}{seen}"
+    said = f"**The story:** {_networks_with_the_wrong_stem()}The paper's network for CIFAR-10, ResNet-20, ends at "
+    said += f"{percent(found[AS_TOLD])}, {near}."
+    if plain.mean < high:
         return said
-    near = [f"“{one.label}”, {100 * one.end.mean:.1f} %" for one in candidates("full")]
-    if near:
-        said += f" What would bring it near, as far as recorded ({'; '.join(near)}), is at odds with what else is told."
+    ends = [f"“{one.label}” ({_ended(one)})" for one in candidates("full")]
+    if ends:
+        said += f" What would bring it near, or may: {', '.join(ends)}. What speaks against each is told below."
     return f"{said} What it was is open: the story's code is not known."
+
+
+def _ended(one: Candidate) -> str:
+    return f"{100 * one.end.mean:.1f} %{'' if one.verdict == 'holds' else ', undecided'}"
 
 
 def _networks_with_the_wrong_stem() -> str:
     """Where the story's other networks end in as many epochs as ResNet-20, with what it tells of them; a sentence."""
     ends = []
-    told_of = [(one, one.configs[label]) for one in story.STEPS for label in one.told]
-    for step, config in told_of:
+    for step, config in story.TOLD:
         records, architecture = find_seeds(config, "full"), Architecture(config.model)
         if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
             told = f"told: {step.claimed:g} %; {runs_in_words(len(records))}"
             ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
     stems = {1: ", with ImageNet's stem", 2: ", both with ImageNet's stem"}.get(len(ends), ", all with ImageNet's stem")
-    return f"{', '.join(ends)}{stems}. " if ends else ""
+    *first, last = ends or [""]
+    return f"{', '.join(first)}{' and ' if first else ''}{last}{stems}. " if ends else ""
 
 
 def table() -> pd.DataFrame:
@@ -156,11 +157,8 @@ def _is_known(config: Config) -> bool:
 
 def _worth(changed: Config, told: Config) -> str:
     """The difference that a change made, with its interval where one can be told; empty if either is not recorded."""
-    sides = [find_seeds(one, "full") for one in (changed, told)]
-    if not all(sides):
-        return ""
-    found = evidence.difference(*sides, "full")
-    return f"{100 * found.mean:+.1f}{found.sure}"
+    found = evidence.change(changed, told, "full")
+    return f"{100 * found.mean:+.1f}{found.sure}" if found else ""
 
 
 def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str, str]:
