@@ -67,14 +67,7 @@ def page() -> str:
         "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
-    changes = single_changes.table(suspects.one_at_a_time(), "full")
     parts = ["# Results", said, re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE)]
-    if len(changes):
-        parts += ["## One change at a time", ONE_CHANGE, tables.markdown(changes)]
-    cells = evidence.find_cells(suspects.EPOCHS, "full")
-    if cells.recorded:
-        table = tables.markdown(root_cause.settings_table(cells))
-        parts += [f"## ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start)), table]
     folded = tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))
     parts += [f"## {ACCOUNTS}", accounts.conclusion("full"), folded]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
@@ -92,7 +85,7 @@ def body(profile: str, img: str = "img") -> str:
     Its pictures are those of `figures`, in a folder `img`, as seen from where the text stands.
     """
     paper, measured = find_runs(paper_runs.configs(), profile), recorded_plan(profile)
-    parts = ["### The story, step by step", tables.story_markdown(profile)]
+    parts = ["### The story, step by step", tables.story_markdown(profile), *_of_resnet20(profile)]
     parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
     factorials = evidence.factorials(profile)
     if bars.recorded_changes(profile):
@@ -113,6 +106,18 @@ def body(profile: str, img: str = "img") -> str:
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
+
+
+def _of_resnet20(profile: str) -> list[str]:
+    """What every combination and every single change ended at in the story's hundred epochs; none at small profiles."""
+    if profile != "full":
+        return []
+    parts, cells = [], evidence.find_cells(suspects.EPOCHS, profile)
+    if cells.recorded:
+        parts += [f"### ResNet-20 in {cells.epochs} epochs", SETTINGS.format(cells.epochs, label(cells.start))]
+        parts.append(tables.markdown(root_cause.settings_table(cells)))
+    changes = single_changes.table(suspects.one_at_a_time(), profile)
+    return [*parts, "### One change at a time", ONE_CHANGE, tables.markdown(changes)] if len(changes) else parts
 
 
 def _picture(img: str, name: str, caption: str) -> str:
