@@ -195,8 +195,8 @@ def test_times_are_told_of_every_machine(monkeypatch):
     one.result["sessions"] = [{"from_step": 0, "device_name": "gpu"}, half]
     assert one.seconds_by_device == pytest.approx({"gpu": 1800, cpu["device_name"]: 1800})
     here = tables.machine(cpu)
-    told = f"30 min on gpu, then 30 min on {here} (1 run); 60 min on {here} (1 run)"
-    assert commands._times([one, other]) == told
+    assert commands._times([one]) == f"30 min on gpu, then 30 min on {here} (1 run)"
+    assert commands._times([one, other]) == f"60 min on {here} (1 run)"
     one.result["sessions"].append({"from_step": steps[-1], "device_name": "gpu"})
     one.result["environment"] = gpu
     assert tables.machines(one) == ["gpu", cpu["device_name"]]  # it came back

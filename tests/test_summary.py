@@ -127,7 +127,7 @@ def test_the_picture_shows_means_and_a_run_without_drops_from_where_it_parts():
     craft(TOLD.replace(milestones=()), 0.79, seed=1)
     assert "one and the same training" not in answer_figure.caption("full")
     craft(TOLD.replace(milestones=()), 0.78, seed=1)
-    told = "With and without drops, seed 1 is one and the same training up to epoch 50; over the next 3 epochs it "
+    told = "With and without drops, seed 1 is the same training up to epoch 50; over the next 3 epochs it "
     assert answer_figure.caption("full").endswith(f"80 %. {told}averages 87.1 % with the drop, 78.0 % without.")
     (axes,) = answer_figure.draw("full").axes
     assert [len(line.get_xdata()) for line in axes.lines[:2]] == [100, 51]

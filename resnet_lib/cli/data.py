@@ -42,7 +42,7 @@ def pack(
 
 @app.command()
 def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are")]) -> None:
-    """Join the parts in the cache, and verify them."""
+    """Join the parts in a folder into the cache, and verify the result."""
     use_data(folder)
     _fetch()
 

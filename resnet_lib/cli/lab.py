@@ -95,7 +95,7 @@ def verify_report(profile: Annotated[Profile, typer.Option(help="The size of the
 
 @app.command()
 def bench(
-    quick: Annotated[bool, switch("--quick", "The conventional pipeline, ours, and the ceiling")] = False,
+    quick: Annotated[bool, switch("--quick", "The usual script, the lab's pipeline, the machine's limits")] = False,
     sweep: Annotated[bool, switch("--sweep", "Against depth, batch size, threads, parallel runs")] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", help="Write what was measured to this file; a sweep into a benchmark's")
@@ -165,7 +165,12 @@ def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str
 
 @app.command()
 def diagnose(
-    log: Annotated[Path, typer.Argument(help="A CSV with test_accuracy; if logged, train_accuracy, test_loss, lr")],
+    log: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV of 10 epochs or more: test_accuracy or val_accuracy; if logged, train_accuracy, test_loss, lr"
+        ),
+    ],
 ) -> None:
     """Say what the curves of a training of yours show, and which recorded runs they are most like."""
     from resnet_lib.findings.own_log import read_log

@@ -29,7 +29,7 @@ app = typer.Typer(help="List, show, verify or resume the runs that are there.")
 def runs(
     context: typer.Context, profile: Annotated[Profile, typer.Option(help="The size of the runs")] = "full"
 ) -> None:
-    """List every run: finished, then running, unfinished, diverged or damaged."""
+    """List every run, those that are finished first, each with its state."""
     from resnet_lib.runs import ledger
 
     context.obj = profile

@@ -55,7 +55,7 @@ def run(
     weight_decay: Annotated[float | None, field("weight_decay", "L2 penalty")] = None,
     momentum: Annotated[float | None, field("momentum", "Momentum of SGD")] = None,
     nesterov: Annotated[bool | None, switch("--nesterov/--no-nesterov", "Nesterov's form of momentum")] = None,
-    crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding")] = None,
+    crop: Annotated[int | None, field("crop", "Random crops from this many pixels of padding, 0 to 16")] = None,
     flip: Annotated[bool | None, switch("--flip/--no-flip", "Mirror half of the images")] = None,
     precision: Annotated[str | None, field("precision", "fp32, bf16, or tf32 on NVIDIA GPUs")] = None,
     split: Annotated[
@@ -66,7 +66,7 @@ def run(
             "train45k-test: on 45,000 and the test images",
         ),
     ] = None,
-    seed: Annotated[int | None, field("seed", "Seed of initialisation, order and augmentation")] = None,
+    seed: Annotated[int | None, field("seed", "Seed of initialisation, order and augmentation, 0 to 4095")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set label_smoothing=0.1")] = None,
     profile: Annotated[Profile, typer.Option(help="The size of the experiment")] = "full",
     device: Device = None,

@@ -118,6 +118,6 @@ def _fork_in_words(found: Runs) -> str:
     with_drop, without = (100 * seen.mean() for seen in ends)
     then = "one epoch later it has" if len(ends[0]) == 1 else f"over the next {len(ends[0])} epochs it averages"
     return (
-        f" With and without drops, seed {parted.dropped.config.seed} is one and the same training up to epoch "
+        f" With and without drops, seed {parted.dropped.config.seed} is the same training up to epoch "
         f"{parted.epochs}; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
     )

@@ -85,12 +85,14 @@ def _drops_seen() -> list[str]:
     """What the first drop gave in the records, and the same comparison where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
     gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
-    seen = [
-        f"In {cells.epochs} epochs of ResNet-20 the first drop gave {', and '.join(gains)}. A rise above "
+    if not gains:
+        return []
+    rate = f"a rate of {story.TUNED.lr:g}, with either stem, with or without crops and flips"
+    return [
+        f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {', and '.join(gains)}. A rise above "
         "what an unchanged rate gave shows that the rate was too high to end with, not that nothing else is wrong; a "
         "smaller one shows nothing."
     ]
-    return seen if gains else []
 
 
 def _gain(decay: float, records: list[Record]) -> str:

@@ -44,6 +44,8 @@ COMMANDS = {  # what each trains
     "resnet-lab run --model resnet20 --recipe fast": paper_runs.FAST,
 }
 
+CHOSEN = " Its length and Muon's rate were chosen after a look at the test images: see “Speed” in the README."
+
 
 def reached() -> str:
     """Each command that is recorded with what it reached, as Markdown."""
@@ -55,8 +57,7 @@ def reached() -> str:
             below = sum(record.accuracy < RESNET_20 / 100 for record in records)
             of_all = f" in {below} of {runs_in_words(len(records))}" if len(records) > 1 else ""
             short = f" Below {RESNET_20:g} %{of_all}." if below else ""
-            is_fast = config == paper_runs.FAST
-            chosen = " Its length was chosen on the test images: see “Speed” in the README." if is_fast else ""
+            chosen = CHOSEN if config == paper_runs.FAST else ""
             lines.append(f"- `{line}`{reduced(config, ', in {}')}: {ended}; {_times(records)}.{short}{chosen}")
     if not lines:
         return ""
@@ -68,9 +69,10 @@ def reached() -> str:
 
 
 def _times(records: list[Record]) -> str:
-    """How long training took on each machine."""
+    """How long training took on each machine; of those that went on elsewhere, if there are no others."""
+    at_home = [record for record in records if len(record.seconds_by_device) == 1]
     took: dict[tuple[str, ...], list[list[float]]] = {}
-    for record in records:
+    for record in at_home or records:
         places = tuple(tables.machines(record, leave_out="instructions"))  # which the first records do not name
         took.setdefault(places, []).append(list(record.seconds_by_device.values()))
     parts = []
