@@ -107,7 +107,7 @@ def test_show_prints_what_differs_from_the_defaults(three):
 def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
     code, said = runs("resume")
     assert code == 0
-    assert "1 of 1 unfinished runs are finished now" in said
+    assert "1 of 1 runs have their record in" in said
     in_process(reports / "again", DISTURBED.replace(seed=1))
     assert faults.result(reports, DISTURBED.replace(seed=1)) == faults.result(
         reports / "again", DISTURBED.replace(seed=1)
@@ -123,7 +123,7 @@ def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):
     assert code == options.FAILED
     assert "resnet8-6ep-s1-" in said
     assert "Diverged: on purpose" in said
-    assert "1 of 2 unfinished runs are finished now" in said
+    assert "1 of 2 runs have their record in" in said
 
 
 def test_whole_runs_are_verified(three):

@@ -6,7 +6,8 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.errors import LabError
 from resnet_lib.machine.files import read_json
 from resnet_lib.recipes import recipe
-from resnet_lib.records.record import Record
+from resnet_lib.records.find import runs_folder
 
 # Exit codes: it went wrong; the request was not allowed; stopped as asked, all saved (EX_TEMPFAIL: call again); Ctrl-C
 FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 75, 130
@@ -129,13 +130,17 @@ def teller(status: Status) -> Callable[[str], None]:
     return lambda line: status.update(escape(line)) if err.is_terminal else err.print(line)
 
 
-def print_outcomes(outcomes: Iterable[tuple[Config, Record | Exception]]) -> tuple[int, int]:
-    """Print what becomes of each run: its accuracy, or what went wrong, and of what no user can mend, where.
+def run_all(
+    configs: list[Config], profile: str, jobs: int = 1, device: str | None = None, threads: int | None = None
+) -> None:
+    """Run configs, several at a time, and print what becomes of each: its accuracy, or what went wrong.
 
-    Returns how many there were, and how many failed.
+    Of what no user can mend, also where. Exits with FAILED if any failed.
     """
+    from resnet_lib.runs import pool
+
     total = failed = 0
-    for config, outcome in outcomes:
+    for config, outcome in pool.run_all(configs, profile, jobs, device, threads, partial(err.print, style="red")):
         total += 1
         if isinstance(outcome, Exception):
             failed += 1
@@ -143,7 +148,9 @@ def print_outcomes(outcomes: Iterable[tuple[Config, Record | Exception]]) -> tup
             err.print(f"{config.run_id}: {type(outcome).__name__}: {outcome}{where}", style="red")
         else:
             out.print(f"{config.run_id}: {config.held_out} accuracy {100 * outcome.accuracy:.2f} %")
-    return total, failed
+    out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 def quoted(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from resnet_lib.cli.options import FAILED, DataFolder, err, out, print_outcomes, use_data
+from resnet_lib.cli.options import FAILED, DataFolder, err, out, run_all, use_data
 from resnet_lib.config import Config, Profile
 from resnet_lib.errors import LabError
 
@@ -101,18 +101,12 @@ def verify(profile: OfProfile = None) -> None:
 
 @app.command()
 def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
-    """Finish every unfinished run, as it began if its device is here; continues after a failure and reports it.
-
-    All in this process: after an error of a GPU, give the command again.
-    """
-    from resnet_lib.runs import ledger, many
+    """Finish every unfinished run, as it began if its device is here; continues after a failure and reports it."""
+    from resnet_lib.runs import ledger
 
     use_data(data)
     waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished"]
     if not waiting:
         out.print(f"no run at profile {profile} is unfinished")
         return
-    total, failed = print_outcomes(many.run_many(waiting, profile))
-    out.print(f"{total - failed} of {total} unfinished runs are finished now")
-    if failed:
-        raise typer.Exit(FAILED)
+    run_all(waiting, profile)

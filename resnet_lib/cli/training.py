@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,6 @@ import typer
 from rich.table import Table
 
 from resnet_lib.cli.options import (
-    FAILED,
     DataFolder,
     Device,
     Jobs,
@@ -21,9 +19,9 @@ from resnet_lib.cli.options import (
     field,
     integers,
     out,
-    print_outcomes,
     quoted,
     read_configs,
+    run_all,
     switch,
     teller,
     use_data,
@@ -32,7 +30,6 @@ from resnet_lib.cli.options import (
 )
 from resnet_lib.config import Config, Profile
 from resnet_lib.errors import LabError
-from resnet_lib.records.find import runs_folder
 
 app = typer.Typer()
 
@@ -115,7 +112,7 @@ def run_many(
     """Run every config of a list that has no record yet; continues after a failure and reports it."""
     configs = [config.at(profile) for config in read_configs(file)]
     use_data(data)
-    _run_all(configs, profile, jobs, device, threads)
+    run_all(configs, profile, jobs, device, threads)
 
 
 @app.command()
@@ -146,18 +143,7 @@ def full(
             rates = cost.rates(configs, choice, teller(status))
     out.print(as_table(outstanding.table(lambda config: rates[cost.kind(config)])))
     if not plan:
-        _run_all(configs, "full", jobs, device, threads)
-
-
-def _run_all(configs: list[Config], profile: str, jobs: int, device: str | None, threads: int | None) -> None:
-    """Run configs, several at a time, and print what came out; exits with FAILED if any failed."""
-    from resnet_lib.runs import pool
-
-    outcomes = pool.run_all(configs, profile, jobs, device, threads, partial(err.print, style="red"))
-    total, failed = print_outcomes(outcomes)
-    out.print(f"{total - failed} of {total} runs have their record in {runs_folder(profile)}")
-    if failed:
-        raise typer.Exit(FAILED)
+        run_all(configs, "full", jobs, device, threads)
 
 
 @app.command("eval")
