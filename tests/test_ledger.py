@@ -19,6 +19,7 @@ from resnet_lib.cli.runs import _settings
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
 from resnet_lib.machine.progress import Progress
+from resnet_lib.records.find import runs_folder
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, ledger, weights
 
@@ -76,7 +77,8 @@ def test_the_list_tells_what_became_of_every_run(three):
         assert {entry.path: entry.state for entry in ledger.entries("full")}[three[1]] == "running"
     assert "weight_decay" in said
     for arguments in (["--profile", "quick"], ["--profile", "quick", "verify"], ["verify", "--profile", "quick"]):
-        assert runs(*arguments) == (0, "there are no runs at profile quick yet\n")
+        said = f"there are no runs at profile quick yet, in {runs_folder('quick')}\n"
+        assert runs(*arguments) == (0, said)
 
 
 def test_a_folder_that_vanishes_or_cannot_be_read_ends_no_list(three, monkeypatch):

@@ -220,6 +220,14 @@ def test_what_is_not_in_the_log_is_not_said_to_be_absent(tmp_path):
     assert diagnose.nearest(log)[0].iloc[0]["record"] == STORY
 
 
+def test_lightnings_learning_rates_are_found_in_rows_of_their_own(tmp_path):
+    lines = ["epoch,lr-SGD,step,val_acc"]
+    for epoch in range(12):
+        lines += [f",{0.1 if epoch < 6 else 0.01},{10 * epoch},", f"{epoch},,{10 * epoch + 9},0.5"]
+    (tmp_path / "metrics.csv").write_text("\n".join(lines))
+    assert [row["lr"] for row in read_log(tmp_path / "metrics.csv").history] == [0.1] * 6 + [0.01] * 6
+
+
 GOOD = ["test_accuracy", *["0.5"] * 12]
 
 

@@ -10,6 +10,7 @@ import typer
 
 from resnet_lib.cli.options import DataFolder, drawable, err, out, quoted, teller, use_data
 from resnet_lib.config import Config, ConfigError
+from resnet_lib.errors import LabError
 
 app = typer.Typer()
 
@@ -43,6 +44,10 @@ def pack(
 @app.command()
 def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all parts are")]) -> None:
     """Join the parts in a folder into the cache, and verify the result."""
+    from resnet_lib.data import formats, parts
+
+    if not parts.are_in(folder, formats.CIFAR10):
+        raise LabError(f"{folder} holds no parts of CIFAR-10: `resnet-lab data pack DIR` writes them elsewhere")
     use_data(folder)
     _fetch()
 

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from resnet_lib.cli.options import FAILED, DataFolder, err, out, run_all, use_data
 from resnet_lib.config import Config, Profile
 from resnet_lib.errors import LabError
+from resnet_lib.records.find import runs_folder
 
 
 def _own_or_groups(context: typer.Context, profile: Profile | None) -> Profile:
@@ -36,7 +37,7 @@ def runs(
     if context.invoked_subcommand is None:
         found = ledger.entries(context.obj)
         if not found:
-            out.print(f"there are no runs at profile {context.obj} yet")
+            out.print(f"there are no runs at profile {profile} yet, in {runs_folder(profile)}")
             return
         table = Table(Column("run", no_wrap=True), "state, and settings that are not the default")
         for entry in sorted(found, key=lambda one: one.state != "finished"):
@@ -76,7 +77,8 @@ def show(
         known = {"model": entry.config.model, "seed": entry.config.seed}
         fields = known | entry.config.model_dump(mode="json", exclude_defaults=True)
         rows = RunFolder(entry.path, entry.config).rows()
-        for title, values in (("config", fields), ("last epoch", rows[-1] if rows else {})):
+        last = {name: f"{value:g}" for name, value in rows[-1].items()} if rows else {}
+        for title, values in {"config": fields, **({"last epoch": last} if last else {})}.items():
             out.print(f"\n{title}", *(f"  {name:<20} {value}" for name, value in values.items()), sep="\n")
 
 
@@ -91,7 +93,7 @@ def verify(profile: OfProfile = None) -> None:
         for line in lines:
             err.print(f"{path.name}: {line}", style="red")
     if not entries:
-        out.print(f"there are no runs at profile {profile} yet")
+        out.print(f"there are no runs at profile {profile} yet, in {runs_folder(profile)}")
         return
     bad = sum(map(bool, wrong.values()))
     out.print(f"{len(entries) - bad} of {len(entries)} runs are whole and agree with themselves")

@@ -85,7 +85,9 @@ def _read(path: Path) -> pd.DataFrame:
     if len(set(table.columns)) < len(table.columns):
         raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
     # Keras names an accuracy by its loss; one that is plainly named as well is taken instead.
-    short = {name: re.sub("(sparse_)?categorical_(?=acc)", "", name) for name in table.columns}
+    # Lightning's monitor names a learning rate by its optimizer, as `lr-SGD`.
+    longer = "(sparse_)?categorical_(?=acc)|(?<=^lr)_(sgd|adamw?|rmsprop)$"
+    short = {name: re.sub(longer, "", name) for name in table.columns}
     return table.rename(columns={name: one for name, one in short.items() if one not in table.columns})
 
 
@@ -102,6 +104,7 @@ def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if ((seen[1:] == seen[:1]) & (seen[:-1] != seen[:1])).any():
         raise LabError(f"{path} comes to its first epoch again: leave one training in it")
     trained = {name: pd.Series(_numbers(table[name], path)) for name in NAMES["train_accuracy"] if name in table}
+    epochs = pd.Series(epochs).bfill()  # Lightning's rows of learning rates name none, and come before their epoch's
     means = {name: column.groupby(epochs).mean() for name, column in trained.items()}
     return table.groupby(epochs).last().assign(**means)
 

@@ -73,8 +73,8 @@ def report(
     folder = reports_folder() / profile
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for path in sources:
-        say(f"{path.stem} starts")
+    for number, path in enumerate(sources, 1):
+        say(f"{path.stem} starts, {number} of {len(sources)}")
         outcomes.append(execute(path, {"profile": profile, "train": train}, folder / path.name, say))
         render(folder / path.name, outcomes[-1].title, profile)
         done(outcomes[-1])
@@ -163,7 +163,9 @@ def client_settings(sockets: str) -> Traits:
     collide. A busy machine may take long over a picture: nbclient's own limit on that is four seconds.
     """
     manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
-    return Traits({"KernelManager": manager, "NotebookClient": {"iopub_timeout": 300}})
+    # A kernel that has ended its notebook is interrupted before it is shut down, and would log that as an error.
+    quiet = ["--log-level=CRITICAL"]
+    return Traits({"KernelManager": manager, "NotebookClient": {"iopub_timeout": 300, "extra_arguments": quiet}})
 
 
 class Listener:

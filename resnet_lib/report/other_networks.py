@@ -41,7 +41,7 @@ def _reached(step: story.Step, records: list[Record]) -> str:
     near = {"holds": "near", "does not hold": "not near"}.get(verdict, "near or not is undecided")
     if reached.seed_sd is None:
         low, high = step.near
-        near = f"{'near' if low < reached.mean < high else 'not near'} {in_those_recorded(len(records))}"
+        near += f" ({'near' if low < reached.mean < high else 'not near'} {in_those_recorded(len(records))})"
     return f"{reached}; {near}. {_over_or_under(records)}"
 
 
