@@ -68,9 +68,10 @@ def test_a_run_is_most_like_those_that_differ_in_their_seed_alone(seed):
 
 
 def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
-    result = CliRunner().invoke(app, ["diagnose", str(RUNS / STORY / "history.csv")], env={"COLUMNS": "250"})
+    result = CliRunner().invoke(app, ["diagnose", str(RUNS / STORY / "history.csv")], env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert "then random crops and flips (checklist 3)" in " ".join(re.sub("[│ ]+", " ", result.output).split())
+    assert "\n    then: the stem first (checklist 1); then random crops and flips (checklist 3)\n" in result.output
+    assert f"│ {STORY} " in result.output  # whole, to be pasted
     assert re.search(r"Seeds of one setting are \d+\.\d to \d+\.\d apart", result.output)
     own = pd.read_csv(RUNS / STORY / "history.csv")
     own.assign(test_accuracy=0.6 * own["test_accuracy"]).to_csv(tmp_path / "log.csv", index=False)
@@ -182,9 +183,9 @@ def test_all_settings_that_are_planned_are_told_apart():
 def test_a_rate_that_was_halved_is_a_sign_as_it_says(tmp_path):
     own = pd.read_csv(RUNS / STORY / "history.csv").assign(lr=[0.1] * 50 + [0.05] * 50)
     own.to_csv(tmp_path / "log.csv", index=False)
-    rate = diagnose.signs(read_log(tmp_path / "log.csv")).iloc[0]
-    assert rate["seen"] == "yes"
-    assert "0.05 at the end, 0.1 at its highest (a sign: half or more)" in rate["the log"]
+    rate, *_ = signs(read_log(tmp_path / "log.csv"))
+    assert rate.seen == "yes"
+    assert "0.05 at the end, 0.1 at its highest (a sign: half or more)" in rate.evidence
 
 
 @pytest.mark.parametrize("rates", [None, [0.1] * 50 + [0.01] * 50], ids=["no rate in the log", "a rate that dropped"])
@@ -216,7 +217,7 @@ def test_what_is_not_in_the_log_is_not_said_to_be_absent(tmp_path):
     pd.read_csv(RUNS / STORY / "history.csv")[["test_accuracy"]].to_csv(tmp_path / "log.csv", index=False)
     log = read_log(tmp_path / "log.csv")
     assert list(seen(log).values()) == ["?", "?", "?"]
-    assert diagnose.signs(log)["seen"].tolist() == ["?", "?", "?"]
+    assert all(one.partition("\n")[0].endswith(": ?") and "then:" not in one for one in diagnose.signs(log))
     assert diagnose.nearest(log)[0].iloc[0]["record"] == STORY
 
 

@@ -177,10 +177,10 @@ def diagnose(
     from resnet_lib.report.diagnose import CHECKLIST, nearest, signs
 
     found = read_log(log)
-    out.print(as_table(signs(found)))
+    out.print(*signs(found), sep="\n")
     similar, said = nearest(found)
     if len(similar):
-        out.print(as_table(similar))
+        out.print(as_table(similar, whole="record"))
     out.print(said, CHECKLIST, sep="\n")
 
 

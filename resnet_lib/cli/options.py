@@ -176,9 +176,12 @@ def _load_average() -> float:
         return 0.0
 
 
-def as_table(frame: Any) -> Table:
-    """A DataFrame of text, for the terminal: on a narrow one words are broken, but nothing is cut off."""
-    table = Table(*(Column(name, overflow="fold") for name in frame.columns))
+def as_table(frame: Any, whole: str = "") -> Table:
+    """A DataFrame of text, for the terminal: on a narrow one words are broken, but for the column `whole`.
+
+    Nothing is cut off.
+    """
+    table = Table(*(Column(name, overflow="fold", no_wrap=name == whole) for name in frame.columns))
     for row in frame.to_numpy():
         table.add_row(*row)
     return table

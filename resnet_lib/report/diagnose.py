@@ -1,4 +1,4 @@
-"""What `resnet-lab diagnose` shows of somebody's own log, as tables of text."""
+"""What `resnet-lab diagnose` shows of somebody's own log: its signs in lines, and the runs most like it in a table."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ COMPARED = (
 CHECKLIST = "The checklist is the README's, “If your own ResNet stops at 80 %”; its first point, code, no curve shows."
 
 
-def signs(log: own_log.Log) -> pd.DataFrame:
-    """One row for each sign of trouble: whether the log shows it, and what then."""
-    rows = [
-        {
-            "sign": one.name,
-            "seen": one.seen,
-            "the log": one.evidence,
-            "then": one.advice if one.seen in ("yes", "in part") else "",
-        }
-        for one in own_signs.signs(log)
-    ]
-    return pd.DataFrame(rows)
+def signs(log: own_log.Log) -> list[str]:
+    """Of each sign of trouble, whether the log shows it, by what, and what then."""
+    told = []
+    for one in own_signs.signs(log):
+        then = [f"then: {one.advice}"] if one.seen in ("yes", "in part") else []
+        told.append("\n    ".join([f"{one.name}: {one.seen}", *one.evidence.split("; "), *then]))
+    return told
 
 
 def nearest(log: own_log.Log) -> tuple[pd.DataFrame, str]:
