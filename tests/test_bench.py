@@ -192,7 +192,7 @@ def test_where_a_processor_has_no_instructions_for_bf16_nothing_is_measured_in_i
     assert bench.ladder(CPU)[-1].precision == result["precision"] == "fp32"
     assert sorted(result["ceiling"]) == ["copy", "fp32"]
     assert result["tried"] == []
-    assert "% of fastest fp32 matmul" in bench_tables.networks(result)
+    assert "% of fastest fp32 matmul" in bench_tables.networks(result)[""].tolist()
     assert any(
         fact.endswith("Both in fp32: bf16 has no instructions here, and would be slower.")
         for fact in bench_facts.facts(result)

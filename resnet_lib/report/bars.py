@@ -126,7 +126,7 @@ def changes(profile: str) -> Figure | None:
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(
             f"{text}: {value:g} %", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-            textcoords="offset points", ha="center", color=GREY, fontsize="small",
+            textcoords="offset points", ha="right" if value == min(told) else "left", color=GREY, fontsize="small",
         )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()

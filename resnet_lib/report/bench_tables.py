@@ -66,24 +66,21 @@ def title(rung: dict[str, Any]) -> str:
 
 
 def networks(bench: dict[str, Any]) -> pd.DataFrame:
-    """One row per network: the conventional pipeline and ours, and ours as a share of the machine's matrix rate."""
-    rows = []
+    """A column for each network: the usual pipeline and ours, and ours as a share of the machine's matrix rate."""
+    columns: dict[str, dict[str, str]] = {}
     for model, rungs in bench["networks"].items():
         first, last = rungs[0], rungs[-1]
         flops = rate(last) * bench["flops_per_image"][model]
-        rows.append(
-            {
-                "network": Architecture(model).title,
-                "repeats": str(len(rates(last))),
-                "compiled": "yes" if is_compiled(last) else "no",
-                "conventional, images/s": f"{rate(first):,.0f}",
-                "ours, images/s": f"{rate(last):,.0f}",
-                "ours ÷ conventional": f"{gain(last, first):.2f}",
-                "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
-                f"% of fastest {precision(bench)} matmul": f"{100 * flops / bench['ceiling'][precision(bench)]:.0f}",
-            }
-        )
-    return pd.DataFrame(rows)
+        columns[Architecture(model).title] = {
+            "repeats": str(len(rates(last))),
+            "compiled": "yes" if is_compiled(last) else "no",
+            "conventional, images/s": f"{rate(first):,.0f}",
+            "ours, images/s": f"{rate(last):,.0f}",
+            "ours ÷ conventional": f"{gain(last, first):.2f}",
+            "GFLOP/s of ours": f"{flops / 1e9:,.0f}",
+            f"% of fastest {precision(bench)} matmul": f"{100 * flops / bench['ceiling'][precision(bench)]:.0f}",
+        }
+    return pd.DataFrame(columns).reset_index(names="")
 
 
 def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float) -> pd.DataFrame:
