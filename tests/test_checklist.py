@@ -38,10 +38,9 @@ def test_without_records_the_checklist_has_its_items_and_no_numbers():
 def test_a_drop_is_weighed_against_what_the_same_comparison_gives_without():
     craft(TOLD, 0.87, high=0.78)
     rate = "(at an unchanged rate: at most {})"
-    one = (
-        f", with or without crops and flips, the first drop gave 9.0 points in 1 run with a weight decay of 5e-4 {rate}"
-    )
+    one = f"at a rate of 0.1, the first drop gave 9.0 points in 1 run with a weight decay of 5e-4 {rate}"
     assert one.format("0.0") in listed()
+    assert "crops and flips, the first drop" not in listed()
     craft(TOLD.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
     assert one.format("0.4") in listed()
     craft(TOLD.replace(weight_decay=1e-4), 0.83, high=0.78)
@@ -49,6 +48,7 @@ def test_a_drop_is_weighed_against_what_the_same_comparison_gives_without():
     craft(TOLD, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
     heavier = f"9.0 to 13.0 points in 3 runs with a weight decay of 5e-4 {rate.format(0.4)}"
     lighter = f"5.0 points in 1 run with a weight decay of 1e-4 {rate.format('0.0')}"
+    assert "at a rate of 0.1, with or without crops and flips, the first drop gave" in listed()
     assert f" the first drop gave {heavier}, and {lighter}. A rise above" in listed()
 
 

@@ -21,7 +21,7 @@ from resnet_lib.errors import LabError
 from resnet_lib.machine.progress import Progress
 from resnet_lib.records.find import runs_folder
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.runs import experiment, ledger, weights
+from resnet_lib.runs import experiment, ledger, pool, weights
 
 
 def runs(*arguments):
@@ -115,6 +115,22 @@ def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
         reports / "again", DISTURBED.replace(seed=1)
     )
     assert runs("resume")[1].startswith("no run at profile full is unfinished")
+
+
+def test_resume_is_one_process_at_a_time_that_a_pool_can_replace(three, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pool, "run_all", lambda *arguments: asked.append(arguments[:5]) or iter([]))
+    assert runs("resume")[0] == 0
+    assert asked == [([DISTURBED.replace(seed=1)], "full", 1, None, None)]
+
+
+def test_show_tells_of_a_run_without_an_epoch_that_it_has_none(three):
+    unfinished = RunFolder.of(DISTURBED.replace(seed=7), "full")
+    unfinished.start()
+    code, said = runs("show", unfinished.path.name)
+    assert (code, "last epoch" in said) == (0, False)
+    accuracy = ledger.entry(three[0]).record.accuracy
+    assert f"\n  test_accuracy        {accuracy:g}\n" in runs("show", three[0].name)[1]
 
 
 def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):

@@ -229,6 +229,12 @@ def test_lightnings_learning_rates_are_found_in_rows_of_their_own(tmp_path):
     assert [row["lr"] for row in read_log(tmp_path / "metrics.csv").history] == [0.1] * 6 + [0.01] * 6
 
 
+def test_an_accuracy_in_a_row_without_an_epoch_is_of_no_other(tmp_path):
+    lines = ["epoch,lr,val_acc", *(f"{epoch},0.1,0.5\n,,0.9" for epoch in range(12))]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    assert {row["test_accuracy"] for row in read_log(tmp_path / "log.csv").history} == {0.5}
+
+
 GOOD = ["test_accuracy", *["0.5"] * 12]
 
 
@@ -243,6 +249,7 @@ GOOD = ["test_accuracy", *["0.5"] * 12]
         (["epoch,test_acc", "0,0.1", "1,0.2", "0,0.1"], "comes to its first epoch again"),
         (["epoch,test_acc", "1/20,0.1", "2/20,0.2"], "has '1/20' in the column epoch"),
         (["Test_acc,test acc", "0.1,0.1"], "two columns of one name"),
+        (["epoch,lr-SGD,lr-Adam,val_acc", "1,0.1,0.1,0.5"], "two columns of one name"),
         ([*GOOD, "-0.1"], "neither a share nor in %"),
         ([*GOOD, "300"], "neither a share nor in %"),
     ],

@@ -46,7 +46,8 @@ def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all
     """Join the parts in a folder into the cache, and verify the result."""
     from resnet_lib.data import formats, parts
 
-    if not parts.are_in(folder, formats.CIFAR10):
+    folder = folder.expanduser()
+    if folder.is_dir() and not parts.are_in(folder, formats.CIFAR10):
         raise LabError(f"{folder} holds no parts of CIFAR-10: `resnet-lab data pack DIR` writes them elsewhere")
     use_data(folder)
     _fetch()

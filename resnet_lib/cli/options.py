@@ -135,7 +135,7 @@ def run_all(
 ) -> None:
     """Run configs, several at a time, and print what becomes of each: its accuracy, or what went wrong.
 
-    Of what no user can mend, also where. Exits with FAILED if any failed.
+    An error that no user can fix is shown with its traceback. Exits with FAILED if any failed.
     """
     from resnet_lib.runs import pool
 
@@ -177,10 +177,7 @@ def _load_average() -> float:
 
 
 def as_table(frame: Any, whole: str = "") -> Table:
-    """A DataFrame of text, for the terminal: on a narrow one words are broken, but for the column `whole`.
-
-    Nothing is cut off.
-    """
+    """A DataFrame of text, for the terminal: on a narrow one words are broken, but those of the column `whole`."""
     table = Table(*(Column(name, overflow="fold", no_wrap=name == whole) for name in frame.columns))
     for row in frame.to_numpy():
         table.add_row(*row)

@@ -62,7 +62,7 @@ def show(
     run: Annotated[str, typer.Argument(help="Its name, as the list has it")],
     profile: OfProfile = None,
 ) -> None:
-    """Print one run's model, seed and what else is not the default, and the last row of its history."""
+    """Print one run's model, seed and what else is not the default, and, if it has one, the last row of its history."""
     from resnet_lib.records.run_folder import RunFolder
     from resnet_lib.runs import ledger
 
@@ -77,7 +77,7 @@ def show(
         known = {"model": entry.config.model, "seed": entry.config.seed}
         fields = known | entry.config.model_dump(mode="json", exclude_defaults=True)
         rows = RunFolder(entry.path, entry.config).rows()
-        last = {name: f"{value:g}" for name, value in rows[-1].items()} if rows else {}
+        last = {name: f"{n:g}" if isinstance(n, float) else n for name, n in rows[-1].items()} if rows else {}
         for title, values in {"config": fields, **({"last epoch": last} if last else {})}.items():
             out.print(f"\n{title}", *(f"  {name:<20} {value}" for name, value in values.items()), sep="\n")
 

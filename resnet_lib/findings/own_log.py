@@ -42,8 +42,8 @@ def read_log(path: Path) -> Log:
     """A CSV with a row for each epoch.
 
     Of several rows of an epoch, the last number in a column counts, and of training accuracies, which may be those of
-    single steps, the mean. Accuracies may be shares or in %. Raises LabError for a file that is no such log, or has
-    too few epochs.
+    single steps, the mean; a learning rate in a row without an epoch is that of the next. Accuracies may be shares or
+    in %. Raises LabError for a file that is no such log, or has too few epochs.
     """
     table = _by_epoch(_read(path), path)
     columns = {name: column for name, names in NAMES.items() if (column := _column(table, names, path)) is not None}
@@ -82,13 +82,14 @@ def _read(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, ParserWarning) as error:  # of pandas' own errors, too
         raise LabError(f"{path} cannot be read as CSV: {error}") from None
     table.columns = [_plain(str(name)) for name in table.columns]
-    if len(set(table.columns)) < len(table.columns):
-        raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
     # Keras names an accuracy by its loss; one that is plainly named as well is taken instead.
     # Lightning's monitor names a learning rate by its optimizer, as `lr-SGD`.
-    longer = "(sparse_)?categorical_(?=acc)|(?<=^lr)_(sgd|adamw?|rmsprop)$"
+    longer = "(sparse_)?categorical_(?=acc)|(?<=^lr)_(sgd|[nr]?adamw?|rmsprop)(_pg1)?$"
     short = {name: re.sub(longer, "", name) for name in table.columns}
-    return table.rename(columns={name: one for name, one in short.items() if one not in table.columns})
+    table = table.rename(columns={name: one for name, one in short.items() if one not in table.columns})
+    if len(set(table.columns)) < len(table.columns):
+        raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
+    return table
 
 
 def _plain(name: str) -> str:
@@ -104,9 +105,10 @@ def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if ((seen[1:] == seen[:1]) & (seen[:-1] != seen[:1])).any():
         raise LabError(f"{path} comes to its first epoch again: leave one training in it")
     trained = {name: pd.Series(_numbers(table[name], path)) for name in NAMES["train_accuracy"] if name in table}
-    epochs = pd.Series(epochs).bfill()  # Lightning's rows of learning rates name none, and come before their epoch's
     means = {name: column.groupby(epochs).mean() for name, column in trained.items()}
-    return table.groupby(epochs).last().assign(**means)
+    following = pd.Series(epochs).bfill()  # Lightning's rows of rates name no epoch, and come before its others
+    rates = {name: table[name].groupby(following).last() for name in NAMES["lr"] if name in table}
+    return table.groupby(epochs).last().assign(**means, **rates)
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarray | None:

@@ -87,12 +87,19 @@ def _drops_seen() -> list[str]:
     gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
     if not gains:
         return []
-    rate = f"a rate of {story.TUNED.lr:g}, with either stem, with or without crops and flips"
+    rate = ", ".join([f"a rate of {story.TUNED.lr:g}", *_kinds(cells)])
     return [
         f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {', and '.join(gains)}. A rise above "
         "what an unchanged rate gave shows that the rate was too high to end with, not that nothing else is wrong; a "
         "smaller one shows nothing."
     ]
+
+
+def _kinds(cells: evidence.Cells) -> list[str]:
+    """What the runs at the story's learning rate differ in beside weight decay."""
+    seen = [levels for levels in cells.recorded if levels[causes.RATE] == cells.start[causes.RATE]]
+    told = {causes.STEM: "with either stem", causes.AUGMENTATION: "with or without crops and flips"}
+    return [words for factor, words in told.items() if len({levels[factor] for levels in seen}) > 1]
 
 
 def _gain(decay: float, records: list[Record]) -> str:

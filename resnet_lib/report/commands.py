@@ -69,7 +69,7 @@ def reached() -> str:
 
 
 def _times(records: list[Record]) -> str:
-    """How long training took on each machine; of those that went on elsewhere, if there are no others."""
+    """How long training took on each machine; runs that moved are told of only if there are no others."""
     at_home = [record for record in records if len(record.seconds_by_device) == 1]
     took: dict[tuple[str, ...], list[list[float]]] = {}
     for record in at_home or records:
