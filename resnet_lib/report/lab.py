@@ -92,8 +92,7 @@ def source(name: str) -> Path:
 def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[str], None]) -> Outcome:
     """Run one notebook into `target`, with those of `settings` that it declares as parameters.
 
-    Whatever fails in it, the output so far is kept there, and the outcome with it. If this process is ended meanwhile,
-    what was there stays.
+    Whatever fails in it, the output so far is kept there, and the outcome; if this process is ended, what was there.
     """
     declared = papermill.inspect_notebook(verbatim(path))
     error = cell = None
@@ -163,8 +162,7 @@ def client_settings(sockets: str) -> Traits:
     collide. A busy machine may take long over a picture: nbclient's own limit on that is four seconds.
     """
     manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
-    # A kernel that has ended its notebook is interrupted before it is shut down, and would log that as an error.
-    quiet = ["--log-level=CRITICAL"]
+    quiet = ["--log-level=CRITICAL"]  # jupyter_client interrupts a kernel that it shuts down, which logs it as an error
     return Traits({"KernelManager": manager, "NotebookClient": {"iopub_timeout": 300, "extra_arguments": quiet}})
 
 
