@@ -48,7 +48,8 @@ def unpack(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all
 
     folder = folder.expanduser()
     if folder.is_dir() and not parts.are_in(folder, formats.CIFAR10):
-        raise LabError(f"{folder} holds no parts of CIFAR-10: `resnet-lab data pack DIR` writes them elsewhere")
+        where = "on a machine that has CIFAR-10, or the network"
+        raise LabError(f"{folder} holds no parts of CIFAR-10: `resnet-lab data pack DIR` writes them, {where}")
     use_data(folder)
     _fetch()
 

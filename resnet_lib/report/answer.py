@@ -14,7 +14,7 @@ from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import WITH_AUGMENTATION, WITHOUT_AUGMENTATION
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, WRONG_STEM
-from resnet_lib.records.find import find_runs, runs_folder
+from resnet_lib.records.find import find_runs, find_seeds, runs_folder
 from resnet_lib.records.record import read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks, tables
 from resnet_lib.report.wording import percent
@@ -87,11 +87,9 @@ def _stem() -> str:
     if not stem or not plain:
         return ""
     augmented = ""
-    cells = evidence.find_cells(suspects.EPOCHS, "full")
-    wrong = turned(causes.PAPER, causes.STEM)
-    if cells.have([wrong, causes.PAPER]):
-        lost = evidence.weigh({wrong: 1.0, causes.PAPER: -1.0}, cells)
-        ends = [percent(cells.records[levels]) for levels in (causes.PAPER, wrong)]
+    right, wrong = (causes.cell(one, suspects.EPOCHS) for one in (causes.PAPER, turned(causes.PAPER, causes.STEM)))
+    if lost := evidence.change(wrong, right, "full"):
+        ends = [percent(find_seeds(config, "full")) for config in (right, wrong)]
         augmented = f"; with crops, flips and the paper's weight decay, it turns {ends[0]} into {ends[1]} ({lost})"
     return (
         "**The stem.** ImageNet's is a 7×7 convolution of stride 2, then max-pool: all feature maps after it are a "

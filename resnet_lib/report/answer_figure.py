@@ -15,7 +15,7 @@ from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, NO_DROP
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
-from resnet_lib.report.canvas import CLEAR, DROP, GREY, colour, new_figure, on_paper, put_stamp
+from resnet_lib.report.canvas import CLEAR, DROP, GREY, NEAR, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.plots import BAND, dropped_after, looks_of
 
 FIGURE = "answer"  # its name in img/
@@ -71,7 +71,7 @@ def draw(profile: str) -> Figure | None:
 
 def _references(axes: Axes) -> None:
     """What the story and the paper tell, and what counts as near the story's."""
-    axes.axhspan(*(100 * edge for edge in CIFAR_STEP.near), color="0.95", linewidth=0, zorder=-1)
+    axes.axhspan(*(100 * edge for edge in CIFAR_STEP.near), **NEAR)
     for value, name in {CIFAR_STEP.claimed: "the story", RESNET_20: "the paper"}.items():
         axes.axhline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(

@@ -17,7 +17,7 @@ from resnet_lib.questions import story, suspects
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.records.find import Runs, find_runs
-from resnet_lib.report.canvas import CLEAR, GREY, INTERVAL, colour, new_figure, new_panels, on_paper, put_stamp
+from resnet_lib.report.canvas import CLEAR, GREY, INTERVAL, NEAR, colour, new_figure, new_panels, on_paper, put_stamp
 
 WAYS_FIGURE = "05_waterfalls"  # its name in img/
 WAYS = (
@@ -121,7 +121,7 @@ def changes(profile: str) -> Figure | None:
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
     told = {suspects.CIFAR_STEP.claimed: "story", RESNET_20: "paper"} if profile != "smoke" else {}
     if told:
-        axes.axvspan(*(100 * edge for edge in suspects.CIFAR_STEP.near), color="0.95", linewidth=0, zorder=-1)
+        axes.axvspan(*(100 * edge for edge in suspects.CIFAR_STEP.near), **NEAR)
     for value, text in told.items():
         axes.axvline(value, color=GREY, linestyle=":", linewidth=1, zorder=0)
         axes.annotate(

@@ -26,6 +26,7 @@ GREY = "0.35"
 CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0}  # behind a text, which lines may cross
 INTERVAL = {"ecolor": "black", "elinewidth": 1, "capsize": 2}
 DROP = {"color": "0.8", "linewidth": 1, "zorder": 0}
+NEAR = {"color": "0.95", "linewidth": 0, "zorder": -1}  # the band of what counts as near the story's accuracy
 SIGNED = {"png": ("Software",), "pdf": ("Creator", "Producer", "CreationDate")}  # what matplotlib would add to a file
 
 
