@@ -5,18 +5,15 @@ HOST     = localhost
 MINUTES ?= 4
 PYTHON  ?= python3 python3.13 python3.12 python3.11 python3.14 python3.15
 
-# The active environment, but never conda's base; without one, the project's own.
-ENV := $(shell conda=$$CONDA_PREFIX; [ "$$CONDA_DEFAULT_ENV" != base ] || conda=; \
-         for env in "$$VIRTUAL_ENV" "$$conda"; do \
-             [ -n "$$env" ] && [ -x "$$env/bin/python" ] && break; env="$(CURDIR)/.venv"; \
+# An active environment in which somebody installed the lab from this checkout, else the project's own.
+READY := bin/python" -I -c 'from importlib.util import find_spec; from os.path import samefile; \
+           assert find_spec("papermill") and find_spec("nbval"); \
+           assert samefile(find_spec("resnet_lib").origin, "resnet_lib/__init__.py")' 2>/dev/null
+ENV := $(shell for env in "$$VIRTUAL_ENV" "$$CONDA_PREFIX"; do \
+           "$$env/$(READY) && break; env="$(CURDIR)/.venv"; \
          done; echo "$$env")
 IN_ENV := PATH="$(ENV)/bin:$$PATH"
 PIP    := "$(ENV)/bin/python" -m pip --disable-pip-version-check
-
-# An environment that somebody else set up for this checkout is left as it is.
-READY := "$(ENV)/bin/python" -I -c 'from importlib.util import find_spec; from os.path import samefile; \
-           assert find_spec("papermill") and find_spec("nbval"); \
-           assert samefile(find_spec("resnet_lib").origin, "resnet_lib/__init__.py")' 2>/dev/null
 
 .PHONY: help report full test soak lint lab lock clean env python
 
@@ -77,9 +74,9 @@ python:
 # interrupted install is taken up again.
 env: python  ## install, or bring up to date, what all others need
 	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd -P; cksum pyproject.toml requirements.lock); \
-	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else $(READY); fi && exit; \
+	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else "$(ENV)/$(READY); fi && exit; \
 	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s has Python %d.%d, but 3.11 or newer \
-	is needed: deactivate or remove that environment and call make again." % (sys.prefix, *sys.version_info[:2]))' || exit; \
+	is needed: remove that folder and call make again." % (sys.prefix, *sys.version_info[:2]))' || exit; \
 	echo "Installing into $(ENV): about 6 GB on Linux, where torch brings the CUDA libraries along."; \
 	{ $(PIP) --version >/dev/null 2>&1 || "$(ENV)/bin/python" -m ensurepip --default-pip; } && \
 	: >"$$stamp" && $(PIP) install --require-hashes -r requirements.lock && \

@@ -30,7 +30,7 @@ from resnet_lib.runs import experiment
 # Before any test, and inherited by every process that a test starts.
 CALLERS = (  # what they are called from must not change what is printed, which images are read, or what make does
     "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "MAKEFLAGS", "MAKELEVEL", "RESNET_LAB_DATA",
-    "JPY_SESSION_NAME",
+    "JPY_SESSION_NAME", "MPLBACKEND",
 )  # fmt: skip
 for name in list(os.environ):
     if name in CALLERS or name.startswith("GIT_"):  # a hook's GIT_DIR leads every git to the developer's repository

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.text import Text
 
 from resnet_lib.config import Config
 from resnet_lib.data import cifar10
@@ -57,4 +57,4 @@ def craft(config, right, test_loss=None, profile="full", seed=0, fitted=0.5, hig
 
 
 def texts(figure):
-    return " | ".join(text.get_text() for text in figure.findobj(plt.Text))
+    return " | ".join(text.get_text() for text in figure.findobj(Text))

@@ -178,7 +178,7 @@ def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch,
     configs = tmp_path / "configs.json"
     configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')
     monkeypatch.setattr(experiment, "run", faults.failing_for(seed=1))
-    result = CliRunner().invoke(app, ["run-many", str(configs), "--profile", "smoke"])
+    result = CliRunner().invoke(app, ["run-many", str(configs), "--profile", "smoke", "--device", "cpu"])
     assert result.exit_code == FAILED
     assert "Diverged: on purpose" in result.output
     assert "test accuracy 50.00 %" in result.output

@@ -68,13 +68,13 @@ def test_full_says_what_is_missing_and_with_plan_trains_none_of_it(reports, monk
     monkeypatch.setattr(agenda, "parts", lambda: [agenda.Part("first", (small,)), agenda.Part("second", (large,))])
     monkeypatch.setattr(cost, "images_per_second", lambda config, choice: 1000 if config.model == "resnet8" else 500)
     monkeypatch.setattr(experiment, "run", lambda config, *_: trained.append(config) or SimpleNamespace(accuracy=0.5))
-    result = CliRunner().invoke(app, ["full", "--plan"])
+    result = CliRunner().invoke(app, ["full", "--plan", "--device", "cpu"])
     assert result.exit_code == 0
     rows = [re.findall(r"[\w.]+", line) for line in result.output.splitlines() if line.startswith("│")]
     assert rows == [["first", "1", "1", "1.5"], ["second", "1", "1", "3.0"], ["all", "2", "2", "4.4"]]
     assert not trained
     assert not reports.exists()
-    assert CliRunner().invoke(app, ["full"]).exit_code == 0
+    assert CliRunner().invoke(app, ["full", "--device", "cpu"]).exit_code == 0
     assert trained == [small, large]
 
 

@@ -48,7 +48,15 @@ def test_the_threads_of_one_run_are_not_those_of_the_next():
     before.activate()
 
 
-def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_asked(monkeypatch):
+@pytest.fixture
+def headers(tmp_path, monkeypatch):
+    """Python's headers, which a system's own Python comes without: the path of `Python.h`."""
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    (tmp_path / "Python.h").touch()
+    return tmp_path / "Python.h"
+
+
+def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_asked(monkeypatch, headers):
     monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cuda", "mps", "cpu"])
     monkeypatch.setattr("resnet_lib.machine.device.has_triton", lambda: True)
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
@@ -77,11 +85,13 @@ def test_a_long_run_is_compiled_on_a_gpu_where_it_can_be_and_on_a_cpu_only_if_as
         ("clang++", "win32", "clang++"),
     ],
 )
-def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch, told, system, asked):
+def test_the_compiler_that_is_looked_for_is_the_one_that_torch_calls(monkeypatch, headers, told, system, asked):
     monkeypatch.setenv("CXX", told)
     monkeypatch.setattr("sys.platform", system)
     monkeypatch.setattr("shutil.which", {asked: asked}.get)
     assert not missing_to_compile("cpu")
+    headers.unlink()
+    assert "Python's headers" in missing_to_compile("cpu")
 
 
 def test_without_a_compiler_it_says_so_and_trains_or_refuses_when_asked(monkeypatch):

@@ -134,6 +134,7 @@ def test_show_tells_of_a_run_without_an_epoch_that_it_has_none(three):
 
 
 def test_resume_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch):
+    monkeypatch.setattr("resnet_lib.machine.device.available", lambda: ["cpu"])  # else it trains in another process
     for seed in (1, 2):
         RunFolder.of(DISTURBED.replace(seed=seed), "full").start()
     monkeypatch.setattr(experiment, "run", faults.failing_for(seed=1))

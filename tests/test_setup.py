@@ -206,19 +206,18 @@ def test_make_makes_the_environment_of_a_moved_checkout_anew(checkout: Path) -> 
     assert not (moved / ".venv/bin/python").exists()
 
 
-def test_make_uses_the_active_environment_but_not_condas_base(checkout: Path) -> None:
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
+def test_make_uses_an_active_environment_only_if_the_lab_is_installed_there(checkout: Path, variable: str) -> None:
     active = checkout / "active"
     shutil.copytree(checkout / ".venv", active)
-    for variables in (
-        {"CONDA_PREFIX": str(active), "CONDA_DEFAULT_ENV": "base"},
-        {"VIRTUAL_ENV": str(checkout / "gone")},
-    ):
-        assert make(checkout, "env", **variables).returncode == 0
+    (active / "bin/resnet-lab").write_text(STAND_IN.format(log=checkout / "active-lab"))
+    for folder in (active, checkout / "gone"):
+        assert make(checkout, "report", **{variable: str(folder)}).returncode == 0
         assert (checkout / ".venv" / ".resnet-lab").exists()
-        assert not (active / ".resnet-lab").exists()
-    for variables in ({"VIRTUAL_ENV": str(active)}, {"CONDA_PREFIX": str(active), "CONDA_DEFAULT_ENV": "mine"}):
-        make(checkout, "env", **variables)
-        (active / ".resnet-lab").unlink()
+    assert not (checkout / "active-lab").exists()
+    assert make(checkout, "report", FOUND="0", **{variable: str(active)}).returncode == 0
+    assert (checkout / "active-lab").exists()
+    assert not (active / ".resnet-lab").exists()
 
 
 def test_make_without_a_suitable_python_says_what_to_do(checkout: Path) -> None:

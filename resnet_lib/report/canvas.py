@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import matplotlib.pyplot as plt
+import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,9 +48,8 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
 
 def new_panels(height: float, count: int, heights: list[float] | None = None) -> tuple[Figure, list[Axes]]:
     """One below the other, `heights` as they are to each other; alike if left out."""
-    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure((WIDTH, height), layout="constrained")  # not pyplot's, which would ask for a screen, and keep it
     panels = list(figure.subplots(count, squeeze=False, height_ratios=heights)[:, 0])
-    plt.close(figure)  # pyplot forgets it at once: it is shown and saved by whoever asked for it, and never leaks
     sns.despine(figure)
     return figure, panels
 
@@ -70,7 +69,12 @@ def cycle(options: Any, index: int) -> Any:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, 200 dpi, or a PDF, by the path's suffix; the same bytes for the same figure: no date, no version."""
-    buffer, kind = io.BytesIO(), Path(path).suffix[1:]
-    with plt.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse matplotlib's default, Type 3
-        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(SIGNED[kind]))
-    write_atomic(Path(path), buffer.getvalue())
+    write_atomic(path, drawn(figure, path.suffix[1:]))
+
+
+def drawn(figure: Figure, kind: str, dpi: int = 200) -> bytes:
+    """The figure as a PNG or a PDF."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse matplotlib's default, Type 3
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(SIGNED[kind]))
+    return buffer.getvalue()

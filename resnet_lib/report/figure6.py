@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -41,10 +40,8 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     recorded = {family: found for family, found in by_family.items() if found}
     if not recorded:
         return None
-    figure, panels = plt.subplots(
-        1, len(recorded), figsize=(WIDTH, 3.2), layout="constrained", sharey=True, squeeze=False
-    )
-    plt.close(figure)
+    figure = Figure((WIDTH, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(recorded), sharey=True, squeeze=False)
     for axes, (family, found) in zip(panels[0], recorded.items(), strict=True):
         for index, (label, records) in enumerate(found.items()):
             _lines(axes, index, f"{label} (n = {len(records)})", records, profile)

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 import pandas as pd
-from IPython.display import HTML, Markdown, display
+from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from resnet_lib.config import Config, ConfigError, checked_profile
@@ -19,11 +19,12 @@ from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.find import Runs, find_diverged, find_runs
 from resnet_lib.records.record import Diverged, Record, read_diverged
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import bars, closely, gallery, parameters, plots, tables
+from resnet_lib.report import bars, canvas, closely, gallery, parameters, plots, tables
 from resnet_lib.report.wording import first_sentence
 from resnet_lib.runs import experiment
 
 MAX_SEEDS = 100
+SCREEN_DPI = 100
 
 
 class Page:
@@ -148,7 +149,8 @@ class Page:
     def figure(self, figure: Figure | None, caption: str, note: str = "") -> None:
         """Show a figure with its caption, and with what is to be known of it; where nothing can be drawn, say so."""
         if figure:
-            display(figure, metadata={"image/png": {"alt": first_sentence(caption)}})
+            shown = Image(canvas.drawn(figure, "png", SCREEN_DPI))  # not left to a backend, which may be another
+            display(shown, metadata={"image/png": {"alt": first_sentence(caption)}})
         self.text(f"*{caption}* {note}".rstrip() if figure else f"*No figure yet, for nothing is recorded: {caption}*")
 
     def text(self, text: str) -> None:
