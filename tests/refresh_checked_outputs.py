@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from resnet_lib.report import lab
+from resnet_lib.report import execution, lab
 
 CHECKED = "nbval-check-output"  # nbval's tag
 
@@ -23,7 +23,7 @@ def main() -> None:
         for name in lab.NOTEBOOKS:
             executed = nbformat.read(Path(folder) / "smoke" / f"{name}.ipynb", as_version=4)
             outputs = {cell.source: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
-            notebook = nbformat.read(lab.source(name), as_version=4)
+            notebook = nbformat.read(execution.source(name), as_version=4)
             for cell in notebook.cells:
                 if cell.cell_type == "code":
                     is_checked = CHECKED in cell.metadata.get("tags", [])
@@ -32,7 +32,7 @@ def main() -> None:
                     for output in cell.outputs:
                         if output.output_type == "execute_result":
                             output.execution_count = 1
-            nbformat.write(notebook, lab.source(name))
+            nbformat.write(notebook, execution.source(name))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from crafted import craft, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
-from resnet_lib.findings import accounts, plateaus, purged, single_changes, symptoms
+from resnet_lib.findings import accounts, evidence, plateaus, purged, single_changes, symptoms
 from resnet_lib.findings.judgement import UNDECIDED, Claim, compare
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.factorial import turned
@@ -50,6 +50,16 @@ def test_a_suspect_is_set_against_the_first_row():
     assert "no crop" not in table.index
     assert "no crop" in single_changes.lacking(configs, "full")
     assert not {PAPER, "no flip"} & set(single_changes.lacking(configs, "full"))
+
+
+def test_a_difference_has_one_interval_wherever_it_stands():
+    thrice(suspects.changed(), 0.87)
+    thrice(suspects.changed(causes.STEM), 0.75, spread=0.004)
+    thrice(suspects.one_at_a_time()["in bf16"], 0.86, spread=0.012)  # no cell: its seeds are its own
+    table = single_changes.table(suspects.one_at_a_time(), "full").set_index("change")["against the first row"]
+    for name in ("in bf16", "ImageNet's stem"):
+        found = evidence.change(suspects.one_at_a_time()[name], suspects.changed(), "full")
+        assert table[name] == str(found).replace(" points", "")
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
@@ -228,15 +238,18 @@ def test_a_plateau_is_the_same_where_the_whole_interval_lies_on_it(monkeypatch):
     quick = plateaus.table("quick").set_index("thread")["our run"]
     same = quick["[kuangliu/pytorch-cifar #2](https://github.com/kuangliu/pytorch-cifar/issues/2)"]
     assert same.endswith(UNDECIDED)
+    assert "5 epochs, train_images 1000" in same
+    assert not any("100 epochs" in ours for ours in quick)
 
 
 # --- near-duplicates
 
 
 def test_leaving_near_duplicates_out_changes_the_accuracy_by_what_they_gave(monkeypatch):
+    in_part = craft(Config(lr=0.2), 0.5)
     monkeypatch.setattr(crafted, "IMAGES", 10_000)
     runs = {"a run": [craft(Config(), 0.5)], "validation": [craft(Config(split="train45k"), 0.5)]}
-    assert purged.sentence(runs).endswith(f"{NOT_YET}.")
+    assert purged.sentence(runs).endswith(f"{NOT_YET}; `resnet-lab data duplicates` looks for them.")
     known = np.arange(1_000)  # the first half is right
     duplicates.write(duplicates.Pairs(known, known, known > 0, np.ones(1_000, np.float32)), duplicates.path())
     (row,) = purged.table({"a run": runs["a run"]}).to_numpy()
@@ -244,6 +257,8 @@ def test_leaving_near_duplicates_out_changes_the_accuracy_by_what_they_gave(monk
     assert "by -5.56 points (mean of 1 run," in purged.sentence({"a run": runs["a run"]})
     duplicates.write(duplicates.Pairs(*(column[:0] for column in (known, known, known > 0, known))), duplicates.path())
     assert purged.sentence({"a run": runs["a run"]}).startswith("0 of the 10,000")
+    assert purged.sentence({"a run": []}).endswith(f"training images: {NOT_YET}.")
+    assert purged.sentence({"a part of the images": [in_part]}).endswith("that were evaluated on all test images.")
 
 
 # --- what is missing

@@ -19,7 +19,7 @@ TOLD = story.TUNED.replace(model="resnet20")  # the story's hundred epochs, as t
 
 
 def listed():
-    return checklist.checklist("runs", "threads")
+    return checklist.checklist("runs", "threads", "here/runs")
 
 
 def test_without_records_the_checklist_has_its_items_and_no_numbers():
@@ -63,7 +63,7 @@ def test_the_checklist_tells_what_a_change_was_worth():
     assert "gain little from them: 0.0 points [" in told
     assert "0.1 instead of 0.01: 0.0 points [" in told
     assert f"[{suspects.AS_TOLD}](runs/{TOLD.run_id}/history.csv) (50, then 50, then 50 %)" in told
-    assert f"To try it: `resnet-lab diagnose reports/full/runs/{TOLD.run_id}/history.csv`." in told
+    assert f"To try it: `resnet-lab diagnose here/runs/{TOLD.run_id}/history.csv`." in told
     rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
     craft(TOLD.replace(stem="imagenet"), 0.75, rising, fitted=1.0)
     assert "With ImageNet's stem it looks the same, so see to that first. Then add random crops" in listed()

@@ -14,14 +14,20 @@ from resnet_lib.cli.options import FAILED
 from resnet_lib.config import Config
 from resnet_lib.data import sources
 from resnet_lib.questions import agenda
-from resnet_lib.report import lab, verify
-from resnet_lib.report.lab import Outcome
+from resnet_lib.report import execution, lab, verify
+from resnet_lib.report.execution import Outcome
 from resnet_lib.runs import experiment
 from resnet_lib.speed import cost
 
 
 @pytest.mark.parametrize(
-    ("options", "is_told"), [([], False), (["--profile", "full"], True), (["--profile", "full", "--no-train"], False)]
+    ("options", "is_told"),
+    [
+        ([], False),
+        (["--profile", "full"], True),
+        (["--profile", "full", "--no-train"], False),
+        (["--profile", "full", "--only", "report", "--only", "explore"], False),
+    ],
 )
 def test_report_tells_before_it_trains_for_weeks(reports, monkeypatch, options, is_told):
     monkeypatch.setattr(sources, "fetch", lambda: None)
@@ -39,6 +45,7 @@ def test_report_tells_before_it_trains_for_weeks(reports, monkeypatch, options, 
         ("--profile full --no-train", ("full", lab.NOTEBOOKS, False), 0),
         ("--only 03_cifar_architecture", ("quick", ("03_cifar_architecture",), True), 1),
         ("--only b --only a --no-train", ("quick", ("b", "a"), False), 0),
+        ("--only report", ("quick", ("report",), True), 0),
     ],
 )
 def test_report_executes_the_notebooks_that_are_asked_for_and_trains_unless_told_otherwise(
@@ -46,7 +53,7 @@ def test_report_executes_the_notebooks_that_are_asked_for_and_trains_unless_told
 ):
     seen, fetched = [], []
     monkeypatch.setattr(sources, "fetch", lambda: fetched.append(1))
-    monkeypatch.setattr(lab, "source", lambda name: None)  # for a and b
+    monkeypatch.setattr(execution, "source", lambda name: None)  # for a and b
     monkeypatch.setattr(lab, "report", lambda profile, names, train, *_: seen.append((profile, names, train)) or [])
     assert CliRunner().invoke(app, ["report", *options.split()]).exit_code == 0
     assert seen == [asked]

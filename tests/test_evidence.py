@@ -171,6 +171,8 @@ def test_a_cell_that_diverged_is_not_told_as_one_to_come(cells):
         shutil.rmtree(RunFolder.of(causes.cell(PAPER, 10).replace(seed=seed), "full").path)
     found = evidence.find_cells(10, "full")
     assert "diverged at " in root_cause.cells_table(found).to_string()
+    (way,) = root_cause.verdicts(found)
+    assert str(way).endswith("to the paper's: diverged (at step 900 (lr 0.1); 3 of 4 cells are recorded).")
 
 
 def test_the_way_starts_where_the_story_trains_its_cifar_network(cells):
@@ -297,7 +299,9 @@ def test_the_largest_share_is_decided_only_if_it_is_ahead_of_every_other(cells, 
     first, *others = (share.estimate.mean for share in evidence.shares(way))
     leads = root_cause._leads(evidence.shares(way), way)
     assert [lead.mean for lead in leads] == pytest.approx([first - other for other in others])
-    assert root_cause.verdicts(way)[1].verdict == "holds"
+    largest = root_cause.verdicts(way)[1]
+    assert largest.verdict == "holds"
+    assert str(leads[0]) in largest.evidence  # the interval that it was judged by
     unsure = [leads[0], replace(leads[1], low=-0.01)]  # ahead of the second, and perhaps not of the third
     monkeypatch.setattr(root_cause, "_leads", lambda found, cells: unsure[: len(found) - 1])
     assert root_cause.verdicts(way)[1].verdict == UNDECIDED

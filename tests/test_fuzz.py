@@ -20,8 +20,8 @@ from resnet_lib.config import Config, ConfigError
 from resnet_lib.errors import LabError
 from resnet_lib.records.record import RecordError, read_record
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import lab
-from resnet_lib.report.lab import OUTCOME, outcome_of
+from resnet_lib.report import execution, lab
+from resnet_lib.report.execution import OUTCOME, outcome_of
 from resnet_lib.runs import ledger
 
 FUZZ = "random configs, CSVs, JSONs, notebooks and npz files"
@@ -231,6 +231,6 @@ def test_names_are_known_ones_or_refused(name):
             assert set(Config(model=name).run_id) <= PLAIN
         if name not in lab.NOTEBOOKS:
             with pytest.raises(LabError, match="there is no notebook"):
-                lab.source(name)
+                execution.source(name)
         with suppress(ConfigError):
             assignments([name, f"{name}={name}"])

@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 
 from resnet_lib.records import checkpoint
 from resnet_lib.records.run_folder import RunFolder
-from resnet_lib.report import lab
+from resnet_lib.report import execution, pages
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "03_cifar_architecture.ipynb"
@@ -212,10 +212,10 @@ def test_a_hostile_parameter_is_refused_and_shown_as_text(reports):
     hostile = """../../smoke\n<script>alert(1)</script>"><img onload='alert(1)' src="x"""
     folder = reports / "smoke"
     folder.mkdir(parents=True)
-    outcome = lab.execute(NOTEBOOK, {"profile": hostile}, folder / NOTEBOOK.name, lambda line: None)
+    outcome = execution.execute(NOTEBOOK, {"profile": hostile}, folder / NOTEBOOK.name, lambda line: None)
     assert "ConfigError: profile = " in outcome.error
-    pages = [lab.render(folder / NOTEBOOK.name, outcome.title, "smoke"), lab.write_index("smoke")]
-    for page in pages:
+    rendered = [pages.render(folder / NOTEBOOK.name, outcome.title, "smoke"), pages.write_index("smoke")]
+    for page in rendered:
         seen = Tags()
         seen.feed(page.read_text())
         assert not [name for name in seen.attributes if name.startswith("on")]

@@ -19,6 +19,7 @@ from resnet_lib.report import (
     bars,
     bench_tables,
     checklist,
+    execution,
     figure6,
     lab,
     plots,
@@ -41,7 +42,7 @@ def notebooks(tmp_path, monkeypatch):
     """A folder of notebooks of the test's own."""
     folder = tmp_path / "notebooks {of} mine"
     folder.mkdir()
-    monkeypatch.setattr(lab, "SOURCES", folder)
+    monkeypatch.setattr(execution, "SOURCES", folder)
 
     def write(name, *sources, parameters='profile: str = ""'):
         cells = [nbformat.v4.new_markdown_cell(f"# {name}"), nbformat.v4.new_code_cell(parameters)]
@@ -95,7 +96,7 @@ def test_a_notebook_that_shows_the_same_is_executed_to_the_same_bytes(reports, n
     assert contents[0] == contents[1]
     assert b"injected-parameters" in contents[0]
     assert str(reports).encode() not in contents[0]
-    assert str(lab.SOURCES).encode() not in contents[0]
+    assert str(execution.SOURCES).encode() not in contents[0]
 
 
 def test_a_kernel_that_dies_does_not_stop_the_others(reports, notebooks):
@@ -130,13 +131,13 @@ def test_the_index_links_to_pages_that_are_there_also_of_notebooks_executed_else
 
 def test_kernels_in_parallel_have_sockets_of_their_own_and_leave_none(reports, notebooks):
     notebooks("where", "import ipykernel.connect\nprint(ipykernel.connect.get_connection_info())")
-    heard, before = [], set(lab.SOURCES.iterdir())
+    heard, before = [], set(execution.SOURCES.iterdir())
     for _ in range(2):
         lab.report("smoke", ("where",), say=heard.append)
     addresses = re.findall(r'"ip": "(.+?)"', "".join(heard))
     assert len(set(addresses)) == 2
     assert all("/lab" in address for address in addresses)
-    assert set(lab.SOURCES.iterdir()) == before
+    assert set(execution.SOURCES.iterdir()) == before
 
 
 def test_kernels_import_this_library_whatever_else_could_be_imported(reports, notebooks, tmp_path, monkeypatch):
@@ -174,7 +175,7 @@ def test_the_index_keeps_what_was_run_before(reports, notebooks):
 def test_papermill_is_refused_wrong_parameters_before_training(reports, tmp_path, given, words):
     with pytest.raises(PapermillExecutionError, match=re.escape(words)):
         papermill.execute_notebook(
-            lab.source("01_ten_epochs"), tmp_path / "out.ipynb", {"profile": "smoke"} | given, progress_bar=False
+            execution.source("01_ten_epochs"), tmp_path / "out.ipynb", {"profile": "smoke"} | given, progress_bar=False
         )
     assert not reports.exists()
 
@@ -198,7 +199,7 @@ def test_the_story_of_the_library_is_the_one_of_the_notebooks(monkeypatch):
     """The notebooks show their configs in plain sight, the report looks records up by the library's: keep in step."""
     monkeypatch.setenv("RESNET_LAB_PROFILE", "smoke")
     for step in story.STEPS:
-        notebook = nbformat.read(lab.source(step.notebook), as_version=4)
+        notebook = nbformat.read(execution.source(step.notebook), as_version=4)
         code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
         scope = {}
         exec("\n".join(code[:2]), scope)  # the parameters, then the configs
@@ -239,10 +240,10 @@ def test_the_executed_notebooks_are_of_these_sources(name):
     path = published.CHECKOUT / "reports" / "full" / f"{name}.ipynb"
     code = [
         [cell.source for cell in nbformat.read(one, as_version=4).cells if cell.get("id") != "injected-parameters"]
-        for one in (path, lab.source(name))
+        for one in (path, execution.source(name))
     ]
     assert code[0] == code[1], "run: resnet-lab report --profile full --no-train"
-    outcome = lab.outcome_of(path)
+    outcome = execution.outcome_of(path)
     assert outcome is not None
     assert outcome.error is None
     shown = nbformat.read(path, as_version=4)

@@ -164,8 +164,9 @@ def test_only_epochs_with_a_test_accuracy_count(tmp_path):
     own.loc[10, "test_loss"] = own.loc[49, "lr"] = None  # between, and in one that counts
     own.to_csv(tmp_path / "log.csv", index=False, sep=";")
     log = read_log(tmp_path / "log.csv")
-    assert len(log.history) == 20
+    assert (len(log.history), log.epochs) == (20, 100)
     assert sorted(log.history[0]) == ["test_accuracy", "test_loss", "train_accuracy"]
+    assert nearest(log, map(read_record, RUNS.iterdir()))[0][1].path.name == STORY  # as long, though of more rows
 
 
 def test_a_share_may_be_above_one_by_rounding(tmp_path):

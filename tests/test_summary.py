@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from crafted import craft, thrice
+from crafted import craft, texts, thrice
 
 from resnet_lib.findings import evidence
 from resnet_lib.questions import causes, story, suspects
@@ -79,7 +79,7 @@ def test_what_mixed_precision_changed_is_told_once_it_is_known():
     in_bf16 = suspects.one_at_a_time()["in bf16"]
     craft(in_bf16, 0.86)
     worth = evidence.difference(find_seeds(in_bf16, "full"), find_seeds(TOLD, "full"), "full")
-    assert f"it changed where ResNet-20's hundred epochs end by {worth}." in summary.short()
+    assert f"in it, ResNet-20's hundred epochs end {worth} from where they do in fp32." in summary.short()
     assert "-1.0 points [" in str(worth)
     assert "not yet measured" not in summary.short()
 
@@ -132,6 +132,12 @@ def test_the_picture_shows_means_and_a_run_without_drops_from_where_it_parts():
     (axes,) = answer_figure.draw("full").axes
     assert [len(line.get_xdata()) for line in axes.lines[:2]] == [100, 51]
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(87)
+
+
+def test_the_picture_of_a_small_profile_tells_no_references_that_are_out_of_its_sight():
+    craft(TOLD.at("quick"), 0.25, profile="quick")
+    assert "Grey band" not in answer_figure.caption("quick")
+    assert "the story: 80" not in texts(answer_figure.draw("quick"))
 
 
 def test_the_picture_names_each_curve_at_its_end_and_none_over_another():

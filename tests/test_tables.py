@@ -46,7 +46,7 @@ def test_a_page_shows_every_recorded_seed_and_says_how_many_configs_have_none(st
     page.figure(None, "What would be here.")
     said = [item.data for item in shown]
     assert any(line.startswith("*Not yet recorded: 1 of 2 configurations") for line in said)
-    assert said[-1] == "*No figure yet, for nothing is recorded: What would be here.*"
+    assert said[-1] == "*No figure yet: what it needs is not recorded. What would be here.*"
 
 
 def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_come_from(story_runs, monkeypatch):

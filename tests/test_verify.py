@@ -11,7 +11,7 @@ from crafted import craft, thrice
 from resnet_lib.config import Config
 from resnet_lib.data.sources import DataError
 from resnet_lib.questions import story
-from resnet_lib.report import lab, published, verify
+from resnet_lib.report import execution, lab, published, verify
 
 NAME = "03_cifar_architecture"
 
@@ -60,12 +60,12 @@ def test_a_notebook_that_failed_is_not_what_the_records_say(reports, monkeypatch
     page = reports / "smoke" / f"{NAME}.ipynb"
     whole = page.read_text()
     notebook = nbformat.read(page, as_version=4)
-    notebook.metadata[lab.OUTCOME]["error"] = "ValueError: no"
+    notebook.metadata[execution.OUTCOME]["error"] = "ValueError: no"
     nbformat.write(notebook, page)
     assert verify.report("smoke")[NAME] == [f"{NAME}: it failed (ValueError: no); {remedy}"]
     page.write_text(whole)
-    execute = lab.execute
-    monkeypatch.setattr(lab, "execute", lambda *given: replace(execute(*given), error="KeyError: 'x'"))
+    execute = execution.execute
+    monkeypatch.setattr(execution, "execute", lambda *given: replace(execute(*given), error="KeyError: 'x'"))
     assert verify.report("smoke")[NAME] == [f"{NAME}: it cannot be executed again (KeyError: 'x')"]
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_record_is_named_and_stops_no_other_check(tmp_path, monkeypatc
     history = record.path / "history.csv"
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:-1]))
     notebook = nbformat.v4.new_notebook()
-    notebook.metadata[lab.OUTCOME] = {"name": "00_gone", "title": "Any", "error": None, "cell": None}
+    notebook.metadata[execution.OUTCOME] = {"name": "00_gone", "title": "Any", "error": None, "cell": None}
     nbformat.write(notebook, tmp_path / "reports" / "full" / "00_gone.ipynb")
     monkeypatch.setattr(verify.sources, "fetch", lambda: None)
     found = verify.report("full")
@@ -105,7 +105,7 @@ def test_without_the_images_the_notebooks_are_not_executed_and_the_rest_is_check
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
     craft(Config(epochs=2).at("quick"), 0.5, profile="quick")
     notebook = nbformat.v4.new_notebook()
-    notebook.metadata[lab.OUTCOME] = {"name": NAME, "title": "Any", "error": None, "cell": None}
+    notebook.metadata[execution.OUTCOME] = {"name": NAME, "title": "Any", "error": None, "cell": None}
     nbformat.write(notebook, tmp_path / "quick" / f"{NAME}.ipynb")
 
     def refuse():

@@ -42,25 +42,26 @@ def report(
     from resnet_lib.data import sources
     from resnet_lib.questions.story import stamp
     from resnet_lib.records.find import reports_folder
-    from resnet_lib.report import lab
+    from resnet_lib.report import execution, lab
 
     use_data(data)
     names = tuple(only) if only else lab.NOTEBOOKS
-    if profile == "full" and not no_train:
+    trains = not no_train and not {*names} <= lab.NEVER_TRAIN
+    if profile == "full" and trains:
         err.print(
             "this trains what has no record yet, for weeks on a CPU: it can be stopped at any time, and --no-train "
             "shows what is there",
             style="yellow",
         )
     for name in names:
-        lab.source(name)  # an unknown one is refused before anything is fetched
-    if profile != "smoke" and (data or not no_train):
+        execution.source(name)  # an unknown one is refused before anything is fetched
+    if profile != "smoke" and (data or trains):
         sources.fetch()  # here, where its progress can be seen and its failure stops everything
     if size := stamp(profile):
         err.print(f"{size}: accuracies say little", style="yellow")
     with err.status("starting") as status:
 
-        def done(outcome: lab.Outcome) -> None:
+        def done(outcome: execution.Outcome) -> None:
             line = f"{outcome.name:<24} {'failed' if outcome.error else 'ok':<6} {outcome.seconds:7.1f} s"
             out.print(line, style="red" if outcome.error else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_lib.findings.evidence import accuracy_of
-from resnet_lib.findings.judgement import Verdict, between
+from resnet_lib.findings.judgement import UNDECIDED, Verdict, between
 from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, SHOWN
@@ -20,12 +20,12 @@ def runs(profile: str) -> Runs:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A change with which ResNet-20 ends near the story's accuracy."""
+    """A change with which ResNet-20 ends near the story's accuracy, or may."""
 
     label: str
     factors: tuple[int, ...]  # that it changes, of those that are varied together
     end: Estimate
-    verdict: Verdict  # holds, or undecided: near in the runs recorded, which cannot exclude that others end elsewhere
+    verdict: Verdict  # holds, or undecided: the interval has accuracies that are near, and such as are not
 
 
 def candidates(profile: str) -> list[Candidate]:
@@ -36,9 +36,13 @@ def candidates(profile: str) -> list[Candidate]:
     low, high = CIFAR_STEP.near
     found = []
     for label, records in find_runs(configs, profile).items():
-        end = accuracy_of(records, profile) if records else None
-        if end and low < end.mean < high:
+        if not records:
+            continue
+        end = accuracy_of(records, profile)
+        verdict = between(end, low, high)
+        # Where no interval over seeds can be told, which is undecided as well, the mean has to do.
+        if verdict == "holds" or (verdict == UNDECIDED and (end.seed_sd is not None or low < end.mean < high)):
             levels = causes.levels_of(configs[label]) or causes.HUNDRED
             factors = tuple(factor for factor, level in enumerate(levels) if level != causes.HUNDRED[factor])
-            found.append(Candidate(label, factors, end, between(end, low, high)))
+            found.append(Candidate(label, factors, end, verdict))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from resnet_lib.config import Config
@@ -41,14 +42,15 @@ def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) ->
     step = story.step(notebook)
     others = {label: other_parameters(told, configs[label]) for label, told in step.configs.items() if label in configs}
     hidden = {label for label in step.configs if others.get(label, "left out")}
-    judged = claims(notebook, runs, profile)
+    judged = claims(notebook, runs, profile, hidden)
     said = [one for one in judged if one.verdict not in (NOT_YET, "diverged") or not hidden & {*_needed(one, step)}]
     lines = [str(claim) for claim in said]
     for what in dict.fromkeys(filter(None, others.values())):
         labels = ", ".join(f"“{label}”" for label, other in others.items() if other == what)
         lines.append(f"Not as in the story, which is judged by it only where runs are compared: {labels} ({what}).")
     text = "\n".join(f"- {line}" for line in lines)
-    return f"{text}\n\n*{UNDECIDED_IS[profile == 'full']}*" if UNDECIDED in text else text
+    is_open = any(one.verdict == UNDECIDED for one in said)
+    return f"{text}\n\n*{UNDECIDED_IS[profile == 'full']}*" if is_open else text
 
 
 def other_parameters(told: Config, shown: Config) -> str:
@@ -69,10 +71,14 @@ def verdicts(steps: dict[str, Runs], profile: str) -> str:
     )
 
 
-def claims(notebook: str, runs: Runs, profile: str) -> list[Claim]:
-    """What the story says in a notebook, judged by its runs; the same sentences in the same order at every profile."""
+def claims(notebook: str, runs: Runs, profile: str, hidden: Collection[str] = ()) -> list[Claim]:
+    """What the story says in a notebook, judged by its runs; the same sentences in the same order at every profile.
+
+    Runs of `hidden` labels are not those of the story, though a small profile may make them alike.
+    """
     step = story.step(notebook)
-    told = {label: _of(config.at(profile), runs.get(label, [])) for label, config in step.configs.items()}
+    shown = {label: [] if label in hidden else runs.get(label, []) for label in step.configs}
+    told = {label: _of(config.at(profile), shown[label]) for label, config in step.configs.items()}
     judged = JUDGES[notebook](step, told, runs, profile)
     return [_or_diverged(claim, step, told, profile) for claim in judged]
 

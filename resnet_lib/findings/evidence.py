@@ -220,6 +220,8 @@ def difference(changed: list[Record], base: list[Record], profile: str) -> Estim
         sides = zip((1.0, -1.0), (changed, base), levels, strict=True)
         return weighted_sum([(sign, [one.correct for one in found], spreads[at[DROPS]]) for sign, found, at in sides])
     square = causes.square()
+    if levels[1]:  # a change of ResNet-20 that is varied alone
+        return compare(changed, base, among=find_cells(base[0].config.epochs, profile).recorded.values())
     is_of_square = base[0].config.model == square[causes.AS_IT_IS].model
     return compare(changed, base, among=find_runs(square, profile).values() if is_of_square else ())
 

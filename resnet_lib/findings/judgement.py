@@ -60,10 +60,9 @@ def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str
     ended = [where for config in asked for where in find_diverged(config, profile)]
     if not ended:
         return claim
-    if is_open:
-        return replace(claim, verdict="diverged", evidence=f"at {'; '.join(ended)}")
-    more = f"{runs_in_words(len(ended))} more diverged"
-    return replace(claim, evidence="; ".join(filter(None, [str(claim.evidence), more])))
+    more = f"at {'; '.join(ended)}" if is_open else f"{runs_in_words(len(ended))} more diverged"
+    said = [more, str(claim.evidence)] if is_open else [str(claim.evidence), more]
+    return replace(claim, verdict="diverged" if is_open else claim.verdict, evidence="; ".join(filter(None, said)))
 
 
 def decide(

@@ -35,6 +35,7 @@ class Log:
     """A training of which nothing is known but its curves, of the columns in NAMES that it has."""
 
     history: list[Row]  # a row for each epoch in which the test accuracy was measured
+    epochs: int  # that it took, also those without one
     held_out: str = "test"
 
 
@@ -63,7 +64,7 @@ def read_log(path: Path) -> Log:
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
         columns[name] = _shares(columns[name], name, path)
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
-    return Log(rows)
+    return Log(rows, epochs=1 + int(table.index.max() - table.index.min()))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -155,7 +156,7 @@ def apart(log: Log, runs: Iterable[Record]) -> list[float]:
 def comparable(log: Log, runs: Iterable[Record]) -> list[Record]:
     """Runs evaluated on the test images, at least half and at most twice as long, and not too short to have tenths."""
     long = [run for run in runs if len(run.history) >= TENTHS and run.held_out == "test"]
-    return [run for run in long if 0.5 <= len(run.history) / len(log.history) <= 2]
+    return [run for run in long if 0.5 <= len(run.history) / log.epochs <= 2]
 
 
 def distance(a: HasHistory, b: HasHistory, log: Log) -> float:

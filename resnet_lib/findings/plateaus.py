@@ -38,11 +38,12 @@ def _our_run(case: Case, records: list[Record], profile: str) -> str:
     """What was run for a case, and what came of it."""
     if not case.config:
         return "–"
+    trained = described(case.config.at(profile))
     if not records:
-        return f"{described(case.config)}: {missing(case.config, profile)}"
+        return f"{trained}: {missing(case.config, profile)}"
     reached = f"{100 * mean_accuracy(records):.1f} %, n = {len(records)}"
     is_same = SAME_ACCURACY[same_plateau(records, case, profile)]
-    return f"{described(case.config)}: {reached}; the same accuracy: {is_same}"
+    return f"{trained}: {reached}; the same accuracy: {is_same}"
 
 
 def same_plateau(records: list[Record], case: Case, profile: str) -> Verdict:

@@ -31,7 +31,10 @@ def sentence(runs: Runs) -> str:
     found = duplicates.known()
     whole = [record for records in runs.values() for record in _whole(records)]
     if found is None or not whole:
-        return f"Accuracy without near-duplicates of training images: {NOT_YET}."
+        is_part = any(runs.values()) and not whole
+        why = "only told of runs that were evaluated on all test images" if is_part else NOT_YET
+        how = "" if found is not None else "; `resnet-lab data duplicates` looks for them"
+        return f"Accuracy without near-duplicates of training images: {why}{'' if is_part else how}."
     parts = [accuracies(record, found.test) for record in whole]
     changes = [100 * (without - with_them) for with_them, without, _ in parts]
     return (

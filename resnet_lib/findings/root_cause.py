@@ -7,7 +7,7 @@ import pandas as pd
 
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
-from resnet_lib.findings.judgement import UNDECIDED, Claim, positive
+from resnet_lib.findings.judgement import UNDECIDED, Claim, or_diverged, positive
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
@@ -112,13 +112,15 @@ def verdicts(cells: Cells) -> list[Claim]:
     network = f"ResNet-20, {cells.epochs} epochs"
     text = f"{network}: which change contributes most to the way {way}"
     if not cells.have(cells.way):
-        done = sum(bool(cells.records[levels]) for levels in cells.way)
-        return [Claim(text, NOT_YET, f"{done} of {len(cells.way)} cells are recorded")]
+        lacking = [levels for levels in cells.way if not cells.records[levels]]
+        done = f"{len(cells.way) - len(lacking)} of {len(cells.way)} cells are recorded"
+        needed = [(causes.cell(levels, cells.budget), []) for levels in lacking]
+        return [or_diverged(Claim(text, NOT_YET, done), *needed, profile=cells.profile)]
     if cells.profile != "full":
         return [Claim(text, UNDECIDED)]
     found = shares(cells)
     first, second, *_ = found
-    lead = _lead(found, cells)
+    lead, *_ = _leads(found, cells)
     largest = "The largest share of that, averaged over all orders of the changes (Shapley)"
     judged = [
         Claim(f"{network}: {way}, the accuracy rises", positive(gap(cells)), str(gap(cells))),
@@ -133,11 +135,6 @@ def verdicts(cells: Cells) -> list[Claim]:
             text = f"Changing {share.name} ({share.change}) {when} raises the accuracy"
             judged.append(Claim(text, positive(difference), str(difference)))
     return judged
-
-
-def _lead(found: list[Effect], cells: Cells) -> Estimate:
-    """How far the first of the shares is ahead of the second."""
-    return _leads(found[:2], cells)[0]
 
 
 def _leads(found: list[Effect], cells: Cells) -> list[Estimate]:

@@ -67,7 +67,7 @@ def no_drop_reached(records: list[Record]) -> Claim:
     if not config.milestones:
         return Claim(text, "does not hold", "none was scheduled")
     where = " and ".join(map(str, config.milestones))
-    unit = "iterations" if config.iterations else "epochs"
+    unit = ("iteration" if config.iterations else "epoch") + "s" * (config.milestones != (1,))
     evidence = f"drops after {where} {unit}, the run has {config.iterations or config.epochs}"
     return Claim(text, "does not hold" if happened else "holds", evidence)
 

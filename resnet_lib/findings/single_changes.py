@@ -30,13 +30,13 @@ def table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     rows, runs, absent = [], find_runs(told, profile), lacking(configs, profile)
     first, *_ = runs.values()
     # Elsewhere the single changes of the story's settings are seen as cells of the factorial, whose seeds differ alike.
-    alike = find_cells(suspects.EPOCHS, profile).recorded.values() if suspects.STORY in told else ()
+    is_of_story = suspects.STORY in told
+    among = (find_cells(suspects.EPOCHS, profile).recorded if is_of_story else runs).values()
     for name, records in runs.items():
         if name in absent:
             continue
         alone = together = ""
         if records and first and records is not first:
-            among = [*runs.values(), *alike]
             alone = str(compare(records, first, among=among)).replace(" points", "")
             together = compare(records, first, len(runs) - 1, among).interval
         row = {

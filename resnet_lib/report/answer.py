@@ -134,4 +134,4 @@ def _coverage(profile: str) -> str:
         lacking.append("the paper's table")
     none = f"; nothing yet of {', '.join(lacking)}" if lacking else ""
     more = f", {diverged} diverged" if diverged else ""
-    return f"{len(recorded)} of {len(planned)} planned runs are recorded{more}{none}."
+    return f"Planned runs that are recorded: {len(recorded)} of {len(planned)}{more}{none}."

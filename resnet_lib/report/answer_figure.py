@@ -29,7 +29,7 @@ def caption(profile: str) -> str:
     if not found:
         return f"{CAPTION}."
     said = f"{CAPTION}; the mean over the runs of each, with their range; vertical lines: learning-rate drops."
-    if profile != "smoke":
+    if profile == "full":
         said += f" Grey band: within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
     return said + _fork_in_words(found)
 
@@ -60,7 +60,7 @@ def draw(profile: str) -> Figure | None:
         min(seen[len(seen) // 10 :].min() for seen in means.values()) - 3, max(map(np.max, tables.values())) + 2
     )
     axes.set_xlim(0, max(map(len, means.values())))
-    if profile != "smoke":
+    if profile == "full":  # others end where neither would be in sight
         _references(axes)
     _name(axes, {label: seen[-1] for label, seen in means.items()}, colours)
     axes.set_xlabel("Epoch")

@@ -32,17 +32,18 @@ from resnet_lib.report.wording import in_range, percent
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
 
 
-def checklist(runs: str, threads: str) -> str:
+def checklist(runs: str, threads: str, folder: str) -> str:
     """What to look for, in this order, if one's own network stops at 80 %, with what it cost in the `full` records.
 
-    `runs` and `threads` are where these and the field guide are, as seen from where the text stands.
+    `runs` and `threads` are where these and the field guide are, as seen from where the text stands; `folder` is where
+    the runs are, as seen from where commands are called.
     """
     items = {
         Check.CODE: _code(),
         Check.RATE: _learning_rate(),
         Check.OVERFITTING: _overfitting(),
         Check.UNDERFITTING: _underfitting(),
-        Check.ELSE: _else(runs, threads),
+        Check.ELSE: _else(runs, threads, folder),
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
     said = (
@@ -177,23 +178,23 @@ def _between() -> str:
     )
 
 
-def _else(runs: str, threads: str) -> str:
+def _else(runs: str, threads: str, folder: str) -> str:
     return _with_parts(
         "**None of these?**",
         "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and names "
         "the recorded runs most like it. The log has a row for each epoch, ten or more, with `test_accuracy` or "
         "`val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; the usual names of Keras and "
-        f"Lightning will do.{_example()}",
+        f"Lightning will do.{_example(folder)}",
         f"Compare with logs of the lab (training accuracy at the end of each learning rate): {_logs(runs)}.",
         f"Read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
         f"{sum(bool(case.cause) for case in field_guide.CASES)} tell a cause.",
     )
 
 
-def _example() -> str:
+def _example(folder: str) -> str:
     """What to try `diagnose` on, in a sentence after a space."""
     log = next((found[0].path.name for found in _instructive().values()), None)
-    return f" To try it: `resnet-lab diagnose reports/full/runs/{log}/history.csv`." if log else ""
+    return f" To try it: `resnet-lab diagnose {folder}/{log}/history.csv`." if log else ""
 
 
 def _with_parts(first: str, *parts: str) -> str:

@@ -151,7 +151,9 @@ class Page:
         if figure:
             shown = Image(canvas.drawn(figure, "png", SCREEN_DPI))  # not left to a backend, which may be another
             display(shown, metadata={"image/png": {"alt": first_sentence(caption)}})
-        self.text(f"*{caption}* {note}".rstrip() if figure else f"*No figure yet, for nothing is recorded: {caption}*")
+        self.text(
+            f"*{caption}* {note}".rstrip() if figure else f"*No figure yet: what it needs is not recorded. {caption}*"
+        )
 
     def text(self, text: str) -> None:
         """Show Markdown."""

@@ -1,9 +1,8 @@
-"""What papermill is given: a path, and the parameters of a notebook, against those that it has."""
+"""The parameters that papermill was given for a notebook, against those that it has."""
 
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 from typing import Any
 
 from IPython import get_ipython
@@ -41,8 +40,3 @@ def _statements(cell: str) -> list[Any]:
         return ast.parse(cell).body
     except SyntaxError:  # a cell of magics or of a person's experiments
         return []
-
-
-def verbatim(path: Path) -> str:
-    """A path as papermill takes it, which would put parameters where there are braces."""
-    return str(path).replace("{", "{{").replace("}", "}}")

@@ -159,9 +159,9 @@ def dropped_after(record: Record) -> list[int]:
 
 
 def _told(recorded: Runs, profile: str) -> dict[str, float]:
-    """What the story tells (%) of the runs shown, by label; of synthetic images it tells nothing."""
+    """What the story tells (%) of the runs shown, by label; of those of a small profile it tells nothing."""
     told: dict[str, float] = {}
-    for step in story.STEPS if profile != "smoke" else ():
+    for step in story.STEPS if profile == "full" else ():
         names = {name: label for label in step.told for name in (label, step.label(label))}
         for name, records in recorded.items():
             if name in names and step.tells_of(names[name], records[0].config, profile):

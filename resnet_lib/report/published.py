@@ -30,6 +30,7 @@ from resnet_lib.report import (
 from resnet_lib.speed.measured import benchmarks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+RUNS = "reports/full/runs"
 DOCUMENTS = README, RESULTS, MEASURED = "README.md", "reports/full/README.md", "reports/bench/README.md"
 
 
@@ -85,7 +86,7 @@ def outdated() -> dict[str, str]:
     sections = {
         "short": summary.short() or story.NOT_YET,
         "answer": answer.answer("full"),
-        "checklist": checklist.checklist("reports/full/runs", f"{RESULTS}#{results.THREADS.lower().replace(' ', '-')}"),
+        "checklist": checklist.checklist(RUNS, f"{RESULTS}#{results.THREADS.lower().replace(' ', '-')}", RUNS),
         "bench": bench_tables.latest(list(benches.values())),
         "faults": faults(),
     }

@@ -13,7 +13,7 @@ from resnet_lib.data.sources import DataError
 from resnet_lib.errors import LabError
 from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.records.find import reports_folder
-from resnet_lib.report import lab, published
+from resnet_lib.report import execution, published
 from resnet_lib.runs import ledger
 
 SHOWN = ("text/html", "text/markdown", "text/plain")  # the first of these that an output has is what a page shows
@@ -38,7 +38,7 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         else:
             found |= {name: [f"{name}: {said}"] if name in stale else [] for name in published.DOCUMENTS}
     notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))
-    executed = {path: outcome for path in notebooks if (outcome := lab.outcome_of(path))}
+    executed = {path: outcome for path in notebooks if (outcome := execution.outcome_of(path))}
     if executed and profile != "smoke":
         try:
             sources.fetch()  # some show images
@@ -53,13 +53,13 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
 def _notebook(path: Path, profile: str, error: str | None) -> list[str]:
     """What is wrong with an executed notebook, in which there was an error or none."""
     try:
-        source = lab.source(path.stem)
+        source = execution.source(path.stem)
     except LabError:
         return [f"the lab has no such notebook any more: delete {path}"]
     remedy = f"`resnet-lab report --profile {profile} --no-train` makes it anew"
     with tempfile.TemporaryDirectory() as name:
         again = Path(name) / path.name
-        anew = lab.execute(source, {"profile": profile, "train": False}, again, lambda line: None)
+        anew = execution.execute(source, {"profile": profile, "train": False}, again, lambda line: None)
         if anew.error:
             return [f"it cannot be executed again ({anew.error})"]
         if error:
