@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -80,6 +81,17 @@ def test_peak_memory_grows_with_the_activations_that_are_kept():
     small, large = (bench.peak_memory(model, rung, lambda line: None) for model in ("resnet8", "resnet56"))
     # Nine times the blocks, beside what does not grow; of that a process has more or less from the start.
     assert 2 < large / small < 9
+
+
+def ended(*_):
+    os._exit(1)  # as the system ends what takes too much memory
+
+
+def test_memory_that_cannot_be_measured_costs_no_benchmark(monkeypatch):
+    monkeypatch.setattr(bench, "_peak_memory", ended)
+    heard = []
+    assert bench.peak_memory("resnet8", bench.ladder(CPU)[0], heard.append) is None
+    assert "is not known: the process that was to measure was ended" in heard[-1]
 
 
 def test_the_sweep_measures_what_it_names(small, monkeypatch):

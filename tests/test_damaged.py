@@ -135,3 +135,4 @@ def test_a_run_that_diverged_is_marked_and_not_tried_again(reports, monkeypatch)
         with pytest.raises(Diverged, match=r"diverged at step \d+ \(lr 100\); delete .* to try once more"):
             experiment.run(config, choice=CPU, show=Progress())
         assert not experiment.is_finished(config)
+        assert not checkpoint.in_folder(RunFolder.of(config, "full").path)  # from which it would only diverge again

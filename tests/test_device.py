@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
-from tiny_runs import CPU
+from tiny_runs import CPU, SYNTHETIC
 
 from resnet_lib.config import Config
+from resnet_lib.machine.cores import cores
 from resnet_lib.machine.device import (
     COMPILE_STEPS,
     THREADS,
@@ -19,6 +22,7 @@ from resnet_lib.machine.device import (
     missing_to_compile,
     out_of_memory,
 )
+from resnet_lib.runs import experiment
 
 
 def test_a_device_that_is_not_there_is_refused_by_name():
@@ -39,6 +43,30 @@ def test_what_is_said_to_be_fp32_is_computed_in_it_whatever_was_asked_of_torch_b
     CPU.activate()
     assert torch.get_float32_matmul_precision() == "highest"
     assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
+
+
+def test_an_environment_that_asks_onednn_for_bf16_is_not_heard():
+    code = "import os, resnet_lib.machine.device as d; print(os.environ['ONEDNN_DEFAULT_FPMATH_MODE'])"
+    asked = os.environ | {"DNNL_DEFAULT_FPMATH_MODE": "BF16", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
+    assert subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True).stdout == "STRICT\n"
+
+
+def test_another_default_dtype_is_refused():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(DeviceError, match="default dtype"):
+            experiment.run(SYNTHETIC, choice=CPU)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(("told", "most"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", 512), ("", 512)])
+def test_a_containers_quota_limits_the_cores(tmp_path, monkeypatch, told, most):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(512)), raising=False)
+    monkeypatch.setattr("resnet_lib.machine.cores.QUOTA", tmp_path / "cpu.max")
+    assert cores() == 512
+    (tmp_path / "cpu.max").write_text(told)
+    assert cores() == most
 
 
 def test_the_threads_of_one_run_are_not_those_of_the_next():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_runs import CPU, SYNTHETIC, Interrupting, Notes, untimed
 
-from resnet_lib.machine import device
+from resnet_lib.machine.cores import cores
 from resnet_lib.machine.device import THREADS, Choice, DeviceError
 from resnet_lib.machine.progress import Progress
 from resnet_lib.records import checkpoint
@@ -62,15 +62,14 @@ def test_a_run_begun_before_there_were_products_goes_on_without():
 
 
 def test_a_run_begun_with_more_threads_than_are_here_goes_on_with_fewer():
-    show = Notes()
-    cores = device.cores()
-    began = replace(CPU, threads=cores + 1, why="not compiled")
-    elsewhere, here = ({"choice": began.as_dict(), "sessions": [{"cores": n}]} for n in (cores + 1, cores))
+    show, most = Notes(), cores()
+    began = replace(CPU, threads=most + 1, why="not compiled")
+    elsewhere, here = ({"choice": began.as_dict(), "sessions": [{"cores": n}]} for n in (most + 1, most))
     assert str(experiment._going_on(SYNTHETIC, elsewhere, CPU, show)) == "cpu, 1 thread; not compiled"
-    assert show.lines[0].endswith(f"began with {cores + 1} threads, more than are here: it goes on with 1")
+    assert show.lines[0].endswith(f"began with {most + 1} threads, more than are here: it goes on with 1")
     assert experiment._going_on(SYNTHETIC, elsewhere, None, show).threads == THREADS
     assert experiment._going_on(SYNTHETIC, here, None, show) == began  # as it was asked to
-    again = {"choice": began.as_dict(), "sessions": [{"cores": cores + 1}, {"cores": cores}]}
+    again = {"choice": began.as_dict(), "sessions": [{"cores": most + 1}, {"cores": most}]}
     assert experiment._going_on(SYNTHETIC, again, CPU, show).threads == 1  # here for the second time
 
 

@@ -19,6 +19,7 @@ from resnet_lib.cli.runs import _settings
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
 from resnet_lib.machine.progress import Progress
+from resnet_lib.records import scores
 from resnet_lib.records.find import runs_folder
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.runs import experiment, ledger, pool, weights
@@ -174,6 +175,15 @@ def test_a_result_that_was_changed_is_found(three, field, value, words):
     changed_result(three[0], **{field: value})
     assert words in "; ".join(ledger.problems(ledger.entry(three[0])))
     assert runs("verify")[0] == 1
+
+
+def test_a_confidence_that_rounding_took_to_another_bin_is_no_damage(reports):
+    confidence = np.array([0.5999, *[0.58] * 10, *[0.65] * 9])  # the first is 0.6 in half precision
+    correct = np.array([False] * 11 + [True] * 9)
+    was, now = (scores.calibration_error(confidence.astype(kind), correct) for kind in (np.float32, np.float16))
+    assert was - now > ledger.ECE_ROUNDING
+    assert was - now < ledger._at_edges(confidence.astype(np.float16), correct)
+    assert ledger._at_edges(np.full(20, 0.62, np.float16), correct) == 0
 
 
 def test_predictions_of_classes_that_the_result_does_not_name_are_found(three):

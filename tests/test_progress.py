@@ -40,6 +40,29 @@ def test_a_bar_shows_how_far_a_run_is_and_goes_on_where_it_was_interrupted(tmp_p
     assert summary(run.history[1]) in second
 
 
+def unwritable(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("show", [Bar, Lines])
+def test_what_cannot_be_told_stops_no_training(tmp_path, tiny_dataset, monkeypatch, show):
+    whole = fit(tmp_path / "told", tiny_dataset)
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, SimpleNamespace(write=unwritable, flush=unwritable, isatty=lambda: False))
+    told = show()
+    run = fit(tmp_path / "untold", tiny_dataset, progress=told)
+    told.note("nor this")
+    assert [row["train_loss"] for row in run.history] == [row["train_loss"] for row in whole.history]
+
+
+def test_lines_of_runs_at_a_time_each_tell_whose_they_are(tmp_path, tiny_dataset, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    fit(tmp_path, tiny_dataset, progress=Lines(shared=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert all(line.startswith(f"{TINY.run_id}: ") for line in lines)
+
+
 def summary(row):
     return f"train loss {row['train_loss']:.3f}, test accuracy {100 * row['test_accuracy']:.1f} %"
 

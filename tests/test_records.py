@@ -19,6 +19,7 @@ import pytest
 import torch
 from checkout import ROOT
 from crafted import RESULT, ROWS
+from tiny_runs import CPU
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine import files, provenance
@@ -363,6 +364,14 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path, monkeypatch, w
     assert trace.exists()
 
 
+def test_a_small_file_that_names_a_huge_network_takes_no_memory(tmp_path):
+    """A network of a hundred gigabytes, of which the file has one number."""
+    huge = Config(model="resnet1994", width=512)
+    weights.write(tmp_path / "w.safetensors", {"stem.weight": torch.zeros(1)}, huge)
+    with pytest.raises(CheckpointError, match="does not fit resnet1994"):
+        weights.evaluate(weights.config_of(tmp_path / "w.safetensors"), tmp_path / "w.safetensors", CPU)
+
+
 @pytest.mark.fault("malicious pickle as checkpoint, weights or data")
 @pytest.mark.parametrize("name", ["weights.pt", "weights.pth", "weights.safetensors", "weights"])
 def test_malicious_weights_are_refused_and_do_not_run(tmp_path, name):
@@ -411,6 +420,7 @@ def test_a_commit_is_noted_of_code_that_is_in_it_alone(tmp_path, monkeypatch):
         ("model name\t: AMD EPYC 9655 96-Core\ncpu family\t: 26\nmodel\t: 2\n", "AMD EPYC 9655 96-Core"),
         ("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n", "AMD EPYC (family 26, model 2)"),
         ("CPU implementer\t: 0x41\n", "the system's word"),  # ARM
+        ("model name\t: Vega 10 [Radeon | Pro]  64\n", "Vega 10 Radeon Pro 64"),  # which would be markup on a page
     ],
 )
 def test_a_processor_whose_name_tells_little_is_told_from_others(text, name, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def test_seeds_that_were_trained_with_different_versions_of_torch_are_told(monke
     records(monkeypatch, told(two, "2.11.0"), told(one), told(three, "2.11.1"))
     name = one.path.name.replace("-s0-", "-*-")
     assert single_records.about() == (
-        f"- The 3 runs of `{name}` were not all trained with one torch: seed 0 with torch 2.15 on abacus; "
+        f"- The 3 runs of `{name}` were not all trained with the same PyTorch: seed 0 with torch 2.15 on abacus; "
         "seeds 1, 2 with torch 2.11 on abacus."
     )
 

@@ -11,10 +11,14 @@ from contextlib import suppress
 import faults
 import pytest
 from faults import DISTURBED, in_process, resumed, survived
+from tiny_runs import CPU
 
+from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.stop import Stopped, StopSignals
 from resnet_lib.records import checkpoint
 from resnet_lib.records.run_folder import RunFolder
+from resnet_lib.runs import experiment
+from resnet_lib.training import train
 
 pytestmark = [
     pytest.mark.fault,
@@ -38,6 +42,31 @@ def test_asked_to_stop_it_ends_the_step_saves_and_says_how_to_go_on(reports, by)
         assert "Traceback" not in said
         (path,) = reports.glob("full/runs/*/checkpoint.pt")
         assert 0 < checkpoint.load(path)["step"] < 4_000
+
+
+def test_asked_to_stop_while_it_evaluates_it_saves_before_the_next_batch(reports, monkeypatch, undisturbed):
+    """An evaluation on a CPU takes longer than a scheduler waits before it kills."""
+    monkeypatch.setattr("resnet_lib.training.loader.EVALUATION_BATCH", 10)
+    evaluate, batches = train.evaluate, []
+
+    def ended_in_the_first_batch(model, held_out, config, after_batch):
+        def asked():
+            batches.append(1)
+            signal.raise_signal(signal.SIGTERM)
+            after_batch()
+
+        return evaluate(model, held_out, config, asked)
+
+    with survived("SIGINT, SIGTERM or an interrupted kernel"):
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "evaluate", ended_in_the_first_batch)
+            with pytest.raises(Stopped, match="stopped by SIGTERM at step"):
+                experiment.run(DISTURBED, choice=CPU, show=Progress())
+        assert len(batches) == 1
+        state = checkpoint.load(RunFolder.of(DISTURBED, "full").checkpoint)
+        assert (state["epoch"], state["step"]) == (0, DISTURBED.steps_per_epoch)
+        resumed()
+        assert faults.result(reports) == undisturbed
 
 
 def test_under_nohup_a_terminal_that_closes_stops_nothing():

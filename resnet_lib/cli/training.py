@@ -136,7 +136,7 @@ def full(
         return
     warn_if_busy("the hours will be too many")
     choice = choose(None, device, threads)
-    if choice.device == "cuda":
+    if choice.device == "cuda" or jobs > 1:  # it only waits for the others, and needs their memory
         rates = pool.apart(cost.rates, configs, choice, print)
     else:
         with err.status("measuring") as status:

@@ -9,6 +9,7 @@ from resnet_lib.config import Config
 from resnet_lib.findings.judgement import (
     UNDECIDED,
     Claim,
+    in_a_table,
     or_diverged,
 )
 from resnet_lib.findings.sentences import (
@@ -35,7 +36,7 @@ UNDECIDED_IS = {  # what the word means, below a list of claims
 
 
 def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) -> str:
-    """The claims of one step, judged by the runs that its notebook shows, as a Markdown list.
+    """The claims of one step, judged by the runs that its notebook shows, as a Markdown table.
 
     Of `configs` with other parameters than the story's, only what compares them with each other is judged.
     """
@@ -44,13 +45,13 @@ def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) ->
     hidden = {label for label in step.configs if others.get(label, "left out")}
     judged = claims(notebook, runs, profile, hidden)
     said = [one for one in judged if one.verdict not in (NOT_YET, "diverged") or not hidden & {*_needed(one, step)}]
-    lines = [str(claim) for claim in said]
+    parts = [in_a_table(said)] if said else []
     for what in dict.fromkeys(filter(None, others.values())):
         labels = ", ".join(f"“{label}”" for label, other in others.items() if other == what)
-        lines.append(f"Not as in the story, which is judged by it only where runs are compared: {labels} ({what}).")
-    text = "\n".join(f"- {line}" for line in lines)
-    is_open = any(one.verdict == UNDECIDED for one in said)
-    return f"{text}\n\n*{UNDECIDED_IS[profile == 'full']}*" if is_open else text
+        parts.append(f"Not as in the story, which is judged by it only where runs are compared: {labels} ({what}).")
+    if any(one.verdict == UNDECIDED for one in said):
+        parts.append(f"*{UNDECIDED_IS[profile == 'full']}*")
+    return "\n\n".join(parts)
 
 
 def other_parameters(told: Config, shown: Config) -> str:
@@ -62,10 +63,10 @@ def other_parameters(told: Config, shown: Config) -> str:
 
 
 def verdicts(steps: dict[str, Runs], profile: str) -> str:
-    """The claims of those steps of which one can be judged, as Markdown lists; empty if none can."""
+    """The claims of those steps of which one can be judged, as Markdown tables; empty if none can."""
     found = {story.step(name).title: claims(name, runs, profile) for name, runs in steps.items()}
     return "\n\n".join(
-        f"**{title}**\n\n" + "\n".join(f"- {claim}" for claim in judged)
+        f"**{title}**\n\n{in_a_table(judged)}"
         for title, judged in found.items()
         if any(claim.verdict != NOT_YET for claim in judged)
     )

@@ -121,8 +121,11 @@ def factorials(profile: str, *more: int) -> list[Cells]:
 
 def ways(factorials: list[Cells]) -> list[Cells]:
     """Each from the story's settings to the paper's; where all of it is recorded, also from those with a wrong stem."""
-    wrong = [replace(cells, begin=factorial.turned(cells.start, STEM)) for cells in factorials]
-    return [*factorials, *(cells for cells in wrong if cells.have(cells.way))]
+    found = []
+    for cells in factorials:
+        wrong = replace(cells, begin=factorial.turned(cells.start, STEM))
+        found += [cells, wrong] if wrong.have(wrong.way) else [cells]
+    return found
 
 
 def _fingerprints(cells: Cells) -> list[str]:

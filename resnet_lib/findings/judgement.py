@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -48,6 +48,12 @@ class Claim:
 
     def __str__(self) -> str:
         return f"{self.text}: {self.verdict}{f' ({self.evidence})' if self.evidence else ''}."
+
+
+def in_a_table(claims: Iterable[Claim]) -> str:
+    """A row for each, as Markdown."""
+    rows = [(one.text, one.verdict, str(one.evidence)) for one in claims]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [("claim", "verdict", "what was seen"), ("---",) * 3, *rows])
 
 
 def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str) -> Claim:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.findings import best_epoch
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide, or_diverged
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide, in_a_table, or_diverged
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.sentences import better
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, over_seeds
@@ -61,7 +61,7 @@ def training_error(records: list[Record]) -> float:
 
 def conclusion(runs: Runs, profile: str) -> str:
     """Whether the paper's table comes out again, as Markdown."""
-    return "\n".join(f"- {line}" for line in [*verdicts(runs, profile), best_epoch.sentence(runs, profile)])
+    return f"{in_a_table(verdicts(runs, profile))}\n\n{best_epoch.sentence(runs, profile)}"
 
 
 def verdicts(runs: Runs, profile: str) -> list[Claim]:

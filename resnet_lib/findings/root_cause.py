@@ -7,7 +7,7 @@ import pandas as pd
 
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
-from resnet_lib.findings.judgement import UNDECIDED, Claim, or_diverged, positive
+from resnet_lib.findings.judgement import UNDECIDED, Claim, in_a_table, or_diverged, positive
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
 from resnet_lib.questions import causes
@@ -101,8 +101,8 @@ def known(cells: Cells) -> str:
 
 
 def conclusions(factorials: list[Cells]) -> str:
-    """Which factor is the largest part of the way from the story's settings to the paper's, as a Markdown list."""
-    return "\n".join(f"- {claim}" for cells in factorials for claim in verdicts(cells))
+    """Which factor is the largest part of each way from the story's settings to the paper's, as Markdown tables."""
+    return "\n\n".join(in_a_table(verdicts(cells)) for cells in factorials)
 
 
 def verdicts(cells: Cells) -> list[Claim]:
@@ -121,10 +121,10 @@ def verdicts(cells: Cells) -> list[Claim]:
     found = shares(cells)
     first, second, *_ = found
     lead, *_ = _leads(found, cells)
-    largest = "The largest share of that, averaged over all orders of the changes (Shapley)"
+    largest = "The largest share of that (its Shapley value: averaged over all orders of the changes)"
     judged = [
         Claim(f"{network}: {way}, the accuracy rises", positive(gap(cells)), str(gap(cells))),
-        Claim(f"{largest}, is that of {first.name}", "holds", f"ahead of {second.name} by {lead}")
+        Claim(f"{largest} is that of {first.name}", "holds", f"ahead of {second.name} by {lead}")
         if _first_is_largest(found, cells)
         else Claim(largest, UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
     ]

@@ -130,8 +130,8 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
         return "in some runs" if falls[-1] > LOSS_TREND and falls[0] <= 0 else UNDECIDED, seen
 
     text = (
-        "Training loss is still falling at the end, the last tenth of the epochs below the tenth before (undecided, if "
-        f"by less than {100 * LOSS_TREND:g} %)"
+        f"Training loss still falls at the end (its mean over the last tenth of the epochs more than "
+        f"{100 * LOSS_TREND:g} % below that of the tenth before; less is undecided)"
     )
     return decide(text, profile, judge, *runs.values(), about=tuple(runs))
 

@@ -19,6 +19,7 @@ from torch.utils._triton import has_triton
 
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
+from resnet_lib.machine.cores import cores
 from resnet_lib.machine.memory import keep_freed
 
 # Steps of a run on a GPU from which on compiling it is taken to pay: those of ResNet-20 in bf16 on an H200, by the
@@ -29,7 +30,9 @@ COMPILE_STEPS = 37_000
 OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "unable to find an engine", "STATUS_ALLOC_FAILED",
 )  # fmt: skip
-THREADS = torch.get_num_threads()  # torch's own choice, before any run has set another
+THREADS = min(torch.get_num_threads(), cores())  # torch's own choice, before any run has set another
+# oneDNN may be told by its environment to compute float32 in bf16, as guides for Arm recommend.
+os.environ |= dict.fromkeys(("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"), "STRICT")
 
 
 class DeviceError(LabError):
@@ -170,11 +173,6 @@ def _cxx() -> str:
     """The compiler that torch would call."""
     told = shlex.split(os.environ.get("CXX", ""))  # may be `ccache g++`
     return told[0] if told else {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-
-
-def cores() -> int:
-    """How many of the CPU's cores this process may use: a cluster may have given it a few."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available() -> list[str]:

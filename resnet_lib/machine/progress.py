@@ -6,10 +6,13 @@ import math
 import os
 import sys
 import time
+from contextlib import suppress
+from typing import TextIO
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 20
+UNHEARD = suppress(OSError, ValueError)  # a log on a full disk, or a terminal that is gone, stops no training
 
 
 class Progress:
@@ -37,42 +40,58 @@ class Bar(Progress):
     bar: tqdm | None = None
 
     def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
-        print(how, file=sys.stderr)
-        self.bar = tqdm(
-            total=total,
-            initial=done,
-            desc=name,
-            unit=" images",
-            unit_scale=True,
-            dynamic_ncols=True,
-            mininterval=0.5,
-            file=sys.stderr,
-        )
+        _say(how, sys.stderr)
+        with UNHEARD:
+            self.bar = tqdm(
+                total=total,
+                initial=done,
+                desc=name,
+                unit=" images",
+                unit_scale=True,
+                dynamic_ncols=True,
+                mininterval=0.5,
+                file=sys.stderr,
+            )
 
     def step(self, images: int) -> None:
-        self.bar.update(images)
+        if self.bar:
+            with UNHEARD:
+                self.bar.update(images)
 
     def epoch(self, row: dict[str, float]) -> None:
-        self.bar.set_postfix_str(_summary(row), refresh=False)
+        if self.bar:
+            self.bar.set_postfix_str(_summary(row), refresh=False)
 
     def note(self, line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
+        with UNHEARD:
+            tqdm.write(line, file=sys.stderr)
 
     def end(self) -> None:
         if self.bar:
-            self.bar.close()
+            with UNHEARD:
+                self.bar.close()
 
 
 class Lines(Progress):
-    """A line now and then: for logs, batch output and executed notebooks."""
+    """A line now and then: for logs, batch output and executed notebooks.
+
+    `shared`: others tell of their runs in the same place, so that each line names its own.
+    """
+
+    shared, mark = False, "  "
+
+    def __init__(self, shared: bool = False) -> None:
+        self.shared = shared
 
     def begin(self, name: str, total: int, images: int, done: int, how: str) -> None:
+        if self.shared:
+            self.mark = f"{name}: "
         self.epochs, self.images, self.trained = math.ceil(total / images), images, 0
         self.began = self.spoken = time.monotonic()
         whole = f"{self.epochs} epoch{'s' * (self.epochs > 1)} of {images:,} images"
         length = f"{total:,} images, {images:,} an epoch" if total % images else whole
         resumed = f", resumed after {done / images:.1f} epochs" if done else ""
-        print(f"{name}: {length}{resumed} ({how})", flush=True)
+        _say(f"{name}: {length}{resumed} ({how})")
 
     def step(self, images: int) -> None:
         """Told of the first epoch alone: an epoch's own line says how fast it was, and how long the rest will take."""
@@ -80,7 +99,8 @@ class Lines(Progress):
         now = time.monotonic()
         if self.trained < self.images and now - self.spoken >= SECONDS_BETWEEN_LINES:
             self.spoken = now
-            print(f"  {self.trained:,} images so far, {self.trained / (now - self.began):.0f} images/s", flush=True)
+            rate = self.trained / (now - self.began)
+            _say(f"{self.mark}{self.trained:,} images so far, {rate:.0f} images/s")
 
     def epoch(self, row: dict[str, float]) -> None:
         now = time.monotonic()
@@ -89,13 +109,15 @@ class Lines(Progress):
             rate = row["images_per_second"]
             left = (self.epochs - row["epoch"]) * row["seconds"]
             ending = "done" if row["epoch"] == self.epochs else f"about {_duration(left)} left"
-            print(
-                f"  epoch {row['epoch']}/{self.epochs}: {_summary(row)}, {rate:.0f} images/s, {ending}",
-                flush=True,
-            )
+            _say(f"{self.mark}epoch {row['epoch']}/{self.epochs}: {_summary(row)}, {rate:.0f} images/s, {ending}")
 
     def note(self, line: str) -> None:
-        print(line, flush=True)
+        _say(line)
+
+
+def _say(line: str, file: TextIO | None = None) -> None:
+    with UNHEARD:
+        print(line, file=file, flush=True)
 
 
 def default() -> Progress:

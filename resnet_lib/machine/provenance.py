@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -30,9 +31,10 @@ def environment(choice: Choice) -> dict[str, Any]:
 
 
 def device_name(choice: Choice) -> str:
-    if choice.device == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{_cpu_name()} GPU" if choice.device == "mps" else _cpu_name()  # Apple's have their chip's name
+    """As the system has it, without what a page could take for markup: AMD's drivers put brackets into names."""
+    name = torch.cuda.get_device_name() if choice.device == "cuda" else _cpu_name()
+    name += " GPU" if choice.device == "mps" else ""  # Apple's have their chip's name
+    return re.sub(r"[<>\[\]|`\s]+", " ", name).strip()[:200]
 
 
 def _cpu_name() -> str:

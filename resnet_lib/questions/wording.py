@@ -29,6 +29,15 @@ def described(config: Config) -> str:
     return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
 
 
+def training(config: Config) -> str:
+    """How an SGD config trains, in words, but for its length."""
+    drops = f" divided by ten after epochs {' and '.join(map(str, config.milestones))}" if config.milestones else ""
+    return (
+        f"SGD with momentum {config.momentum:g}, batches of {config.batch_size}, a learning rate of {config.lr:g}"
+        f"{drops}, weight decay {scientific(config.weight_decay)}, {augmentation(config)}"
+    )
+
+
 def reduced(config: Config, words: str) -> str:
     """The words, with the precision in the place of {}; empty for fp32, in which all else is."""
     return "" if config.precision == "fp32" else words.format(config.precision)

@@ -43,7 +43,7 @@ def answer(profile: str) -> str:
     seen = (other_networks.told, _resnet20, learning_rate.drops, _overfitting, _stem)
     findings = (*seen, _what_it_may_have_been, commands.reached)
     said = [say() for say in findings] if profile == "full" else []
-    return "\n\n".join([*filter(None, said), _coverage(profile)])
+    return "\n\n".join([*filter(None, said), coverage(profile)])
 
 
 def _resnet20() -> str:
@@ -56,7 +56,7 @@ def _resnet20() -> str:
     told = f"{CIFAR_STEP.claimed:g} %"
     below = f"ended {'near' if reached.mean > low else 'well below'} {told}"
     place = f"did not stop at {told}" if reached.mean >= high else below
-    return f"**ResNet-20, the paper's network for CIFAR-10, {place}**{seen}: it ended at {reached}."
+    return f"**ResNet-20, taken to be the story's network for CIFAR-10, {place}**{seen}: it ended at {reached}."
 
 
 def _overfitting() -> str:
@@ -93,7 +93,7 @@ def _stem() -> str:
         augmented = f"; with crops, flips and the paper's weight decay, it turns {ends[0]} into {ends[1]} ({lost})"
     return (
         "**The stem.** ImageNet's is a 7×7 convolution of stride 2, then max-pool: all feature maps after it are a "
-        f"quarter as wide and as high. On ResNet-20 that alone turns {percent(plain)} into {percent(stem)} "
+        f"quarter of the width and of the height. On ResNet-20 that alone turns {percent(plain)} into {percent(stem)} "
         f"({evidence.worth('full', causes.STEM)}){augmented}."
     )
 
@@ -123,7 +123,8 @@ def _what_it_may_have_been() -> str:
     return f"{said}\n\n{tables.markdown(pd.DataFrame(rows))}\n\n{NOT_EXAMINED}"
 
 
-def _coverage(profile: str) -> str:
+def coverage(profile: str) -> str:
+    """How much of what is planned is recorded, and what of the story or the paper has nothing yet."""
     planned = {config.at(profile).run_id for part in agenda.parts() for config in part.configs}
     recorded = {record.path for records in recorded_plan(profile).values() for record in records}
     diverged = sum(read_diverged(runs_folder(profile) / name) is not None for name in planned)

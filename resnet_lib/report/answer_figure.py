@@ -28,7 +28,7 @@ def caption(profile: str) -> str:
     found = runs(profile)
     if not found:
         return f"{CAPTION}."
-    said = f"{CAPTION}; the mean over the runs of each, with their range; vertical lines: learning-rate drops."
+    said = f"{CAPTION}: the mean over n runs and, from the first learning-rate (LR) drop on, their range."
     if profile == "full":
         said += f" Grey band: within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
     return said + _fork_in_words(found)
@@ -46,15 +46,22 @@ def draw(profile: str) -> Figure | None:
     figure, axes = new_figure(3.5)
     tables = {label: 100 * np.array([curve(one, "accuracy") for one in records]) for label, records in found.items()}
     colours = {label: colour(look) for label, look in looks_of(found, profile).items()}
+    drops = sorted({epoch for records in found.values() for epoch in dropped_after(records[0])})
     for label, table in tables.items():  # [seeds, epochs]
         begin = parted.epochs - 1 if parted and label == NO_DROP and len(table) == 1 else 0
-        epochs = np.arange(1, table.shape[1] + 1)[begin:]
-        axes.plot(epochs, table.mean(axis=0)[begin:], color=colours[label], linewidth=1.5)
-        if len(table) > 1:
-            spread = table.min(axis=0), table.max(axis=0)
-            axes.fill_between(epochs, *spread, color=colours[label], alpha=BAND, linewidth=0)
-    for epoch in {epoch for records in found.values() for epoch in dropped_after(records[0])}:
+        epochs, mean = np.arange(1, table.shape[1] + 1), table.mean(axis=0)
+        axes.plot(epochs[begin:], mean[begin:], color=colours[label], linewidth=1.5)
+        if begin:
+            axes.plot(epochs[begin], mean[begin], "o", color=colours[label], markersize=4)
+        settled = slice(drops[0] if drops else 0, None)  # before, bands of several colours hide each other
+        spread = table.min(axis=0)[settled], table.max(axis=0)[settled]
+        axes.fill_between(epochs[settled], *spread, color=colours[label], alpha=BAND, linewidth=0)
+    for epoch in drops:
         axes.axvline(epoch, **DROP)
+        axes.annotate(
+            "LR ÷ 10", (epoch, 0), xycoords=("data", "axes fraction"), xytext=(3, 4), textcoords="offset points",
+            color=GREY, fontsize="small", bbox=CLEAR,
+        )  # fmt: skip
     means = {label: table.mean(axis=0) for label, table in tables.items()}
     axes.set_ylim(
         min(seen[len(seen) // 10 :].min() for seen in means.values()) - 3, max(map(np.max, tables.values())) + 2
@@ -62,7 +69,7 @@ def draw(profile: str) -> Figure | None:
     axes.set_xlim(0, max(map(len, means.values())))
     if profile == "full":  # others end where neither would be in sight
         _references(axes)
-    _name(axes, {label: seen[-1] for label, seen in means.items()}, colours)
+    _name(axes, tables, colours)
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Test accuracy (%)")
     put_stamp(figure, profile)
@@ -80,15 +87,16 @@ def _references(axes: Axes) -> None:
         )  # fmt: skip
 
 
-def _name(axes: Axes, ends: dict[str, float], colours: dict[str, Any]) -> None:
+def _name(axes: Axes, tables: dict[str, np.ndarray], colours: dict[str, Any]) -> None:
     """Each curve beside its end, with the accuracy there, the texts moved apart where they would meet."""
     low, high = axes.get_ylim()
     place = -np.inf
+    ends = {label: table.mean(axis=0)[-1] for label, table in tables.items()}
     for label in sorted(ends, key=ends.__getitem__):
         place = max(place + APART * (high - low), ends[label])
         axes.annotate(
-            f"{ends[label]:.1f}  {label}", (axes.get_xlim()[1], place), xytext=(6, 0), textcoords="offset points",
-            va="center", color=colours[label], fontsize="small", annotation_clip=False,
+            f"{ends[label]:.1f}  {label} (n = {len(tables[label])})", (axes.get_xlim()[1], place), xytext=(6, 0),
+            textcoords="offset points", va="center", color=colours[label], fontsize="small", annotation_clip=False,
         )  # fmt: skip
 
 

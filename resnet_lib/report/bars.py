@@ -24,8 +24,8 @@ WAYS = (
     "From the story's settings to the paper's on ResNet-20. Bars: the share of each choice, averaged over all orders "
     "in which the choices can be changed (its Shapley value), blue where it adds and orange where it takes away; the "
     "line at a bar's end is the 95 % interval of its length, and those of a panel hold jointly. Diamonds and circles: "
-    "accuracies measured, at both ends and with this choice alone changed, each with its 95 % interval. Shares differ "
-    "from these single changes: what a choice is worth depends on the others."
+    "accuracies measured, at both ends and with this choice alone changed from the start, each with its 95 % interval. "
+    "Shares differ from these single changes: what a choice is worth depends on the others."
 )
 NO_SPREAD = "(how seeds differ is not known, and not in the intervals)"
 CHANGES_FIGURE = "05_changes"
@@ -54,7 +54,7 @@ def waterfalls(ways: Iterable[Cells]) -> Figure | None:
         axes.sharex(panels[0])
         name = f"{cells.epochs} epochs, from {cells.start_name}"
         axes.set_title(name if cells.seeds_are_known else f"{name}\n{NO_SPREAD}", loc="left")
-    panels[0].margins(x=0.18)
+    panels[0].margins(x=0.2)
     panels[-1].set_xlabel("Test accuracy (%) of ResNet-20")
     put_stamp(figure, whole[0].profile)
     return figure
@@ -72,7 +72,8 @@ def _way(axes: Axes, cells: Cells) -> None:
         _beside(axes, max(level, level + high), place, f"{mean:+.1f} points")
         level += mean
         axes.errorbar(level, place, xerr=[[mean - low], [high - mean]], fmt="none", **INTERVAL)
-        _accuracy(axes, place + 0.42, evidence.accuracy_in(cells.alone[share.factor], cells), "o", "alone: ")
+        alone = evidence.accuracy_in(cells.alone[share.factor], cells)
+        _accuracy(axes, place + 0.42, alone, "o", "this alone: ")
     axes.plot([level] * 2, [len(shares), len(shares) + 1], **FROM_THE_STORY)
     _accuracy(axes, len(shares) + 1, end, "D", "")
     names = ["the start", *(f"{share.name}\n{share.change}" for share in shares), "the paper's settings"]
@@ -149,4 +150,4 @@ def _accuracy(axes: Axes, place: float, found: Estimate, marker: str, said: str)
 
 def _beside(axes: Axes, edge: float, place: float, text: str) -> None:
     offset = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-    axes.annotate(text, (edge, place), fontsize="small", bbox=CLEAR, **offset)
+    axes.annotate(text, (edge, place), fontsize="small", bbox=CLEAR, zorder=4, **offset)

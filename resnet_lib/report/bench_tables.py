@@ -20,6 +20,7 @@ from resnet_lib.report import bench_facts
 from resnet_lib.report.tables import folded, machine, markdown
 from resnet_lib.speed.measured import (
     CONVENTIONAL,
+    FP32,
     OURS,
     gain,
     is_compiled,
@@ -28,13 +29,11 @@ from resnet_lib.speed.measured import (
     rates,
     same_machine,
     step_by_step,
+    tried,
 )
 
 FIGURES = "../../img/bench_{}.png"  # seen from the page of all that was measured
-FAST_TIMES = (
-    "The recipe `fast`; times include one evaluation per epoch, and compilation where a run was compiled (the others "
-    "were not):"
-)
+FAST_TIMES = "The recipe `fast`; times include one evaluation per epoch, and compilation where a run was compiled:"
 SWEEP = (
     "Measured apart, by `--sweep`: to be compared within a row, not with the tables above. Our pipeline without "
     "torch.compile, ResNet-20 unless a depth is given; medians of three repeats (concurrent runs: one). On a machine "
@@ -99,7 +98,7 @@ def time_to_accuracy(bench: dict[str, Any], records: list[Record], target: float
                 "seed": str(record.config.seed),
                 "epochs": str(len(record.history)),
                 "test accuracy, last epoch": f"{100 * record.accuracy:.2f} %",
-                "whole run (conventional epochs)": _length(seconds[-1], epoch),
+                "whole run (in epochs of the conventional pipeline)": _length(seconds[-1], epoch),
             }
         )
     table = pd.DataFrame(rows)
@@ -117,9 +116,11 @@ def latest(benches: list[dict[str, Any]]) -> str:
     parts = []
     for bench in {bench["environment"]["device"]: bench for bench in reversed(benches)}.values():
         rungs = bench["networks"]["resnet20"]
-        said = f"{_heading(bench)}: {rate(rungs[-1]):,.0f} images/s of ResNet-20, "
-        said += f"{gain(rungs[-1], rungs[0]):.2f} times as many"
-        parts.append(folded(f"{said} as the usual script", _ladders(bench)))
+        said = f"{_heading(bench)}: {rate(rungs[-1]):,.0f} images/s of ResNet-20 in {precision(bench)}, "
+        said += f"{gain(rungs[-1], rungs[0]):.2f} times as many as the usual script"
+        fp32 = tried(FP32, bench)
+        said += f"; in fp32, the default, {rate(fp32):,.0f}" if fp32 else ""
+        parts.append(folded(said, _ladders(bench)))
     runs = find_seeds(paper_runs.FAST, "full")
     if runs:
         reached = sum(record.accuracy >= RESNET_20 / 100 for record in runs)

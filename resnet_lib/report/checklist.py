@@ -20,12 +20,10 @@ from resnet_lib.findings.curves import (
 )
 from resnet_lib.findings.own_signs import Check
 from resnet_lib.findings.recorded import runs_in_words
-from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects
+from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects, wording
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
-from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import Runs, find_seeds
-from resnet_lib.records.record import Record
 from resnet_lib.report import own_code
 from resnet_lib.report.wording import in_range, percent
 
@@ -47,8 +45,8 @@ def checklist(runs: str, threads: str, folder: str) -> str:
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
     said = (
-        f"Look in this order. Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs with "
-        "the story's settings, among them SGD with momentum."
+        f"Look in this order. Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs, "
+        f"trained as the story is assumed to have trained it: {wording.training(suspects.changed())}."
     )
     return "\n\n".join([said, "\n".join(numbered), own_code.settings()])
 
@@ -85,14 +83,23 @@ def _learning_rate() -> str:
 def _drops_seen() -> list[str]:
     """What the first drop gave in the records, and the same comparison where there was none."""
     cells = evidence.find_cells(suspects.EPOCHS, "full")
-    gains = list(filter(None, (_gain(decay, records) for decay, records in evidence.by_decay(cells).items())))
+    by_decay = evidence.by_decay(cells)
+    gains = {
+        decay: found for decay, records in by_decay.items() if (found := [100 * one for one in drop_gains(records)])
+    }
     if not gains:
         return []
+    gave = [
+        f"{in_range(found)} points in {runs_in_words(len(found))} with a weight decay of {wording.scientific(decay)}"
+        for decay, found in gains.items()
+    ]
+    chance = [f"{100 * max(0.0, *map(rise_by_chance, by_decay[decay])):.1f}" for decay in gains]
     rate = ", ".join([f"a rate of {story.TUNED.lr:g}", *_kinds(cells)])
     return [
-        f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {', and '.join(gains)}. A rise above "
-        "what an unchanged rate gave shows that the rate was too high to end with, not that nothing else is wrong; a "
-        "smaller one shows nothing."
+        f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Where the rate "
+        "stayed as it was, from a quarter of the training on, the same comparison never gave more than "
+        f"{' and '.join(chance)} points. A rise by more than that shows that your rate was too high to end with, "
+        "though other things may be wrong as well; a smaller one shows nothing."
     ]
 
 
@@ -101,17 +108,6 @@ def _kinds(cells: evidence.Cells) -> list[str]:
     seen = [levels for levels in cells.recorded if levels[causes.RATE] == cells.start[causes.RATE]]
     told = {causes.STEM: "with either stem", causes.AUGMENTATION: "with or without crops and flips"}
     return [words for factor, words in told.items() if len({levels[factor] for levels in seen}) > 1]
-
-
-def _gain(decay: float, records: list[Record]) -> str:
-    """What the first drop gave those of the runs that made one, and the most seen without; empty if none did."""
-    gains = [100 * gain for gain in drop_gains(records)]
-    if not gains:
-        return ""
-    chance = 100 * max(0.0, *map(rise_by_chance, records))
-    runs = runs_in_words(len(gains))
-    without = f"at an unchanged rate: at most {chance:.1f}"
-    return f"{in_range(gains)} points in {runs} with a weight decay of {scientific(decay)} ({without})"
 
 
 def _overfitting() -> str:
@@ -187,7 +183,7 @@ def _else(runs: str, threads: str, folder: str) -> str:
         f"Lightning will do.{_example(folder)}",
         f"Compare with logs of the lab (training accuracy at the end of each learning rate): {_logs(runs)}.",
         f"Read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
-        f"{sum(bool(case.cause) for case in field_guide.CASES)} tell a cause.",
+        f"{sum(bool(case.cause) for case in field_guide.CASES)} name a cause, if only as a guess.",
     )
 
 

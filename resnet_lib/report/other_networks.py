@@ -14,7 +14,7 @@ from resnet_lib.records.record import Record
 
 CHECK = (
     "The story's check with torch.hub's network changed the network alone: it makes a fault in the code of the first "
-    "one unlikely, and says nothing of the training, nor of the stem, which both share."
+    "network unlikely, and says nothing of the training, nor of the stem, which both share."
 )
 
 
@@ -65,4 +65,4 @@ def _unknown() -> str:
     """What is not yet known of their stem, in a sentence after a space."""
     if any(find_seeds(one, "full") for one in causes.square().values() if one.stem == "cifar"):
         return ""
-    return " What the stem costs torch.hub's networks is not yet run."
+    return " What the stem costs torch.hub's networks is not yet measured."

@@ -22,8 +22,9 @@ from resnet_lib.report.canvas import COLOURS, DROP, GREY, MARKERS, colour, cycle
 QUANTITIES = ("train_loss", "accuracy", "loss")  # columns of `findings.curves.curve`, from top to bottom
 FIGURE = "curves"  # its name in img/
 CAPTION = (
-    "Training loss, measured while it trains, and accuracy and loss after each epoch on the images held out (the test "
-    "set, unless it is said otherwise). Losses are mean cross-entropies. For several seeds: their mean and range."
+    "Training loss, measured while it trains, and accuracy and loss after each epoch on the test images (or on those "
+    "held out for validation, as the axes say). Losses are mean cross-entropies. For several seeds: their mean and "
+    "range."
 )
 
 STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))

@@ -18,38 +18,40 @@ from resnet_lib.findings import (
 )
 from resnet_lib.findings.recorded import recorded_plan, recorded_story
 from resnet_lib.findings.stats import MIN_SEEDS
-from resnet_lib.questions import field_guide, paper_runs, story, suspects
+from resnet_lib.questions import field_guide, paper_runs, story, suspects, wording
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
-from resnet_lib.report import bars, figure6, plots, single_records, tables
+from resnet_lib.report import answer, bars, figure6, plots, single_records, tables
 from resnet_lib.report.wording import first_sentence
 from resnet_lib.speed.measured import benchmarks, fp32_share, precision
 
 IMG = "../../img"  # seen from the page of all results
 CAUSE = (
-    f"The story reached its {suspects.CIFAR_STEP.claimed:g} % in a hundred epochs; the lab assumes that it used no "
-    f"augmentation, and a learning rate (LR) of {story.TUNED.lr:g} that dropped twice. Its ten epochs end before the "
-    "first drop, and show what a short training lacks. The paper's settings are here its stem, augmentation, "
-    "learning rate, weight decay and two drops, after a half and three quarters of the run; its length is not among "
-    "them. Both normalise images per channel here; the paper only subtracted the mean of each pixel. This "
-    "divides the gap between these two trainings of the lab, not that between the story's number and the paper's."
+    "The gap that is divided here is that between two trainings of the lab: the story's, as assumed "
+    f"({wording.training(story.TUNED)}), and one with the paper's stem, augmentation, learning rate (LR), weight decay "
+    "and two LR drops. It is not that between the story's number and the paper's. Both have the same length, drops "
+    "after a half and three quarters of it, and images normalised per channel, where the paper subtracted the mean of "
+    "each pixel. The story's ten epochs end before its first drop: theirs is the gap of a short training."
 )
 SETTINGS = (
-    "Every combination of the five choices that is recorded in {} epochs, the most accurate first; the story is "
-    f"assumed to be: {{}}. Intervals of fewer than {MIN_SEEDS} runs take seeds to differ as in similar settings, and "
-    f"can be narrower than those of {MIN_SEEDS}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
+    "Every combination of the choices in the first five columns that is recorded in {} epochs, the most accurate "
+    f"first; the story is assumed to be: {{}}. Intervals of fewer than {MIN_SEEDS} runs take seeds to differ as in "
+    f"similar settings, and can be narrower than those of {MIN_SEEDS}. ImageNet's stem is a 7×7 convolution of stride "
+    "2, then max-pool."
 )
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. The first interval of a "
     "difference stands for itself; the second is widened so that those of all "
     f"{len(suspects.one_at_a_time()) - 1} changes that are planned hold at once. Where the seed spread is unknown, the "
-    "interval is over the test images alone, and too narrow. Runs without drops are taken "
-    f"to have a seed spread of their own, so that their intervals may be the widest. {symptoms.HOW_TO_READ}"
+    "interval is over the test images alone, and too narrow. Runs without drops are taken to have a seed spread of "
+    "their own, known from few settings, so that their intervals may be the widest; pairs of runs that are one until "
+    f"the drop (see the README) tell more of what drops are worth. {symptoms.HOW_TO_READ}"
 )
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
     f"Which of the story's accuracies (± {100 * story.NEAR:g} points) and curves come out under each assumption on "
-    "what it does not tell; “open”: undecided or not yet run"
+    "what it does not tell; “open”: undecided or not yet run. That test loss never rose is taken to mean that it ends "
+    "near its minimum"
 )
 THREADS = "Others who were stuck"
 OTHERS = (
@@ -67,7 +69,7 @@ def page() -> str:
         "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
-    parts = ["# Results", said, re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE)]
+    parts = ["# Results", said, answer.coverage("full"), re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE)]
     folded = tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))
     parts += [f"## {ACCOUNTS}", accounts.conclusion("full"), folded]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]

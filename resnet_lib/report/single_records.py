@@ -48,7 +48,9 @@ def _apart(name: str, found: list[Record]) -> str:
         f"{'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))} with {_with(*how)}"
         for how, of in seeds.items()
     ]
-    return f"The {runs_in_words(len(found))} of `{name}` were not all trained with one torch: {'; '.join(parts)}."
+    return (
+        f"The {runs_in_words(len(found))} of `{name}` were not all trained with the same PyTorch: {'; '.join(parts)}."
+    )
 
 
 def _went_on(record: Record) -> str:

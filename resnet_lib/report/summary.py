@@ -7,7 +7,7 @@ import pandas as pd
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.changes import Candidate, candidates, runs
+from resnet_lib.findings.changes import candidates, runs
 from resnet_lib.findings.judgement import UNDECIDED, between
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
@@ -15,28 +15,28 @@ from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, WRONG_STEM
-from resnet_lib.questions.wording import reduced
+from resnet_lib.questions.wording import reduced, training
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import answer_figure, commands, tables
 from resnet_lib.report.wording import percent
 
 HOW_TO_READ = (
-    "Test accuracy after the last epoch; ↳: the last row without this sign, with a change, and what that is worth. n: "
-    "the number of runs, each with a seed of its own; [a, b]: 95 % interval over seeds and test images. Below "
-    f"{MIN_SEEDS} runs, and for changes, seeds are taken to differ as in similar settings; where none shows how much, "
-    "there is no interval."
+    "Test accuracy after the last epoch. ↳: the last row above without this sign, with one change or two, and what "
+    "that is worth. n: the number of runs, each with a seed of its own. [a, b]: 95 % interval over seeds and test "
+    f"images. With fewer than {MIN_SEEDS} runs, and for changes, the spread over seeds is that of similar settings; "
+    "where there are none, no interval is given."
 )
 BF16 = "Rows marked bf16 were trained in mixed precision, to save hours, all others in fp32"
 UNKNOWN = "; whether that changes where a training ends is not yet measured"
 THINGS = {  # that a reader may have to change, by the change of the story's training that shows what they are worth
-    WRONG_STEM: ("stem", "with ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution"),
-    NO_DROP: ("learning rate", "if it never drops"),
-    AUGMENTED: ("augmentation", "with random crops and flips"),
+    WRONG_STEM: ("Stem", "ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution"),
+    NO_DROP: ("Learning rate", "never lowered"),
+    AUGMENTED: ("Augmentation", "random crops and flips"),
 }
 NUMBERS = ("one thing", "two things", "three things")
 TERMS = (
-    "`n`: the number of runs; of a difference, that of the smaller group. `seed sd`: the standard deviation over "
-    "seeds; of a difference, that of a run of one group less a run of the other. “Pooled”: it comes from similar "
+    "`n`: the number of runs; for a difference, that of the smaller group. `seed sd`: the standard deviation over "
+    "seeds; for a difference, of one run of the first group minus one of the second. “Pooled”: it comes from similar "
     f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
     f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
     "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: the interval allows both answers, or "
@@ -77,22 +77,22 @@ def _commands(found: Runs) -> dict[str, str]:
 def _what_stops(found: Runs) -> str:
     """What ResNet-20 comes to, trained as the lab assumes, and with what is most often wrong."""
     seen = [
-        f"**{thing}**: {percent(found[label])} {how} ({runs_in_words(len(found[label]))})"
+        f"**{thing}**, {how}: {percent(found[label])} ({runs_in_words(len(found[label]))})"
         for label, (thing, how) in THINGS.items()
         if label in found
     ]
     epochs, plain = suspects.EPOCHS, found[AS_TOLD]
     took = (
-        f"With the settings that the story is assumed to have had, {epochs} epochs took ResNet-20 to {percent(plain)}"
+        f"As the lab assumes that the story trained it ({training(plain[0].config)}), ResNet-20 ends its {epochs} "
+        f"epochs at {percent(plain)} ({runs_in_words(len(plain))})"
     )
-    took += f" ({runs_in_words(len(plain))})"
     if not seen:
         return f"**In short.** {took}."
     seen[-1] += f"; the paper has {RESNET_20:g} %" if AUGMENTED in found else ""
     listed = "\n".join(f"- {one}" for one in seen)
     return (
         f"**In short.** Does your ResNet stop near {CIFAR_STEP.claimed:g} % on CIFAR-10? Look at "
-        f"{NUMBERS[len(seen) - 1]} first. {took}; with one of them changed, to:\n\n{listed}"
+        f"{NUMBERS[len(seen) - 1]} first. {took}. With one change:\n\n{listed}"
     )
 
 
@@ -101,18 +101,14 @@ def _of_the_story(found: Runs) -> str:
     plain, (low, high) = evidence.accuracy_of(found[AS_TOLD], "full"), CIFAR_STEP.near
     seen = f" {in_those_recorded(len(found[AS_TOLD]))}" if between(plain, low, high) == UNDECIDED else ""
     near = f"{'' if low < plain.mean < high else 'not '}near {CIFAR_STEP.about}{seen}"
-    said = f"**The story:** {_networks_with_the_wrong_stem()}The paper's network for CIFAR-10, ResNet-20, ends at "
+    said = f"**The story:** {_networks_with_the_wrong_stem()}ResNet-20, taken to be its network for CIFAR-10, ends at "
     said += f"{percent(found[AS_TOLD])}, {near}."
     if plain.mean < high:
         return said
-    ends = [f"“{one.label}” ({_ended(one)})" for one in candidates("full")]
+    ends = [f"“{one.label}”" for one in candidates("full")]
     if ends:
-        said += f" What would bring it near, or may: {', '.join(ends)}. What speaks against each is told below."
-    return f"{said} What it was is open: the story's code is not known."
-
-
-def _ended(one: Candidate) -> str:
-    return f"{100 * one.end.mean:.1f} %{'' if one.verdict == 'holds' else ', undecided'}"
+        said += f" What brings it near, or may: {', '.join(ends)}; what speaks against each is told below."
+    return f"{said} Which it was is open: the story's code is not known."
 
 
 def _networks_with_the_wrong_stem() -> str:

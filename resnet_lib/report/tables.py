@@ -21,8 +21,9 @@ from resnet_lib.records.find import Runs, find_runs
 from resnet_lib.records.record import Record
 
 CLAIMS = (
-    "Each line is a claim, its verdict and the numbers behind it. What is said of curves is said of the recorded runs "
-    "alone. Each interval holds alone, not jointly with the others."
+    "Claims of the story, and the lab's readings of it: that test loss never rose may mean that it ends near its "
+    "minimum; an accuracy may be one from before the drops. What is said of curves is said of the recorded runs alone. "
+    "Each interval holds alone, not jointly with the others."
 )
 
 
@@ -111,11 +112,11 @@ def story_markdown(profile: str) -> str:
     note = (
         "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
         f"{MIN_SEEDS} runs on, over seeds. Of fewer, seeds are taken to differ as in comparable settings (“pooled”); "
-        "where there are none, no verdict is given on an accuracy or a difference. `n` counts runs, "
-        "each with a random seed of its own; of a difference, those of the smaller group. `seed sd` is the standard "
-        "deviation over seeds; of a difference, that between two runs, one of each group. Points are percentage "
-        "points. A claim that an interval leaves open is undecided. Steps 01 to 04: SGD, learning rate "
-        f"{told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
+        "where there are none, the interval leaves seeds out, and no verdict is given. `n` counts runs, "
+        "each with a random seed of its own; for a difference, those of the smaller group. `seed sd` is the standard "
+        "deviation over seeds; for a difference, of one run of the first group minus one of the second. Points are "
+        "percentage points. Undecided: the interval allows both answers, or leaves seeds out. Steps 01 to 04: SGD, "
+        f"learning rate {told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
     if others := _in_other_precision(steps):
         note += f" All runs are in {told.precision}, except {others}."
@@ -199,7 +200,8 @@ def faults_markdown(found: dict[str, Any]) -> str:
     ]
     survived = sum(row["survived"] for row in found["faults"].values())
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
-    said = f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried:,} faults and hostile inputs"
+    said = f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried:,} faults and random or hostile inputs"
     how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests"
     how += f" (commit {found['commit'][:10]})."
-    return folded(f"{said}, {survived:,} survived", f"{markdown(pd.DataFrame(rows))}\n\n{how}")
+    survivors = "all survived" if survived == tried else f"{survived:,} survived"
+    return folded(f"{said}, {survivors}", f"{markdown(pd.DataFrame(rows))}\n\n{how}")

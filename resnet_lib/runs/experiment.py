@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import torch
 from torch import nn
 
 from resnet_lib.config import PROTOCOL, Config
 from resnet_lib.data import cifar10
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.machine import device, progress, provenance
+from resnet_lib.machine.cores import cores
 from resnet_lib.machine.device import Choice, DeviceError, DeviceLost
 from resnet_lib.models.build import build_model
 from resnet_lib.models.resnet import count_parameters
@@ -49,7 +51,8 @@ def run(
       another `protocol`;
     - CheckpointError if there is nothing whole to go on from;
     - DataError if the images cannot be had;
-    - DeviceError if the device is not there, or too small, or (DeviceLost) gave an error that this process cannot mend;
+    - DeviceError if the device is not there, or too small, or (DeviceLost) gave an error that this process cannot mend,
+      or torch's default dtype is not float32;
     - Diverged if a loss is not finite, or was not when it was last tried;
     - Stopped if a signal asked for it;
     - OSError if the last state or the record cannot be written.
@@ -57,6 +60,8 @@ def run(
     folder = RunFolder.of(config, profile)
     if folder.finished:
         return _finished(folder)
+    if torch.get_default_dtype() != torch.float32:  # which networks and images follow
+        raise DeviceError("torch's default dtype is another than float32: torch.set_default_dtype(torch.float32)")
     if config.protocol != PROTOCOL:
         raise RecordError(
             f"{config.run_id} is of protocol {config.protocol}, and this code trains by {PROTOCOL}, which gives other "
@@ -112,9 +117,9 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
     if began.compile and (missing := device.missing_to_compile(began.device)):
         show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
         began = replace(began, compile=False, why=f"not compiled: {missing}")
-    cores = device.cores()
-    moved = state["sessions"][0].get("cores", cores) != cores  # where it began, so many may have been asked for
-    if moved and began.threads > cores:
+    here = cores()
+    moved = state["sessions"][0].get("cores", here) != here  # where it began, so many may have been asked for
+    if moved and began.threads > here:
         threads = choice.threads if choice else device.THREADS
         show.note(f"{config.run_id} began with {began.threads} threads, more than are here: it goes on with {threads}")
         began = replace(began, threads=threads)
@@ -137,6 +142,8 @@ def _train(
         evaluation, end = train.fit(model, dataset, config, choice, folder, show, state)
     except Diverged as error:
         folder.mark_diverged({**error.details, "environment": provenance.environment(choice)})
+        with suppress(OSError):
+            checkpoint.remove(folder.checkpoint)  # from which the same would come again
         raise
     except (MemoryError, RuntimeError) as error:
         if told := _told(error, config, choice):

@@ -15,11 +15,11 @@ from resnet_lib.records import checkpoint
 from resnet_lib.records.find import runs_folder
 from resnet_lib.records.record import HASHED, Record, read_config, read_diverged, read_record
 from resnet_lib.records.run_folder import LOCK, RunFolder
-from resnet_lib.records.scores import calibration_error, confusion
+from resnet_lib.records.scores import calibration_bins, calibration_error, confusion
 from resnet_lib.runs import weights
 
 ROUNDING = 1e-6  # of a float that went through JSON or a sum in another order
-ECE_ROUNDING = 0.005  # confidences are kept in half precision, and one beside the edge of a bin changes sides
+ECE_ROUNDING = 0.005  # of confidences, which are kept in half precision
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def _disagreements(record: Record) -> list[str]:
     matrix = confusion(labels, predicted, names)
     with np.errstate(all="ignore"):  # of confidences that are none
         ece = calibration_error(predictions["confidence"], record.correct)
+        edges = _at_edges(predictions["confidence"], record.correct)
     checks = {
         "fingerprint": result["fingerprint"] == config.fingerprint,
         "accuracy": _same(result["accuracy"], record.correct.mean()),
@@ -113,7 +114,7 @@ def _disagreements(record: Record) -> list[str]:
         "loss and the history's last row": _same(result["loss"], last[f"{config.held_out}_loss"]),
         "confusion": result["confusion"] == matrix.tolist(),
         "per_class_accuracy": _same(result["per_class_accuracy"], matrix.diagonal() / np.maximum(matrix.sum(1), 1)),
-        "ece": abs(result["ece"] - ece) < ECE_ROUNDING,
+        "ece": abs(result["ece"] - ece) < ECE_ROUNDING + edges,
         "training_seconds": abs(result["training_seconds"] - sum(row["seconds"] for row in history)) < 0.1,
         "the history's length": last["step"] == config.total_steps,
         "images": result["images"] == config.test_size,
@@ -128,6 +129,12 @@ def _disagreements(record: Record) -> list[str]:
         if name in files and sha256(record.path / name) != files[name]
     ]
     return wrong
+
+
+def _at_edges(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """How much the calibration error may change by confidences [N] that rounding took to the other side of a bin."""
+    below, above = (calibration_bins(np.nextafter(confidence, np.float16(edge))) for edge in (0, 1))
+    return 2 * np.abs(correct - confidence.astype(float))[below != above].sum() / len(confidence)
 
 
 def _same(one: object, other: object) -> bool:

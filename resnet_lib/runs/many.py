@@ -65,7 +65,7 @@ def _outcome(
 
 
 def _outcome_in_pool(config: Config, profile: str, choose: Callable[[Config], Choice] | None) -> Record | Exception:
-    show = progress.Lines()  # several bars would draw over each other
+    show = progress.Lines(shared=True)  # several bars would draw over each other
     try:
         outcome = _outcome(config, profile, choose, show)
     except (Stopped, KeyboardInterrupt):  # only in a process of its own: signals reach no thread but the main one

@@ -77,16 +77,18 @@ def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
 
     Raises CheckpointError for a file that holds no weights, or those of another network.
     """
-    model, _ = build_model(config)
+    state = load(path)
+    with torch.device("meta"):  # a small file may name a network of any size
+        model, _ = build_model(config)
     try:
-        model.load_state_dict(load(path))
+        model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         reason = shorten(str(error).partition("\n")[2], 120, placeholder=" ...")  # which may name hundreds of tensors
         help_ = "name their network by --model, and --set stem=... where its stem is another"
         raise CheckpointError(f"{path} does not fit {config.model}: {help_} ({reason})") from None
     dataset = cifar10.load(config)
     device = choice.activate(config.precision)
-    model = place(model, choice)
+    model = place(model.float(), choice)
     normalize = Normalizer(dataset.train_images, config.normalize, device)
     batches = EvaluationBatches(dataset.test_images, dataset.test_labels, normalize, device, choice.memory_format)
     return train.evaluate(model, batches, config).summary(dataset.classes)

@@ -14,7 +14,6 @@ import os
 import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +24,9 @@ from typing import Any
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, cores, has_bf16, missing_to_compile, out_of_memory
+from resnet_lib.errors import LabError
+from resnet_lib.machine.cores import cores
+from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import commit, environment
 from resnet_lib.runs import pool
 from resnet_lib.speed.breakdown import seconds_of_a_step
@@ -145,8 +146,13 @@ def evaluation(rung: Rung, say: Say) -> dict[str, list[float]]:
 def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
     """Bytes that training needs at its peak beyond the network and the images; None where that cannot be read."""
     say(f"{model}: peak memory of “{rung.name}”")
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        return executor.submit(_peak_memory, model, rung).result()
+    try:
+        return pool.apart(_peak_memory, model, rung)
+    except (LabError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, LabError) and not out_of_memory(error):
+            raise
+        say(f"the peak memory of “{rung.name}” is not known: {error}")  # what was measured before is worth more
+        return None
 
 
 def _peak_memory(model: str, rung: Rung) -> int | None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resnet_lib.config import Config
-from resnet_lib.machine.device import Choice, cores, has_bf16, has_tf32
+from resnet_lib.machine.cores import cores
+from resnet_lib.machine.device import Choice, has_bf16, has_tf32
 from resnet_lib.models.build import build_model, place
 from resnet_lib.speed.measured import BF16, COMPILED, CONVENTIONAL, PRODUCTS
 from resnet_lib.training.loader import TrainBatches

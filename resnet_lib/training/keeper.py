@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from resnet_lib.machine.device import Choice, cores
+from resnet_lib.machine.cores import cores
+from resnet_lib.machine.device import Choice
 from resnet_lib.machine.progress import Progress
 from resnet_lib.machine.provenance import commit, device_name
 from resnet_lib.machine.stop import Stopped, StopSignals

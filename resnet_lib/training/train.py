@@ -48,14 +48,18 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: EvaluationBatches, config: Config) -> Evaluation:
+def evaluate(
+    model: nn.Module, batches: EvaluationBatches, config: Config, after_batch: Callable[[], None] = lambda: None
+) -> Evaluation:
     """Evaluate in evaluation mode, plain single view; leaves weights, statistics and random state as they were."""
-    was_training = model.training
+    was_training, logits = model.training, []
     model.eval()
     with autocast(batches.images.device, config):
-        logits = torch.cat([model(images) for images in batches])
+        for images in batches:
+            logits.append(model(images))
+            after_batch()
     model.train(was_training)
-    return evaluate_logits(logits, batches.labels)
+    return evaluate_logits(torch.cat(logits), batches.labels)
 
 
 def fit(
@@ -90,7 +94,7 @@ def fit(
                 train_epoch(update, position, config, progress, keeper.after_step)
                 images = update.totals.count.item()  # to read it waits until the device has trained on them all
                 rate = images / position.seconds
-                evaluation = evaluate(model, held_out, config)
+                evaluation = evaluate(model, held_out, config, keeper.after_step)  # asked to stop, it does so meanwhile
                 keeper.refuse_divergence(evaluation)
                 row = row_of(position, update, evaluation, config, rate)
                 keeper.after_epoch(row)  # counts the epoch in `position`, saves, and stops if a signal asked for it
