@@ -44,7 +44,7 @@ def test_what_is_recorded_is_counted_and_what_is_lacking_is_named():
 )
 def test_where_resnet_20_ended_is_told_of_one_run_as_its_own(right, place):
     craft(TOLD, right)
-    title = f"ResNet-20, the paper's network for CIFAR-10, {place}** in the one run recorded: it ended at "
+    title = f"ResNet-20, taken to be the story's network for CIFAR-10, {place}** in the one run recorded: it ended at "
     assert paragraph(title).startswith(f"**{title}{100 * right:.1f} % [")
     assert bool(paragraph("What the story's 80 % may have been.")) == (right > 0.85)
     for seed in (1, 2):
@@ -159,7 +159,7 @@ def test_the_networks_with_imagenets_stem_are_told_of_beside_what_the_story_tell
     fitted = "Training accuracy ended at 50.0 %, test loss ended at 1.000, its minimum: it underfits."
     open_ = "near or not is undecided (near in the one run recorded)"
     assert f"n = 1, seed spread unknown; {open_}. {fitted}\n\n" in paragraph(title)
-    assert paragraph(title).endswith("What the stem costs torch.hub's networks is not yet run.")
+    assert paragraph(title).endswith("What the stem costs torch.hub's networks is not yet measured.")
     craft(square["crop and flip"], 0.85)
     craft(square["3×3 stem"], 0.9)
     assert " With “crop and flip”: 85.0 % [" in paragraph(title)

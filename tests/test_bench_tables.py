@@ -113,7 +113,7 @@ def test_time_to_accuracy_has_a_column_only_if_it_was_ever_reached(best, shown):
     history = [{"seconds": 60.0, "test_accuracy": accuracy} for accuracy in (0.5, best, 0.7)]
     record = Record(Path("run"), Config(seed=3), history, {"accuracy": 0.7})
     (row,) = bench_tables.time_to_accuracy(result, [record], 91.25).to_dict("records")
-    assert row["whole run (conventional epochs)"] == "3.0 min (1.8)"
+    assert row["whole run (in epochs of the conventional pipeline)"] == "3.0 min (1.8)"
     assert row["test accuracy, last epoch"] == "70.00 %"
     assert row.get("to 91.25 %") == ("2.0 min (1.2)" if shown else None)
 

@@ -70,8 +70,8 @@ def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(c
         "accuracy rises: holds (+"
     )
     assert str(largest).startswith(
-        "The largest share of that, averaged over all orders of the changes (Shapley), is that of augmentation: holds "
-        "(ahead of LR drops by +"
+        "The largest share of that (its Shapley value: averaged over all orders of the changes) is that of "
+        "augmentation: holds (ahead of LR drops by +"
     )
     assert [claim.verdict for claim in changes] == ["holds"] * 4
     assert str(changes[1]).startswith(
@@ -265,8 +265,8 @@ def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     assert bars_drawn[-1][1] == pytest.approx(100 * evidence.accuracy_in(PAPER, cells).mean)
     assert axes.get_title("left") == "10 epochs, from the story's settings"
     assert [text.get_text() for text in axes.texts] == [
-        "65.0 % (n = 3)", "+10.0 points", "alone: 75.0 % (n = 1)", "+6.0 points",
-        "alone: 71.0 % (n = 1)", "81.0 % (n = 3)",
+        "65.0 % (n = 3)", "+10.0 points", "this alone: 75.0 % (n = 1)", "+6.0 points",
+        "this alone: 71.0 % (n = 1)", "81.0 % (n = 3)",
     ]  # fmt: skip
 
 

@@ -105,14 +105,13 @@ def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
     page = Page("full", train=False)
     page.verdicts("02_hundred_epochs", page.recorded(configs), configs)
     (said,) = shown
-    compared, others = said.partition("\n\n")[0].splitlines()
-    assert compared.startswith("- “two LR drops” is more accurate than “one LR drop”: undecided (+10.0 points")
-    said_of = (
-        "- Not as in the story, which is judged by it only where runs are compared: “no LR drop”, “no LR drop, more "
-    )
-    assert others.startswith(said_of)
+    compared, others, meant = said.split("\n\n")
+    *_, row = compared.splitlines()
+    assert len(compared.splitlines()) == 3
+    assert row.startswith("| “two LR drops” is more accurate than “one LR drop” | undecided | +10.0 points")
+    assert others.startswith(f"{OTHERWISE}: “no LR drop”, “no LR drop, more ")
     assert others.endswith(" (`lr` 0.05, not 0.1).")
-    assert "Undecided: the interval allows both" in said
+    assert "Undecided: the interval allows both" in meant
     shown.clear()
     page.verdicts("02_hundred_epochs", page.recorded(step.configs), step.configs)
     assert "not yet run" in shown[0]
@@ -127,10 +126,11 @@ def test_one_config_with_other_parameters_leaves_the_story_to_the_others(shown):
     configs = step.configs | {short: changed, "mine": own}
     page = Page("full", train=False)
     page.verdicts(step.notebook, page.recorded(configs), configs)
-    near, *others, told = shown[0].partition("\n\n")[0].splitlines()
-    assert "reaches about 80 % test accuracy (± 5 points): holds" in near
+    rows, told, *_ = shown[0].split("\n\n")
+    _, _, near, *others = rows.splitlines()
+    assert "reaches about 80 % test accuracy (± 5 points) | holds |" in near
     assert len(others) == 3
-    assert told == f"- {OTHERWISE}: “{short}” (`epochs` 20, not 10)."
+    assert told == f"{OTHERWISE}: “{short}” (`epochs` 20, not 10)."
     folder = RunFolder.of(step.configs[long].replace(seed=0), "quick")
     folder.start()
     folder.mark_diverged({"step": 900, "lr": 0.1})
@@ -147,10 +147,10 @@ def test_a_claim_on_several_runs_is_not_told_where_one_of_them_is_another(shown)
     configs = step.configs | {"one LR drop": step.configs["one LR drop"].replace(milestones=(30,))}
     page = Page("full", train=False)
     page.verdicts(step.notebook, page.recorded(configs), configs)
-    assert "Training loss is still falling" not in shown[0]
+    assert "Training loss still falls" not in shown[0]
     assert "“ResNet-50, two LR drops, more weight decay” reaches about 82 %" in shown[0]
     page.verdicts(step.notebook, page.recorded(step.configs), step.configs)
-    assert "Training loss is still falling" in shown[1]
+    assert "Training loss still falls" in shown[1]
 
 
 def test_pages_of_what_is_published_show_it_unless_told_otherwise(shown, monkeypatch):
