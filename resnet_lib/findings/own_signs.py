@@ -19,7 +19,7 @@ class Sign:
 
     name: str
     seen: Literal["yes", "no", "in part", "?"]  # ?: the log does not tell
-    evidence: str
+    evidence: tuple[str, ...]
     advice: str
 
 
@@ -49,10 +49,10 @@ def _high_rate(log: Log) -> Sign:
         f"nothing (a sign: more than {100 * FALL:.1f})"
     )
     if "lr" not in log.history[0]:
-        return Sign(name, "yes" if fall > FALL else "?", f"{evidence}; the rate is {UNKNOWN}", advice)
+        return Sign(name, "yes" if fall > FALL else "?", (evidence, f"the rate is {UNKNOWN}"), advice)
     rates = [row["lr"] for row in log.history]
-    evidence = f"{rates[-1]:g} at the end, {max(rates):g} at its highest (a sign: half or more); {evidence}"
-    return Sign(name, "yes" if not came_down(log) or fall > FALL else "no", evidence, advice)
+    came = f"{rates[-1]:g} at the end, {max(rates):g} at its highest (a sign: half or more)"
+    return Sign(name, "yes" if not came_down(log) or fall > FALL else "no", (came, evidence), advice)
 
 
 def _overfitting(log: Log) -> Sign:
@@ -60,8 +60,8 @@ def _overfitting(log: Log) -> Sign:
     advice = f"the stem first (checklist {Check.CODE}); then random crops and flips (checklist {Check.OVERFITTING})"
     names = {"train_accuracy": "training accuracy", "test_loss": "test loss"}
     if unknown := [text for column, text in names.items() if column not in log.history[0]]:
-        zero = ", or 0 in one" if "test loss" in unknown else ""
-        return Sign(name, "?", f"{' and '.join(unknown)}: {UNKNOWN}{zero}", advice)
+        zero = "" if "test_loss" in log.history[0] else ", or 0 in one"
+        return Sign(name, "?", (f"{' and '.join(unknown)}: {UNKNOWN}{zero}",), advice)
     evidence = (
         f"{_at_the_end(log, 'train_accuracy')} (a sign: {100 * FITTED:g} or more), test loss "
         f"{100 * loss_rise([log]):.1f} % above its minimum (a sign: more than {100 * LOSS_TREND:g})"
@@ -69,20 +69,20 @@ def _overfitting(log: Log) -> Sign:
     is_down = "lr" in log.history[0] and came_down(log)
     if not overfits(log) and not is_down and loss_rise([log]) > LOSS_TREND:
         later = f"judge again once the learning rate has come down (checklist {Check.RATE})"
-        return Sign(name, "in part", evidence, later)
-    return Sign(name, "yes" if overfits(log) else "no", evidence, advice)
+        return Sign(name, "in part", (evidence,), later)
+    return Sign(name, "yes" if overfits(log) else "no", (evidence,), advice)
 
 
 def _underfitting(log: Log) -> Sign:
     name = "it underfits"
     advice = f"the stem; train longer; raise a small learning rate (checklist {Check.UNDERFITTING})"
     if "train_accuracy" not in log.history[0]:
-        return Sign(name, "?", f"training accuracy: {UNKNOWN}", advice)
+        return Sign(name, "?", (f"training accuracy: {UNKNOWN}",), advice)
     evidence = (
         f"{_at_the_end(log, 'train_accuracy')}, {_at_the_end(log, 'test_accuracy')} "
         f"(a sign: below {100 * LOW:g}, and within {100 * GAP:g} points)"
     )
-    return Sign(name, "yes" if underfits(log) else "no", evidence, advice)
+    return Sign(name, "yes" if underfits(log) else "no", (evidence,), advice)
 
 
 def _at_the_end(log: Log, name: str) -> str:

@@ -19,8 +19,7 @@ BUILDING = threading.Lock()  # torch's random state, from which networks are ini
 def build_model(config: Config, num_classes: int = 10, ask_hub: bool = False) -> tuple[nn.Module, str]:
     """The network of a config, initialised from its seed, and where its code comes from.
 
-    torch's random state on the CPU stays as it was. What a run ended with is loaded by
-    `network.load_state_dict(weights.load(record.path / weights.NAME))`.
+    torch's random state on the CPU stays as it was.
 
     For one of torch.hub's, the hub is asked for what a record is to tell of; elsewhere the same network comes from the
     installed torchvision. Raises LabError where that is not there.

@@ -1,8 +1,8 @@
 """The reference ResNets of torch.hub (`pytorch/vision`), built with ten classes.
 
 The hub's entry points are torchvision's own model functions, and run those of the installed torchvision; so without
-a network that gives the same network. The hub is still asked first: the story's check is torch.hub's ResNet, and a
-record is to say whether it was. The source returned beside the model says which way it came.
+a network that gives the same network. For a recorded run the hub is asked first: the story's check is torch.hub's
+ResNet, and a record is to say whether it was. The source returned beside the model says which way it came.
 """
 
 from __future__ import annotations

@@ -33,12 +33,3 @@ RESNET_20 = TABLE_6["resnet20"].accuracy
 
 # Test error (%) of ResNet-110 without and with crops and flips (in Huang et al. 2017, arXiv 1608.06993, Table 2).
 WITHOUT_AUGMENTATION, WITH_AUGMENTATION = 13.63, 6.41
-
-# Test accuracy (%) that the write-up being reproduced tells, in whole % as it does. It tells nothing of augmentation,
-# nor of how many runs each number stands for.
-STORY = {
-    "01_ten_epochs": 50.0,
-    "02_hundred_epochs": 82.0,
-    "03_cifar_architecture": 80.0,
-    "04_torch_hub_check": 83.0,
-}

@@ -23,7 +23,7 @@ def signs(log: own_log.Log) -> list[str]:
     told = []
     for one in own_signs.signs(log):
         then = [f"then: {one.advice}"] if one.seen in ("yes", "in part") else []
-        told.append("\n    ".join([f"{one.name}: {one.seen}", *one.evidence.split("; "), *then]))
+        told.append("\n    ".join([f"{one.name}: {one.seen}", *one.evidence, *then]))
     return told
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from resnet_lib.errors import LabError
 from resnet_lib.findings import evidence
@@ -31,6 +35,7 @@ from resnet_lib.speed.measured import benchmarks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUNS = "reports/full/runs"
+VISIBLE, POINTS = 0.2, 100  # of two pictures that look alike: so many points (of a million) may differ by more
 DOCUMENTS = README, RESULTS, MEASURED = "README.md", "reports/full/README.md", "reports/bench/README.md"
 
 
@@ -96,6 +101,25 @@ def outdated() -> dict[str, str]:
         MEASURED: bench_tables.to_markdown(benches),
     }
     return {name: text for name, text in texts.items() if text != _text(CHECKOUT / name)}
+
+
+def outdated_pictures() -> list[str]:
+    """The names of those in img/ that look otherwise when they are drawn anew, by the matplotlib of requirements.lock.
+
+    By another one all may, so that it is not asked. A few points may differ: processors round differently.
+    """
+    if f"matplotlib=={matplotlib.__version__} " not in _text(CHECKOUT / "requirements.lock"):
+        return []
+    with tempfile.TemporaryDirectory() as name:
+        drawn = figures("full", Path(name)) + bench_figures(Path(name))
+        return [path.name for path in drawn if not _look_alike(path, CHECKOUT / "img" / path.name)]
+
+
+def _look_alike(one: Path, other: Path) -> bool:
+    if not other.exists():
+        return False
+    a, b = (imread(path)[:, :, :3] for path in (one, other))
+    return a.shape == b.shape and np.count_nonzero(abs(a - b).max(axis=2) > VISIBLE) <= POINTS
 
 
 def _text(path: Path) -> str:

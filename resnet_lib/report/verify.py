@@ -1,4 +1,4 @@
-"""Whether what is shown is what was measured: records, README and executed notebooks, each computed anew."""
+"""Whether what is shown is what was measured: records, README, pictures and executed notebooks, each made anew."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
             found["documents"] = [f"README and its pages cannot be computed anew: {error}"]
         else:
             found |= {name: [f"{name}: {said}"] if name in stale else [] for name in published.DOCUMENTS}
+            say("pictures")
+            drawn = "it is drawn otherwise from the records; `resnet-lab figures` redraws it"
+            found["pictures"] = [f"img/{name}: {drawn}" for name in published.outdated_pictures()]
     notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))
     executed = {path: outcome for path in notebooks if (outcome := execution.outcome_of(path))}
     if executed and profile != "smoke":

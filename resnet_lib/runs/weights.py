@@ -62,6 +62,8 @@ def config_of(path: Path) -> Config | None:
 def load(path: Path) -> dict[str, Tensor]:
     """Tensors by name, of a safetensors file or of a checkpoint; neither can execute anything.
 
+    `network.load_state_dict(load(record.path / NAME))` gives what a run ended with.
+
     Raises CheckpointError for a file that is neither, or differs from what was saved.
     """
     if path.suffix == ".safetensors":

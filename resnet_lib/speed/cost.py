@@ -23,7 +23,7 @@ EVALUATION = 1 / 3  # of a training step's work: the forward pass alone
 
 
 def kind(config: Config) -> Config:
-    """What the speed of a run depends on; all else is left at its default (all of the report's runs are by SGD)."""
+    """What the speed of a run depends on; all else is left at its default (all that is planned is by SGD)."""
     return Config(model=config.model, stem=config.stem, batch_size=config.batch_size, precision=config.precision)
 
 
