@@ -97,7 +97,7 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        arch = Architecture(self.model)
+        arch = self.architecture
         if arch.family == "hub" and (self.stem == "imagenet" or self.shortcut or self.width or self.init):
             raise ValueError(
                 f"model '{self.model}' can only be changed by stem 'cifar': leave shortcut, width and init unset, and "
@@ -158,10 +158,14 @@ class Config(BaseModel):
             "train_images": self.train_images == TRAIN_IMAGES[self.split],
             "test_images": self.test_images == TEST_IMAGES[self.split],
         }
-        usual = {name: getattr(self, name) == value for name, value in Architecture(self.model).usual.items()}
+        usual = {name: getattr(self, name) == value for name, value in self.architecture.usual.items()}
         idle = {name for name, is_idle in {**unused, **usual}.items() if is_idle}
         fields = reached.model_dump(mode="json", exclude=idle, exclude_defaults=True) | {"protocol": self.protocol}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture(self.model)
 
     @property
     def held_out(self) -> Literal["test", "val"]:
@@ -231,7 +235,7 @@ class Config(BaseModel):
         else:
             length, limit = self.epochs, min(self.epochs, size["epochs"])
         shorter = {"iterations" if self.iterations else "epochs": limit}
-        is_ours = Architecture(self.model).family != "hub"
+        is_ours = self.architecture.family != "hub"
         return small.replace(
             **shorter,
             milestones=tuple(sorted({max(1, round(m * limit / length)) for m in self.milestones})),

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.findings.curves import LOSS_TREND
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, mean_accuracy, or_diverged
 from resnet_lib.findings.sentences import loss_falls, loss_settled, near
@@ -103,7 +102,7 @@ def _told(unit: str) -> str:
 
 
 def _networks(step: Step) -> str:
-    return " or ".join(Architecture(step.configs[label].model).title for label in step.told)
+    return " or ".join(step.configs[label].architecture.title for label in step.told)
 
 
 def score(claims: list[Claim]) -> str:

@@ -86,11 +86,16 @@ def first_drop(records: list[Record]) -> FirstDrop:
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 
 
-def are_one_until_the_drop(dropped: Record, other: Record) -> bool:
-    """Whether two runs of a seed, the rate of the first of which drops, were one and the same training until then."""
-    before = epochs_before_the_drop(dropped)
-    pairs = zip(dropped.history[:before], other.history[:before], strict=False)
-    return all(one[column] == two[column] for one, two in pairs for column in one if column not in TIMES)
+def one_until_the_drop(dropped: list[Record], others: list[Record]) -> list[tuple[Record, Record]]:
+    """Pairs, of each list one, that were one and the same training until the rate of the first dropped."""
+    others_by_seed = {other.config.seed: other for other in others}
+    pairs = [(one, others_by_seed[one.config.seed]) for one in dropped if one.config.seed in others_by_seed]
+    return [(one, other) for one, other in pairs if _are_alike(one, other, epochs_before_the_drop(one))]
+
+
+def _are_alike(one: Record, other: Record, epochs: int) -> bool:
+    pairs = zip(one.history[:epochs], other.history[:epochs], strict=False)
+    return all(a[column] == b[column] for a, b in pairs for column in a if column not in TIMES)
 
 
 def drop_gains(records: list[Record]) -> list[float]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import combinations
 
 from resnet_lib.config import Config
-from resnet_lib.findings.curves import are_one_until_the_drop
+from resnet_lib.findings.curves import one_until_the_drop
 from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
@@ -169,14 +169,9 @@ def by_decay(cells: Cells) -> dict[float, list[Record]]:
 
 def forks(cells: Cells) -> list[tuple[Record, Record]]:
     """Pairs of runs, with drops and without, that were one and the same training until the first drop."""
-    dropped = [(levels, one) for levels, records in cells.recorded.items() if levels[DROPS] > 0 for one in records]
-    pairs = [
-        (one, other)
-        for levels, one in dropped
-        for other in cells.records[factorial.turned(levels, DROPS)]
-        if other.config.seed == one.config.seed
-    ]
-    return [pair for pair in pairs if are_one_until_the_drop(*pair)]
+    dropped = [levels for levels in cells.recorded if levels[DROPS] > 0]
+    both = [(cells.records[levels], cells.records[factorial.turned(levels, DROPS)]) for levels in dropped]
+    return [pair for with_drops, without in both for pair in one_until_the_drop(with_drops, without)]
 
 
 def effects(cells: Cells) -> list[Effect]:

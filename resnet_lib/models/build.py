@@ -7,7 +7,6 @@ import threading
 import torch
 from torch import nn
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.models import hub, resnet
@@ -26,7 +25,7 @@ def build_model(config: Config, num_classes: int = 10, ask_hub: bool = False) ->
     """
     with BUILDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if Architecture(config.model).family == "hub":
+        if config.architecture.family == "hub":
             return hub.build(config, num_classes, ask_hub)
         return resnet.build(config, num_classes), "resnet_lib.models"  # the folder, as all records have it
 

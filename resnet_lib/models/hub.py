@@ -16,7 +16,6 @@ from urllib.request import getproxies, proxy_bypass
 import torch
 from torch import nn
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.errors import LabError
 from resnet_lib.machine.network import is_offline
@@ -43,7 +42,7 @@ def build(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, str]:
 
 
 def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, str]:
-    name = f"resnet{Architecture(config.model).depth}"
+    name = f"resnet{config.architecture.depth}"
     try:
         import torchvision
     except ModuleNotFoundError:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_lib.architecture import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS, Architecture
+from resnet_lib.architecture import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 from resnet_lib.config import Config
 
 Shortcut = Literal["A", "B", "none"]
@@ -158,7 +158,7 @@ def initialize_he(model: nn.Module) -> None:
 
 def build(config: Config, num_classes: int = 10) -> ResNet:
     """The network of a config, unless it is torch.hub's; initialised from `torch`'s current random state."""
-    arch = Architecture(config.model)
+    arch = config.architecture
     if arch.shape == "cifar":
         block, blocks = BasicBlock, ((arch.depth - 2) // 6,) * 3
     else:

@@ -25,7 +25,7 @@ def configs(deepest: int = 1_000) -> dict[str, Config]:
     shown = table_6()
     shown[READING] = shown["ResNet-20"].replace(split="train45k-test")
     shown |= {Architecture(model).title: Config(model=model, **recipe("paper", model)) for model in PLAIN}
-    found = {name: config for name, config in shown.items() if Architecture(config.model).depth <= deepest}
+    found = {name: config for name, config in shown.items() if config.architecture.depth <= deepest}
     if not found:
         raise ConfigError(f"deepest = {deepest} is not valid: the paper's shallowest network has 20 layers")
     return found

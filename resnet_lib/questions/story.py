@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import SIZES, Config
 
 NOT_YET = "not yet run"  # what stands in place of a missing record
@@ -57,7 +56,7 @@ class Step:
 
     def named(self, label: str) -> str:
         """A label with its network, where it names none: `ResNet-50, one LR drop`."""
-        network = Architecture(self.configs[label].model).title
+        network = self.configs[label].architecture.title
         return label if network in label else f"{network}, {label}"
 
     def label(self, label: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 
 TOLD = {"model", "stem", "crop", "flip", "weight_decay", "lr", "schedule", "milestones", "epochs", "iterations", "seed"}
@@ -15,7 +14,7 @@ def described(config: Config) -> str:
 
     Everything but the seed and where drops are; what is as the lab has it by default is said of the first few alone.
     """
-    arch = Architecture(config.model)
+    arch = config.architecture
     parts = [arch.title]
     stem = config.stem or arch.shape
     if "imagenet" in (stem, arch.shape):  # networks of the CIFAR shape have the other one

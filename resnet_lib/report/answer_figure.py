@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_lib.findings.changes import runs
-from resnet_lib.findings.curves import SETTLED, are_one_until_the_drop, curve, epochs_before_the_drop
+from resnet_lib.findings.curves import SETTLED, curve, epochs_before_the_drop, one_until_the_drop
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, NO_DROP
@@ -40,15 +40,16 @@ def draw(profile: str) -> Figure | None:
 
     That of a single run without drops begins where it parts from the one of its seed that has them.
     """
-    found, parted = runs(profile), _forked(runs(profile))
+    found = runs(profile)
     if not found:
         return None
+    forked = _forked(found)
     figure, axes = new_figure(3.5)
     tables = {label: 100 * np.array([curve(one, "accuracy") for one in records]) for label, records in found.items()}
     colours = {label: colour(look) for label, look in looks_of(found, profile).items()}
     drops = sorted({epoch for records in found.values() for epoch in dropped_after(records[0])})
     for label, table in tables.items():  # [seeds, epochs]
-        begin = parted.epochs - 1 if parted and label == NO_DROP and len(table) == 1 else 0
+        begin = epochs_before_the_drop(forked[0]) - 1 if forked and label == NO_DROP and len(table) == 1 else 0
         epochs, mean = np.arange(1, table.shape[1] + 1), table.mean(axis=0)
         axes.plot(epochs[begin:], mean[begin:], color=colours[label], linewidth=1.5)
         if begin:
@@ -100,32 +101,20 @@ def _name(axes: Axes, tables: dict[str, np.ndarray], colours: dict[str, Any]) ->
         )  # fmt: skip
 
 
-class _Fork(NamedTuple):
-    """Runs of one seed that were one until the rate of the first dropped."""
-
-    dropped: Record
-    undropped: Record
-    epochs: int  # that they share
-
-
-def _forked(found: Runs) -> _Fork | None:
-    undropped = {one.config.seed: one for one in found.get(NO_DROP, [])}
-    for plain in found.get(AS_TOLD, []):
-        other = undropped.get(plain.config.seed)
-        if other and are_one_until_the_drop(plain, other):
-            return _Fork(plain, other, epochs_before_the_drop(plain))
-    return None
+def _forked(found: Runs) -> tuple[Record, Record] | None:
+    """A run with drops and one without that were one until the first of these."""
+    return next(iter(one_until_the_drop(found.get(AS_TOLD, []), found.get(NO_DROP, []))), None)
 
 
 def _fork_in_words(found: Runs) -> str:
     """A sentence, after a space, on runs that were one until the rate of one of them dropped; empty if none was."""
-    if not (parted := _forked(found)):
+    if not (forked := _forked(found)):
         return ""
-    after = slice(parted.epochs, parted.epochs + SETTLED)
-    ends = [curve(record, "accuracy")[after] for record in (parted.dropped, parted.undropped)]
+    shared = epochs_before_the_drop(forked[0])
+    ends = [curve(record, "accuracy")[shared : shared + SETTLED] for record in forked]
     with_drop, without = (100 * seen.mean() for seen in ends)
     then = "one epoch later it has" if len(ends[0]) == 1 else f"over the next {len(ends[0])} epochs it averages"
     return (
-        f" With and without drops, seed {parted.dropped.config.seed} is the same training up to epoch "
-        f"{parted.epochs}; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
+        f" With and without drops, seed {forked[0].config.seed} is the same training up to epoch {shared}; {then} "
+        f"{with_drop:.1f} % with the drop, {without:.1f} % without."
     )

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.findings.curves import mean_curve
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.find import Runs
@@ -36,7 +35,7 @@ def draw(runs: Runs, profile: str) -> Figure | None:
     by_family: dict[str, Runs] = {family: {} for family in PANELS}
     for label, records in runs.items():
         if records:
-            by_family[Architecture(records[0].config.model).family][label] = records
+            by_family[records[0].config.architecture.family][label] = records
     recorded = {family: found for family, found in by_family.items() if found}
     if not recorded:
         return None

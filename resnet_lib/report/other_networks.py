@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.findings import evidence
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import between
@@ -23,8 +22,8 @@ def told() -> str:
     parts = []
     for step, config in story.TOLD:
         records = find_seeds(config, "full")
-        if records and Architecture(config.model).shape == "imagenet":
-            title = f"{Architecture(config.model).title}, {config.epochs} epochs{reduced(config, ', {}')}"
+        if records and config.architecture.shape == "imagenet":
+            title = f"{config.architecture.title}, {config.epochs} epochs{reduced(config, ', {}')}"
             parts.append(f"{title} (the story: {step.claimed:g} %): {_reached(step, records)}")
             parts[-1] += _changed() if config == causes.square()[causes.AS_IT_IS] else ""
     if not parts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import candidates, runs
@@ -115,7 +114,7 @@ def _networks_with_the_wrong_stem() -> str:
     """Where the story's other networks end in as many epochs as ResNet-20, with what it tells of them; a sentence."""
     ends = []
     for step, config in story.TOLD:
-        records, architecture = find_seeds(config, "full"), Architecture(config.model)
+        records, architecture = find_seeds(config, "full"), config.architecture
         if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
             told = f"told: {step.claimed:g} %; {runs_in_words(len(records))}"
             ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
@@ -131,7 +130,7 @@ def table() -> pd.DataFrame:
         recorded = [label for label in step.told if find_seeds(step.configs[label], "full")]
         for label in recorded or [step.headline]:
             told = step.configs[label]
-            name = f"{Architecture(told.model).title}, {told.epochs} epochs"
+            name = f"{told.architecture.title}, {told.epochs} epochs"
             name += reduced(told, ", {}")
             rows.append(_row(name, told, f"{step.claimed:g} (the story)"))
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if _is_known(one)}

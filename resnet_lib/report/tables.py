@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.findings.claims import verdicts
 from resnet_lib.findings.evidence import accuracy_of
@@ -134,7 +133,7 @@ def _in_other_precision(steps: dict[str, Runs]) -> str:
     """The recorded runs that are not in the precision of the others, in words."""
     shown = [records[0].config for runs in steps.values() for records in runs.values() if records]
     others = [config for config in shown if config.precision != story.BASELINE.precision]
-    told = [f"{Architecture(one.model).title}'s {one.epochs} epochs ({one.precision})" for one in others]
+    told = [f"{one.architecture.title}'s {one.epochs} epochs ({one.precision})" for one in others]
     return ", ".join(dict.fromkeys(told))
 
 

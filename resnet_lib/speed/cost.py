@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
@@ -72,7 +71,7 @@ def expected(config: Config, bench: dict[str, Any]) -> float:
     A network with little arithmetic is slower than that: ResNet-20 with ImageNet's stem came to half of it.
     """
     flops, others = flops_per_image(config), bench["flops_per_image"]
-    is_imagenet = Architecture(config.model).shape == "imagenet"
+    is_imagenet = config.architecture.shape == "imagenet"
     alike = [model for model in bench["networks"] if (model == "resnet50") == is_imagenet]
     similar = min(alike, key=lambda model: abs(np.log(others[model] / flops)))
     share = measured.fp32_share(bench, similar) if config.precision == "fp32" else 1.0
