@@ -10,7 +10,7 @@ READY := bin/python" -I -c 'from importlib.util import find_spec; from os.path i
            assert find_spec("papermill") and find_spec("nbval"); \
            assert samefile(find_spec("resnet_lib").origin, "resnet_lib/__init__.py")' 2>/dev/null
 ENV := $(shell for env in "$$VIRTUAL_ENV" "$$CONDA_PREFIX"; do \
-           "$$env/$(READY) && break; env="$(CURDIR)/.venv"; \
+           [ -n "$$env" ] && "$$env/$(READY) && break; env="$(CURDIR)/.venv"; \
          done; echo "$$env")
 IN_ENV := PATH="$(ENV)/bin:$$PATH"
 PIP    := "$(ENV)/bin/python" -m pip --disable-pip-version-check

@@ -34,7 +34,11 @@ def _say_version(is_asked: bool) -> None:
     from resnet_lib.machine import device, provenance  # here, for they load torch
 
     here = provenance.environment(device.choose())
-    out.print(f"resnet-lab {metadata.version('resnet-lab')}, commit {provenance.commit()}")
+    try:
+        version = metadata.version("resnet-lab")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
+    out.print(f"resnet-lab {version}, commit {provenance.commit()}")
     out.print(f"torch {here['torch']}, numpy {here['numpy']}, Python {here['python']}, {here['system']}")
     out.print(f"{here['device_name']}: {here['device']}, {here['threads']} threads, {here['instructions']}")
     raise typer.Exit

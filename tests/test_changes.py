@@ -5,7 +5,7 @@ import json
 import crafted
 import numpy as np
 import pytest
-from crafted import craft, thrice
+from crafted import craft, texts, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
@@ -145,6 +145,14 @@ def test_single_changes_are_drawn_run_by_run_the_best_first():
 
 def flat(hypothesis):
     return {label: config for told in hypothesis.configs().values() for label, config in told.items()}
+
+
+def test_a_small_profile_draws_single_changes_without_what_is_told_of_others():
+    for config in (suspects.changed(), suspects.changed(causes.STEM)):
+        craft(config.at("quick"), 0.2, profile="quick")
+    assert "story: 80" not in texts(bars.changes("quick"))
+    assert "Grey band" not in bars.changes_caption("quick")
+    assert "Grey band" in bars.changes_caption("full")
 
 
 def test_an_account_assumes_the_same_of_all_runs_that_it_is_about():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import faults
@@ -47,11 +48,14 @@ def test_asked_to_stop_it_ends_the_step_saves_and_says_how_to_go_on(reports, by)
 def test_asked_to_stop_while_it_evaluates_it_saves_before_the_next_batch(reports, monkeypatch, undisturbed):
     """An evaluation on a CPU takes longer than a scheduler waits before it kills."""
     monkeypatch.setattr("resnet_lib.training.loader.EVALUATION_BATCH", 10)
-    evaluate, batches = train.evaluate, []
+    evaluate, batches, began = train.evaluate, [], time.perf_counter()
 
     def ended_in_the_first_batch(model, held_out, config, after_batch):
+        trained = time.perf_counter() - began
+
         def asked():
-            batches.append(1)
+            batches.append(trained)
+            time.sleep(0.1)
             signal.raise_signal(signal.SIGTERM)
             after_batch()
 
@@ -65,6 +69,7 @@ def test_asked_to_stop_while_it_evaluates_it_saves_before_the_next_batch(reports
         assert len(batches) == 1
         state = checkpoint.load(RunFolder.of(DISTURBED, "full").checkpoint)
         assert (state["epoch"], state["step"]) == (0, DISTURBED.steps_per_epoch)
+        assert state["spent"] < batches[0] + 0.05  # what it evaluated does not count: it is evaluated once more
         resumed()
         assert faults.result(reports) == undisturbed
 

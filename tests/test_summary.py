@@ -81,7 +81,7 @@ def test_what_mixed_precision_changed_is_told_once_it_is_known():
     in_bf16 = suspects.one_at_a_time()["in bf16"]
     craft(in_bf16, 0.86)
     worth = evidence.difference(find_seeds(in_bf16, "full"), find_seeds(TOLD, "full"), "full")
-    assert f"in it, ResNet-20's hundred epochs end {worth} from where they do in fp32." in summary.short()
+    assert f"in it, ResNet-20's hundred epochs end elsewhere than in fp32 by {worth}." in summary.short()
     assert "-1.0 points [" in str(worth)
     assert "not yet measured" not in summary.short()
 

@@ -77,7 +77,7 @@ def report(
 
 @app.command("verify-report")
 def verify_report(profile: Annotated[Profile, typer.Option(help="The size of the experiments")] = "full") -> None:
-    """Compute anew what README, its pages and the executed notebooks say of the records; fail if any differs."""
+    """Make anew what README, its pages and pictures and the executed notebooks say of records; fail if any differs."""
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import verify
 

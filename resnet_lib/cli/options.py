@@ -19,7 +19,6 @@ from rich.table import Column, Table
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.errors import LabError
-from resnet_lib.machine.cores import cores
 from resnet_lib.machine.files import read_json
 from resnet_lib.recipes import recipe
 from resnet_lib.records.find import runs_folder
@@ -172,7 +171,7 @@ def warn_if_busy(consequence: str) -> None:
 def _load_average() -> float:
     """How many processes per core wanted to compute in the last minute; 0 where the system does not tell."""
     try:
-        return os.getloadavg()[0] / cores()
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
     except (AttributeError, OSError):  # Windows has none, and a container may not
         return 0.0
 

@@ -29,7 +29,7 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
 
-UNDECIDED_IS = {  # what the word means, below a list of claims
+UNDECIDED_IS = {  # what the word means, below a table of claims
     True: "Undecided: the interval allows both, or too few runs show how much seeds differ.",
     False: "Runs of this size decide none of what the story says of accuracies and losses; at `full` it is judged.",
 }

@@ -211,7 +211,7 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
 
 
 def difference(changed: list[Record], base: list[Record], profile: str) -> Estimate:
-    """The accuracy of the runs of one config less that of another's, with what `accuracy_of` knows of their seeds."""
+    """The accuracy of the runs of one config less that of another's, seeds taken to differ as in comparable ones."""
     levels = [causes.levels_of(records[0].config) for records in (changed, base)]
     if all(levels) and changed[0].config.epochs == base[0].config.epochs:
         spreads = find_cells(base[0].config.epochs, profile).spreads

@@ -30,7 +30,7 @@ COMPILE_STEPS = 37_000
 OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "unable to find an engine", "STATUS_ALLOC_FAILED",
 )  # fmt: skip
-THREADS = min(torch.get_num_threads(), cores())  # torch's own choice, before any run has set another
+THREADS = min(torch.get_num_threads(), cores())  # torch's own choice, before any run has set another, where it may
 # oneDNN may be told by its environment to compute float32 in bf16, as guides for Arm recommend.
 os.environ |= dict.fromkeys(("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"), "STRICT")
 
@@ -113,10 +113,10 @@ def choose(
 ) -> Choice:
     """The choice for a run of `config` on this machine, unless told otherwise.
 
-    The best device there is, and torch's own number of threads. NVIDIA GPUs replay the step as a graph, and have a run
-    of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked, for it gains with some networks and loses
-    with others (see the benchmarks), and computes convolutions as products where it can; one CPU was measured with
-    them, and no GPU. Raises DeviceError if something is asked for by name and is not to be had.
+    The best device there is, and as many threads as there are cores to use. NVIDIA GPUs replay the step as a graph, and
+    have a run of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked, for it gains with some networks
+    and loses with others (see the benchmarks), and computes convolutions as products where it can; one CPU was measured
+    with them, and no GPU. Raises DeviceError if something is asked for by name and is not to be had.
     """
     device = available()[0] if device is None else device
     refuse_missing(device)

@@ -90,7 +90,7 @@ def recorded_changes(profile: str) -> Runs:
 
 def changes_caption(profile: str) -> str:
     """What the figure of `changes` shows."""
-    if profile == "smoke":
+    if profile != "full":
         return CHANGES
     return f"{CHANGES} Grey band: within {100 * story.NEAR:g} points of the story's {suspects.CIFAR_STEP.claimed:g} %."
 
@@ -120,7 +120,7 @@ def changes(profile: str) -> Figure | None:
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
     axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
-    told = {suspects.CIFAR_STEP.claimed: "story", RESNET_20: "paper"} if profile != "smoke" else {}
+    told = {suspects.CIFAR_STEP.claimed: "story", RESNET_20: "paper"} if profile == "full" else {}
     if told:
         axes.axvspan(*(100 * edge for edge in suspects.CIFAR_STEP.near), **NEAR)
     for value, text in told.items():

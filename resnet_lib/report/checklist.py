@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 
 from resnet_lib.findings import changes, evidence
@@ -190,7 +192,7 @@ def _else(runs: str, threads: str, folder: str) -> str:
 def _example(folder: str) -> str:
     """What to try `diagnose` on, in a sentence after a space."""
     log = next((found[0].path.name for found in _instructive().values()), None)
-    return f" To try it: `resnet-lab diagnose {folder}/{log}/history.csv`." if log else ""
+    return f" To try it: `resnet-lab diagnose {shlex.quote(f'{folder}/{log}/history.csv')}`." if log else ""
 
 
 def _with_parts(first: str, *parts: str) -> str:

@@ -62,7 +62,7 @@ def _in_bf16() -> str:
     """Which rows were trained in another precision, and what that is known to change."""
     known = evidence.change(suspects.one_at_a_time()["in bf16"], suspects.changed(), "full")
     return (
-        f"{BF16}; in it, ResNet-20's hundred epochs end {known} from where they do in fp32."
+        f"{BF16}; in it, ResNet-20's hundred epochs end elsewhere than in fp32 by {known}."
         if known
         else f"{BF16}{UNKNOWN}."
     )

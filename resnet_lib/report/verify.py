@@ -31,15 +31,15 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
         found[runs_in_words(len(entries))] = problems
     if published.is_published(profile):
         said = "its tables differ from the records; `resnet-lab figures` rewrites them"
+        drawn = "it is drawn otherwise from the records; `resnet-lab figures` redraws it"
         try:
             stale = published.outdated()
-        except (LabError, ValueError) as error:  # mostly of a damaged record
-            found["documents"] = [f"README and its pages cannot be computed anew: {error}"]
-        else:
             found |= {name: [f"{name}: {said}"] if name in stale else [] for name in published.DOCUMENTS}
-            say("pictures")
-            drawn = "it is drawn otherwise from the records; `resnet-lab figures` redraws it"
-            found["pictures"] = [f"img/{name}: {drawn}" for name in published.outdated_pictures()]
+            if published.can_compare_pictures():
+                say("pictures")
+                found["pictures"] = [f"img/{name}: {drawn}" for name in published.outdated_pictures()]
+        except (LabError, ValueError) as error:  # mostly of a damaged record
+            found["documents"] = [f"README, its pages and pictures cannot be made anew: {error}"]
     notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))
     executed = {path: outcome for path in notebooks if (outcome := execution.outcome_of(path))}
     if executed and profile != "smoke":

@@ -135,6 +135,12 @@ class Keeper:
             self.try_save()
             self.stop_if_asked()  # only after saving; a later signal is handled after the next step
 
+    def while_evaluating(self, trained: float) -> None:
+        """Stops if a signal asks for it; the epoch, trained for so many seconds, is then evaluated once more."""
+        if self.signals.asked:
+            self.position.start_clock(trained)
+            self.after_step()
+
     def after_epoch(self, row: Row) -> None:
         self.position.end_epoch(row)
         self.update.totals.reset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -93,10 +94,10 @@ def fit(
             while position.epoch < epochs:
                 train_epoch(update, position, config, progress, keeper.after_step)
                 images = update.totals.count.item()  # to read it waits until the device has trained on them all
-                rate = images / position.seconds
-                evaluation = evaluate(model, held_out, config, keeper.after_step)  # asked to stop, it does so meanwhile
+                trained = position.seconds
+                evaluation = evaluate(model, held_out, config, partial(keeper.while_evaluating, trained))
                 keeper.refuse_divergence(evaluation)
-                row = row_of(position, update, evaluation, config, rate)
+                row = row_of(position, update, evaluation, config, images / trained)
                 keeper.after_epoch(row)  # counts the epoch in `position`, saves, and stops if a signal asked for it
                 progress.epoch(row)
             keeper.after_end()
