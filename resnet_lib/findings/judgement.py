@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,21 +71,14 @@ def or_diverged(claim: Claim, *needed: tuple[Config, list[Record]], profile: str
     return replace(claim, verdict="diverged" if is_open else claim.verdict, evidence="; ".join(filter(None, said)))
 
 
-def decide(
-    text: str,
-    profile: str,
-    judge: Callable[..., tuple[Verdict, str | Estimate]],
-    *needed: list[Record],
-    about: tuple[str, ...] = (),
-) -> Claim:
-    """A claim `about` the runs of some labels, judged by the `needed` ones.
+def unjudged(text: str, profile: str, *needed: list[Record], about: tuple[str, ...] = ()) -> Claim | None:
+    """The claim as it stands where a run that it needs is missing, or is not a full one, which alone settles anything.
 
-    Only a full run settles anything; below, no measured number enters the sentence.
+    No measured number of a small profile enters a sentence. None where the claim can be judged.
     """
     if not all(needed):
         return Claim(text, NOT_YET, about=about)
-    verdict, evidence = judge(*needed) if profile == "full" else (UNDECIDED, "")
-    return Claim(text, verdict, evidence, about)
+    return None if profile == "full" else Claim(text, UNDECIDED, about=about)
 
 
 def between(estimate: Estimate, low: float, high: float) -> Verdict:

@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.findings import best_epoch
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, accuracy, between, decide, in_a_table, or_diverged
+from resnet_lib.findings.judgement import (
+    UNDECIDED,
+    Claim,
+    Verdict,
+    accuracy,
+    between,
+    in_a_table,
+    or_diverged,
+    unjudged,
+)
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.sentences import better
 from resnet_lib.findings.stats import MIN_SEEDS, Estimate, over_seeds
@@ -86,34 +95,31 @@ def same_error(label: str, runs: Runs, profile: str) -> Claim:
     """Judged over seeds alone: the paper's errors are of the same test images. A best of several is none of these."""
     published = TABLE_6[paper_runs.configs()[label].model]
     theirs = published.mean or published.error
-
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
-        errors = [1 - record.accuracy for record in records]
-        if len(errors) < MIN_SEEDS:
-            return UNDECIDED, f"{100 * np.mean(errors):.2f} %, n = {len(errors)}, seed spread unknown"
-        found = over_seeds(errors)
-        low, high = 100 * found.low, 100 * found.high
-        shown = f"{100 * found.mean:.2f} %, over seeds [{low:.2f}, {high:.2f}], n = {found.seeds}"
-        return between(found, theirs / 100 - CLOSE, theirs / 100 + CLOSE), shown
-
     of_runs = "mean of five runs, " if published.mean else ""
     text = f"“{label}” has the paper's error, {of_runs}{theirs:.2f} %, within {100 * CLOSE:g} points"
-    return decide(text, profile, judge, runs[label], about=(label,))
+    if claim := unjudged(text, profile, runs[label], about=(label,)):
+        return claim
+    errors = [1 - record.accuracy for record in runs[label]]
+    if len(errors) < MIN_SEEDS:
+        shown = f"{100 * np.mean(errors):.2f} %, n = {len(errors)}, seed spread unknown"
+        return Claim(text, UNDECIDED, shown, about=(label,))
+    found = over_seeds(errors)
+    low, high = 100 * found.low, 100 * found.high
+    shown = f"{100 * found.mean:.2f} %, over seeds [{low:.2f}, {high:.2f}], n = {found.seeds}"
+    return Claim(text, between(found, theirs / 100 - CLOSE, theirs / 100 + CLOSE), shown, about=(label,))
 
 
 def fits_better(a: str, b: str, runs: Runs, profile: str) -> Claim:
     """Whether `a` ends with less training error than `b`: every run of it than every run of `b`, if they are ENOUGH."""
-
-    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
-        ends = [[training_error([record]) for record in records] for records in (first, second)]
-        verdict: Verdict = UNDECIDED
-        if math.comb(len(first) + len(second), len(first)) >= ENOUGH:
-            if max(ends[0]) < min(ends[1]):
-                verdict = "holds"
-            elif max(ends[1]) < min(ends[0]):
-                verdict = "does not hold"
-        shown = [f"{100 * training_error(records):.2f} %, n = {len(records)}" for records in (first, second)]
-        return verdict, " against ".join(shown)
-
-    text = f"“{a}” ends with less training error than “{b}”"
-    return decide(text, profile, judge, runs[a], runs[b], about=(a, b))
+    text, sides = f"“{a}” ends with less training error than “{b}”", (runs[a], runs[b])
+    if claim := unjudged(text, profile, *sides, about=(a, b)):
+        return claim
+    ours, theirs = ([training_error([record]) for record in records] for records in sides)
+    verdict: Verdict = UNDECIDED
+    if math.comb(len(ours) + len(theirs), len(ours)) >= ENOUGH:
+        if max(ours) < min(theirs):
+            verdict = "holds"
+        elif max(theirs) < min(ours):
+            verdict = "does not hold"
+    shown = [f"{100 * training_error(records):.2f} %, n = {len(records)}" for records in sides]
+    return Claim(text, verdict, " against ".join(shown), about=(a, b))

@@ -19,9 +19,9 @@ from resnet_lib.findings.curves import (
     underfits,
 )
 from resnet_lib.findings.evidence import accuracy_of
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, between, compare, decide, needs, positive
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, between, compare, needs, positive, unjudged
 from resnet_lib.findings.recorded import runs_in_words
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, over_seeds
+from resnet_lib.findings.stats import MIN_SEEDS, over_seeds
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
@@ -34,28 +34,25 @@ AGREE = 0.02  # largest difference (share of the images) of two networks that "a
 def near(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The story's accuracy, give or take `story.NEAR`."""
     text = f"“{step.named(label)}” reaches about {step.claimed:g} % test accuracy (± {100 * story.NEAR:g} points)"
-
-    def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
-        estimate = accuracy_of(records, profile)
-        return between(estimate, *step.near), estimate
-
-    return decide(text, profile, judge, records, about=(label,))
+    if claim := unjudged(text, profile, records, about=(label,)):
+        return claim
+    estimate = accuracy_of(records, profile)
+    return Claim(text, between(estimate, *step.near), estimate, about=(label,))
 
 
 def near_until_drop(step: story.Step, label: str, records: list[Record], profile: str) -> Claim:
     """The same of the epochs before the learning rate first drops: where a run stays whose drops never come."""
     when = f"Over the last {HIGH} epochs before its learning rate first drops"
     text = f"{when}, “{step.named(label)}” averages about {step.about}"
-
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
-        drop = first_drop(records)
-        level = over_seeds(drop.before.mean(axis=1))
-        seen = f"{100 * level.mean:.1f} %{level.sure}, single epochs {100 * drop.before.min():.1f} to "
-        seen += f"{100 * drop.before.max():.1f}; {100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
-        unknown = ", seed spread unknown" if level.seed_sd is None else ", interval over seeds alone"
-        return between(level, *step.near), f"{seen}; {runs_in_words(len(records))}{unknown}"
-
-    return decide(text, profile, judge, records, about=(label,))
+    if claim := unjudged(text, profile, records, about=(label,)):
+        return claim
+    drop = first_drop(records)
+    level = over_seeds(drop.before.mean(axis=1))
+    seen = f"{100 * level.mean:.1f} %{level.sure}, single epochs {100 * drop.before.min():.1f} to "
+    seen += f"{100 * drop.before.max():.1f}; {100 * drop.after.mean():.1f} % in the {SETTLED} epochs after the drop"
+    unknown = ", seed spread unknown" if level.seed_sd is None else ", interval over seeds alone"
+    evidence = f"{seen}; {runs_in_words(len(records))}{unknown}"
+    return Claim(text, between(level, *step.near), evidence, about=(label,))
 
 
 def no_drop_reached(records: list[Record]) -> Claim:
@@ -74,43 +71,38 @@ def no_drop_reached(records: list[Record]) -> Claim:
 
 def loss_never_rose(records: list[Record], profile: str) -> Claim:
     """Taken at its word: no epoch of any run above the one before."""
-
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
-        worst = [max(0.0, float(np.diff(curve(record, "loss")).max())) for record in records]
-        if not any(worst):
-            return "holds", f"in {runs_in_words(len(records))}"
-        rose = sum(rise > 0 for rise in worst)
-        return "does not hold", f"it rose in {rose} of {runs_in_words(len(records))}, by up to {max(worst):.3f}"
-
-    return decide("Test loss never rose from one epoch to the next", profile, judge, records)
+    text = "Test loss never rose from one epoch to the next"
+    if claim := unjudged(text, profile, records):
+        return claim
+    runs, worst = runs_in_words(len(records)), [max(0.0, np.diff(curve(one, "loss")).max()) for one in records]
+    if not any(worst):
+        return Claim(text, "holds", f"in {runs}")
+    rose = sum(rise > 0 for rise in worst)
+    return Claim(text, "does not hold", f"it rose in {rose} of {runs}, by up to {max(worst):.3f}")
 
 
 def loss_settled(records: list[Record], profile: str) -> Claim:
     """The same as it was meant: no trend upwards."""
-
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
-        verdict, seen = _of_each(loss_rise([record]) <= LOSS_TREND for record in records)
-        return verdict, f"{loss_end(records)}; {seen}"
-
     text = f"Test loss ended within {100 * LOSS_TREND:g} % of its minimum (no sign of overfitting)"
-    return decide(text, profile, judge, records)
+    if claim := unjudged(text, profile, records):
+        return claim
+    verdict, seen = _of_each(loss_rise([record]) <= LOSS_TREND for record in records)
+    return Claim(text, verdict, f"{loss_end(records)}; {seen}")
 
 
 def underfitting(records: list[Record], profile: str) -> Claim:
     """What stops a run whose test loss still falls: not what it has learned too well, but what it has not learned."""
-
-    def judge(records: list[Record]) -> tuple[Verdict, str]:
-        ends = [[curve(record, name)[-1] for name in ("train_accuracy", "accuracy")] for record in records]
-        train, test = 100 * np.mean(ends, axis=0)
-        gaps = ", ".join(f"{100 * (of_train - of_test):.1f}" for of_train, of_test in ends)
-        verdict, seen = _of_each(map(underfits, records))
-        return verdict, f"on average {train:.1f} and {test:.1f} %; {seen}, with gaps of {gaps}"
-
     text = (
         f"Training accuracy ended below {100 * LOW:g} %, and no more than {100 * GAP:g} points above test accuracy "
         "(underfitting)"
     )
-    return decide(text, profile, judge, records)
+    if claim := unjudged(text, profile, records):
+        return claim
+    ends = [[curve(record, name)[-1] for name in ("train_accuracy", "accuracy")] for record in records]
+    train, test = 100 * np.mean(ends, axis=0)
+    gaps = ", ".join(f"{100 * (of_train - of_test):.1f}" for of_train, of_test in ends)
+    verdict, seen = _of_each(map(underfits, records))
+    return Claim(text, verdict, f"on average {train:.1f} and {test:.1f} %; {seen}, with gaps of {gaps}")
 
 
 def loss_falls(runs: Runs, profile: str) -> Claim:
@@ -118,22 +110,21 @@ def loss_falls(runs: Runs, profile: str) -> Claim:
 
     The story does not tell how much it fell: by less than LOSS_TREND is undecided.
     """
-
-    def judge(*all_records: list[Record]) -> tuple[Verdict, str]:
-        each = [record for records in all_records for record in records]
-        tenths = [np.array_split(curve(record, "train_loss"), 10)[-2:] for record in each]
-        falls = sorted(float(1 - last.mean() / before.mean()) for before, last in tenths)
-        lowest, highest = (f"{100 * fall:.1f}" for fall in (falls[0], falls[-1]))
-        seen = f"{lowest if lowest == highest else f'{lowest} to {highest}'} % lower in {runs_in_words(len(falls))}"
-        if falls[0] > LOSS_TREND or falls[-1] <= 0:
-            return "holds" if falls[0] > 0 else "does not hold", seen
-        return "in some runs" if falls[-1] > LOSS_TREND and falls[0] <= 0 else UNDECIDED, seen
-
     text = (
-        f"Training loss still falls at the end (its mean over the last tenth of the epochs more than "
+        "Training loss still falls at the end (its mean over the last tenth of the epochs more than "
         f"{100 * LOSS_TREND:g} % below that of the tenth before; less is undecided)"
     )
-    return decide(text, profile, judge, *runs.values(), about=tuple(runs))
+    if claim := unjudged(text, profile, *runs.values(), about=tuple(runs)):
+        return claim
+    tenths = [np.array_split(curve(one, "train_loss"), 10)[-2:] for records in runs.values() for one in records]
+    falls = sorted(float(1 - last.mean() / before.mean()) for before, last in tenths)
+    if falls[0] > LOSS_TREND or falls[-1] <= 0:
+        verdict: Verdict = "holds" if falls[0] > 0 else "does not hold"
+    else:
+        verdict = "in some runs" if falls[-1] > LOSS_TREND and falls[0] <= 0 else UNDECIDED
+    lowest, highest = (f"{100 * fall:.1f}" for fall in (falls[0], falls[-1]))
+    seen = f"{lowest if lowest == highest else f'{lowest} to {highest}'} % lower in {runs_in_words(len(falls))}"
+    return Claim(text, verdict, seen, about=tuple(runs))
 
 
 def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
@@ -146,30 +137,26 @@ def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
 
 def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
     """Whether `a` is more accurate than `b`."""
-
-    def judge(first: list[Record], second: list[Record]) -> tuple[Verdict, str]:
-        difference = compare(first, second)
-        known = min(len(first), len(second)) >= MIN_SEEDS
-        return positive(difference), f"{difference}; {needs(first, second)}" if known else str(difference)
-
-    sides = (runs.get(a, []), runs.get(b, []))
-    return decide(f"“{a}” is more accurate than “{b}”", profile, judge, *sides, about=(a, b))
+    text, sides = f"“{a}” is more accurate than “{b}”", (runs.get(a, []), runs.get(b, []))
+    if claim := unjudged(text, profile, *sides, about=(a, b)):
+        return claim
+    difference = compare(*sides)
+    more = f"; {needs(*sides)}" if min(map(len, sides)) >= MIN_SEEDS else ""
+    return Claim(text, positive(difference), f"{difference}{more}", about=(a, b))
 
 
 def below_paper(records: list[Record], profile: str) -> Claim:
-    def judge(records: list[Record]) -> tuple[Verdict, Estimate]:
-        estimate = accuracy_of(records, profile)
-        return between(estimate, 0, RESNET_20 / 100), estimate
-
-    return decide(f"ResNet-20 stays below the paper's {RESNET_20:g} %", profile, judge, records)
+    text = f"ResNet-20 stays below the paper's {RESNET_20:g} %"
+    if claim := unjudged(text, profile, records):
+        return claim
+    estimate = accuracy_of(records, profile)
+    return Claim(text, between(estimate, 0, RESNET_20 / 100), estimate)
 
 
 def hub_agrees(hub: list[Record], own: list[Record], profile: str) -> Claim:
     """torch.hub's network against ours with the same training, the headline of step 02."""
-
-    def judge(hub: list[Record], own: list[Record]) -> tuple[Verdict, str]:
-        difference = compare(hub, own)
-        return between(difference, -AGREE, AGREE), f"theirs less ours: {difference}"
-
     text = f"torch.hub's ResNet-50 agrees with ours within {100 * AGREE:g} points"
-    return decide(text, profile, judge, hub, own)
+    if claim := unjudged(text, profile, hub, own):
+        return claim
+    difference = compare(hub, own)
+    return Claim(text, between(difference, -AGREE, AGREE), f"theirs less ours: {difference}")
