@@ -59,7 +59,7 @@ def test_a_difference_has_one_interval_wherever_it_stands():
     table = single_changes.table(suspects.one_at_a_time(), "full").set_index("change")["against the first row"]
     for name in ("in bf16", "ImageNet's stem"):
         found = evidence.change(suspects.one_at_a_time()[name], suspects.changed(), "full")
-        assert table[name] == str(found).replace(" points", "")
+        assert table[name] == found.without_unit
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():

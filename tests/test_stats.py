@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from resnet_lib.config import Config
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.judgement import compare
 from resnet_lib.findings.stats import (
-    Estimate,
     Spread,
     _student,
     accuracy_interval,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED, Verdict, between
-from resnet_lib.findings.stats import Estimate
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, SHOWN
 from resnet_lib.records.find import Runs, find_runs

@@ -9,8 +9,9 @@ from itertools import combinations
 
 from resnet_lib.config import Config
 from resnet_lib.findings.curves import one_until_the_drop
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.judgement import accuracy, compare
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, Spread, spread, weighted_sum
+from resnet_lib.findings.stats import MIN_SEEDS, Spread, spread, weighted_sum
 from resnet_lib.questions import causes, factorial, suspects
 from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER, RATE, STEM
 from resnet_lib.questions.factorial import Levels
@@ -232,5 +233,4 @@ def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
 def _accuracy(records: list[Record], comparable: Spread | None) -> Estimate:
     if len(records) >= MIN_SEEDS or not comparable:
         return accuracy(records)
-    found = weighted_sum([(1.0, [record.correct for record in records], comparable)], unit="%")
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    return weighted_sum([(1.0, [record.correct for record in records], comparable)]).as_accuracy()

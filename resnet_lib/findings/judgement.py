@@ -11,10 +11,10 @@ import numpy as np
 
 from resnet_lib.config import Config
 from resnet_lib.findings.curves import came_down
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.findings.stats import (
     MIN_SEEDS,
-    Estimate,
     accuracy_interval,
     images_needed,
     paired_difference,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.findings import best_epoch
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.judgement import (
     UNDECIDED,
     Claim,
@@ -21,7 +22,7 @@ from resnet_lib.findings.judgement import (
 )
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.sentences import better
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, over_seeds
+from resnet_lib.findings.stats import MIN_SEEDS, over_seeds
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
 from resnet_lib.records.find import Runs

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, in_a_table, or_diverged, positive
 from resnet_lib.findings.recorded import count, missing
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate, spread
+from resnet_lib.findings.stats import MIN_SEEDS, spread
 from resnet_lib.questions import causes
 from resnet_lib.questions.causes import CELLS, FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels

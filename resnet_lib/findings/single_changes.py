@@ -37,7 +37,7 @@ def table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
             continue
         alone = together = ""
         if records and first and records is not first:
-            alone = str(compare(records, first, among=among)).replace(" points", "")
+            alone = compare(records, first, among=among).without_unit
             together = compare(records, first, len(runs) - 1, among).interval
         row = {
             "change": name,

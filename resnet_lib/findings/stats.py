@@ -12,10 +12,12 @@ Intervals over seeds and images are conservative: what seed and image do only to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+
+from resnet_lib.findings.estimate import Estimate
 
 REPLICATES = 2_000
 MIN_SEEDS = 3  # below, the spread over seeds cannot be estimated from these runs
@@ -25,58 +27,13 @@ MANY = 2_000  # degrees of freedom from which Student's t is a normal variable, 
 POWER = 0.8  # how often a sample that is large enough finds a difference
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval, as shares (0 to 1) although printed in % or percentage points."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-    seed_sd: float | None  # standard deviation over seeds; None: unknown, and left out of the interval
-    unit: str = "%"  # or "points", for a difference
-    pooled: bool = False  # whether `seed_sd` was taken from comparable runs
-
-    @property
-    def interval(self) -> str:
-        """`[85.5, 88.1]`, and whether it leaves seeds out."""
-        return f"{self._brackets}{'' if self.seed_sd is not None else ' (over images alone)'}"
-
-    @property
-    def sure(self) -> str:
-        """The interval, after a space; empty where it leaves seeds out."""
-        return "" if self.seed_sd is None else f" {self.interval}"
-
-    @property
-    def _brackets(self) -> str:
-        return f"[{self._number(self.low)}, {self._number(self.high)}]"
-
-    @property
-    def number(self) -> str:
-        """The mean and its interval."""
-        return f"{self._number(self.mean)} {self.unit} {self.interval}"
-
-    def _number(self, share: float) -> str:
-        text = f"{100 * share:.1f}" if self.unit == "%" else f"{100 * share:+.1f}"
-        return {"-0.0": "0.0", "+0.0": "0.0"}.get(text, text)
-
-    def __neg__(self) -> Estimate:
-        return replace(self, mean=-self.mean, low=-self.high, high=-self.low)
-
-    def __str__(self) -> str:
-        known = "pooled seed sd" if self.pooled else "seed sd"
-        spread = "seed spread unknown" if self.seed_sd is None else f"{known} {100 * self.seed_sd:.2f}"
-        return f"{self._number(self.mean)} {self.unit} {self._brackets}, n = {self.seeds}, {spread}"
-
-
 def accuracy_interval(correct: Sequence[np.ndarray]) -> Estimate:
     """Accuracy of a network, from one bool array [N] per seed: which of the N images it got right.
 
     95 % bootstrap interval over seeds and images with MIN_SEEDS seeds or more, else over images alone. Where every
     run is right (or wrong) on every image, the interval has no width: the bootstrap cannot see what never occurred.
     """
-    estimate = _bootstrap([(1.0, _stack(correct))], "%")
-    return Estimate(estimate.mean, max(0.0, estimate.low), min(1.0, estimate.high), estimate.seeds, estimate.seed_sd)
+    return _bootstrap([(1.0, _stack(correct))]).as_accuracy()
 
 
 def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estimate:
@@ -87,7 +44,7 @@ def paired_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Estim
     first, second = _stack(a), _stack(b)
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{first.shape[1]} images cannot be paired with {second.shape[1]}")
-    return _bootstrap([(1.0, first), (-1.0, second)], "points")
+    return _bootstrap([(1.0, first), (-1.0, second)])
 
 
 def images_needed(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
@@ -133,9 +90,7 @@ def spread(*configs: Sequence[np.ndarray]) -> Spread | None:
     return Spread((squares / freedom) ** 0.5, freedom) if accuracies else None
 
 
-def weighted_sum(
-    cells: Sequence[tuple[float, Sequence[np.ndarray], Spread | None]], comparisons: int = 1, unit: str = "points"
-) -> Estimate:
+def weighted_sum(cells: Sequence[tuple[float, Sequence[np.ndarray], Spread | None]], comparisons: int = 1) -> Estimate:
     """The sum of weight times accuracy over cells of a design, paired by image.
 
     A cell is its weight, one bool array [N] per seed, and how much seeds differ there. The interval is normal in the
@@ -159,7 +114,7 @@ def weighted_sum(
         seed_sd = sum(weight**2 * known.sd**2 for weight, _, known in groups) ** 0.5
     mean, half = float(scores.mean()), float(variance**0.5)
     seeds = min(len(group) for _, group, _ in groups)
-    return Estimate(mean, mean - half, mean + half, seeds, seed_sd, unit, pooled=seed_sd is not None)
+    return Estimate(mean, mean - half, mean + half, seeds, seed_sd, "points", pooled=seed_sd is not None)
 
 
 def over_seeds(values: Sequence[float], unit: str = "%") -> Estimate:
@@ -181,7 +136,7 @@ def _stack(correct: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.asarray(one, bool) for one in correct]).astype(float)
 
 
-def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str) -> Estimate:
+def _bootstrap(groups: list[tuple[float, np.ndarray]]) -> Estimate:
     """The weighted sum of the groups' accuracies; a group is its weight and a float [seeds, N] of zeros and ones."""
     rng = np.random.default_rng(0)
     images = groups[0][1].shape[1]
@@ -206,7 +161,9 @@ def _bootstrap(groups: list[tuple[float, np.ndarray]], unit: str) -> Estimate:
         draws += weight * (mixes * change).sum(axis=1)
         first += runs
     low, high = np.quantile(draws, [TAIL, 1 - TAIL])
-    return Estimate(mean, float(low), float(high), seeds, float(sum(variances) ** 0.5) if with_seeds else None, unit)
+    return Estimate(
+        mean, float(low), float(high), seeds, float(sum(variances) ** 0.5) if with_seeds else None, "points"
+    )
 
 
 def _patterns(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_lib.findings import evidence, single_changes
+from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import mean_accuracy
-from resnet_lib.findings.stats import MIN_SEEDS, Estimate
+from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import story, suspects
 from resnet_lib.questions.causes import PAPER
 from resnet_lib.questions.paper import RESNET_20
