@@ -274,9 +274,9 @@ def test_leaving_near_duplicates_out_changes_the_accuracy_by_what_they_gave(monk
 
 def test_what_is_missing_is_the_agenda_less_what_is_recorded():
     everything = [config.run_id for part in agenda.parts() for config in part.configs]
-    assert [config.run_id for config in outstanding.missing()] == everything
+    assert [config.run_id for config in outstanding.to_train()] == everything
     craft(causes.factorial(10)[causes.PAPER], 0.5)
-    assert len(outstanding.missing()) == len(everything) - 1
+    assert len(outstanding.to_train()) == len(everything) - 1
     table = outstanding.table(lambda config: 1e6).set_index("part")
     # Twenty cells and two more seeds of five of them, but for the story's own ResNet-20, which is in another part.
     assert list(table.loc["05, factorial, ten epochs"]) == ["27", "26", f"{26 * (10 * 53_333 / 1e6) / 3600:.1f}"]

@@ -55,7 +55,7 @@ def test_a_run_that_diverged_is_not_called_not_yet_run():
     run.mark_diverged({"step": 100, "lr": 0.1})
     table = paper_table.table(find_runs(CONFIGS, "full"), "full").set_index("network")
     assert table.loc["ResNet-110", "error %, ours"] == "diverged at step 100 (lr 0.1)"
-    assert CONFIGS["ResNet-110"] not in outstanding.missing()
+    assert CONFIGS["ResNet-110"] not in outstanding.to_train()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def full(
     from resnet_lib.speed import cost
 
     use_data(data)
-    configs = outstanding.missing()
+    configs = outstanding.to_train()
     if not configs:
         out.print("every run that the published report needs has its record")
         return

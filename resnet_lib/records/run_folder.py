@@ -55,6 +55,11 @@ class RunFolder:
     def finished(self) -> bool:
         return (self.path / "result.json").exists()
 
+    @property
+    def is_open(self) -> bool:
+        """Neither finished nor diverged: there is something to train."""
+        return not self.finished and read_diverged(self.path) is None
+
     def record(self) -> Record:
         """What is recorded, under this config: the one that trained it may differ in what changes nothing in the run.
 

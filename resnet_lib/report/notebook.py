@@ -17,7 +17,7 @@ from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.find import Runs, find_diverged, find_runs
-from resnet_lib.records.record import Diverged, Record, read_diverged
+from resnet_lib.records.record import Diverged, Record
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import bars, canvas, closely, gallery, parameters, plots, tables
 from resnet_lib.report.wording import first_sentence
@@ -69,7 +69,7 @@ class Page:
     def _train(self, configs: list[Config]) -> None:
         sized = [config.at(self.profile) for config in configs]
         folders = [RunFolder.of(config, self.profile) for config in sized]
-        lacking = sum(not folder.finished and read_diverged(folder.path) is None for folder in folders)
+        lacking = sum(folder.is_open for folder in folders)
         if lacking and self.profile == "full":
             print(  # and not as a text of the page, which is compared with what the records say
                 f"{lacking} of {runs_in_words(len(sized))} to train at full size: minutes to days each on a CPU. "

@@ -10,22 +10,21 @@ import pandas as pd
 
 from resnet_lib.config import Config
 from resnet_lib.questions import agenda
-from resnet_lib.records.record import read_diverged
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report.tables import folded, machine, markdown
 from resnet_lib.speed import cost
 
 
-def missing() -> list[Config]:
-    """Every run of the agenda that has no record, in its order."""
-    return [config for part in agenda.parts() for config in part.configs if _is_missing(config)]
+def to_train() -> list[Config]:
+    """Every run of the agenda that has no record, and did not diverge, in its order."""
+    return [config for part in agenda.parts() for config in part.configs if _is_open(config)]
 
 
 def table(rate: Callable[[Config], float]) -> pd.DataFrame:
     """One row per part of the agenda, with the hours of its missing runs, one at a time; `rate` is in images/s."""
     rows, total = [], 0.0
     for part in agenda.parts():
-        lacking = [config for config in part.configs if _is_missing(config)]
+        lacking = [config for config in part.configs if _is_open(config)]
         hours = sum(cost.seconds(config, rate(config)) for config in lacking) / 3600
         rows.append((part.name, len(part.configs), len(lacking), hours))
         total += hours
@@ -49,7 +48,5 @@ def outstanding_markdown(bench: dict[str, Any]) -> str:
     return folded(f"{lacking} of {runs} runs, about {hours} hours one at a time", f"{markdown(found)}\n\n{said}")
 
 
-def _is_missing(config: Config) -> bool:
-    """Neither finished nor diverged, for which `run` refuses to train it again."""
-    run = RunFolder.of(config, "full")
-    return not run.finished and read_diverged(run.path) is None
+def _is_open(config: Config) -> bool:
+    return RunFolder.of(config, "full").is_open

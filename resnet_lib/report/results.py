@@ -149,9 +149,9 @@ def unfinished() -> str:
     Empty if all has one.
     """
     # Here, for it loads torch: seconds that the report's pages need not wait.
-    from resnet_lib.report.outstanding import missing, outstanding_markdown
+    from resnet_lib.report.outstanding import outstanding_markdown, to_train
 
-    if not missing():
+    if not to_train():
         return ""
     found = benchmarks(reports_folder() / "bench").values()
     cpus = [one for one in found if one["environment"]["device"] == "cpu"]
