@@ -75,6 +75,15 @@ def test_the_drops_are_weighed_by_what_was_seen_around_them_and_by_runs_without(
     assert "; its last 20 epochs ranged from 78.9 to 79.1 %, 79.0 % on average." in paragraph("The learning rate.")
 
 
+def test_a_rate_too_small_is_told_of_with_what_it_looks_like():
+    craft(TOLD, 0.86)
+    craft(TOLD.replace(lr=0.01), 0.81, RISING, fitted=1.0)
+    told = paragraph("The learning rate.").splitlines()[-1]
+    assert told.startswith("- Begun at 0.01, with the same drops, it ended at 81.0 % [7")
+    assert "(-5.0 points [" in told
+    assert "with 100.0 % of its training images right; its test loss ended at" in told
+
+
 def test_runs_that_were_one_until_the_drop_are_told_of_in_pairs():
     for stem, right in ((None, 0.87), ("imagenet", 0.75)):
         craft(TOLD.replace(stem=stem), right, high=0.78)
@@ -132,9 +141,9 @@ def test_what_the_story_may_have_been_is_what_ends_near_it_with_what_speaks_agai
     assert decay.startswith("| weight decay 1e-4 | 84.0 % [8")
     assert decay.endswith(f" | {answer.AGAINST[causes.DECAY]} |")
     assert rate.startswith("| learning rate 0.01 | 81.0 % [7")
-    assert rate.endswith(" | yes | – |")
+    assert rate.endswith(f" | yes | {answer.NOTHING} |")
     assert init.startswith("| PyTorch's initialisation | 82.0 % [8")
-    assert init.endswith(" | undecided | – |")  # it is comparable with none
+    assert init.endswith(f" | undecided | {answer.NOTHING} |")  # it is comparable with none
     for fields in ({"lr": 0.01}, {"weight_decay": 1e-4}, {"init": "torch"}):
         craft(TOLD.replace(**fields), 0.6)
     craft(TOLD.replace(milestones=()), 0.79)

@@ -54,7 +54,10 @@ def test_what_to_look_at_first_is_told_with_what_it_is_worth():
     craft(TOLD.replace(stem="imagenet"), 0.76)
     craft(TOLD.replace(stem="imagenet", **CROP_AND_FLIP), 0.90)
     assert "Look at three things first." in said()
-    assert "\n- **Learning rate**, never lowered: 79.0 % (1 run)\n" in said()
+    craft(TOLD.replace(lr=0.01), 0.88)
+    assert "\n- **Learning rate**, 0.01 at the start instead of 0.1: 88.0 % (1 run)\n" in said()
+    assert "Look at four things first." in said()
+    assert "\n- **Learning-rate drops**, none: 79.0 % (1 run)\n" in said()
     stem = "- **Stem**, ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution: 76.0 % (1 run)"
     assert stem in said()
     near = "“ImageNet's stem”, “no learning-rate drop”; what speaks against each is told below"

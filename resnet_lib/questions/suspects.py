@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_lib.config import Config
 from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.causes import AUGMENTATION, DROPS, FACTORS, HUNDRED, STEM, cell, change
+from resnet_lib.questions.causes import AUGMENTATION, DROPS, FACTORS, HUNDRED, RATE, STEM, cell, change
 from resnet_lib.questions.factorial import turned
 
 EPOCHS = 100
@@ -42,9 +42,9 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 AS_TOLD = "the story, as the lab assumes it"
 SHOWN = {  # what is changed of it in the table and the picture that are shown first, by label
     change(HUNDRED, turned(HUNDRED, *factors)): factors
-    for factors in ((DROPS,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
+    for factors in ((DROPS,), (RATE,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
 }
-NO_DROP, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
+NO_DROP, SMALL_RATE, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
 
 
 def changed(*factors: int) -> Config:

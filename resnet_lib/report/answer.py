@@ -25,6 +25,7 @@ AGAINST = {  # what the story tells that does not go with a change
     causes.DROPS: "the story tells of drops, for its first network",
     causes.DECAY: "the story tells of more weight decay, for its first network",
 }
+NOTHING = "nothing that it tells"
 NOT_EXAMINED = (
     "Not examined on the story's training: momentum or another optimizer, a schedule that waits for a plateau, images "
     "held out from training, a fault in the network's code."
@@ -115,7 +116,7 @@ def _what_it_may_have_been() -> str:
             "with": one.label,
             "it ends at": f"{one.end.number}, n = {one.end.seeds}",
             f"near {CIFAR_STEP.about}": "yes" if one.verdict == "holds" else one.verdict,
-            "what speaks against it": "; ".join(AGAINST[f] for f in one.factors if f in AGAINST) or "–",
+            "what speaks against it": "; ".join(AGAINST[f] for f in one.factors if f in AGAINST) or NOTHING,
         }
         for one in near
     ]

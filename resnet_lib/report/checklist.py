@@ -29,6 +29,7 @@ from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import own_code
 from resnet_lib.report.wording import in_range, percent
 
+SMALL = causes.FACTORS[causes.RATE].suspect.label
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
 
 
@@ -79,6 +80,7 @@ def _learning_rate() -> str:
         f"To test a training of yours, go on for {SETTLED} epochs at a tenth of the rate, and compare their mean test "
         f"accuracy with that of the {HIGH} epochs before (single epochs jump about).",
         *_drops_seen(),
+        *_small_rate(),
     )
 
 
@@ -105,6 +107,14 @@ def _drops_seen() -> list[str]:
     ]
 
 
+def _small_rate() -> list[str]:
+    """What it costs to begin at a smaller rate."""
+    cost, records = evidence.worth("full", causes.RATE), changes.runs("full").get(suspects.SMALL_RATE)
+    if not cost or not records:
+        return []
+    return [f"Begin at {story.TUNED.lr:g}: begun at {SMALL}, ResNet-20 ends at {percent(records)} ({cost.number})."]
+
+
 def _kinds(cells: evidence.Cells) -> list[str]:
     """What the runs at the story's learning rate differ in beside weight decay."""
     seen = [levels for levels in cells.recorded if levels[causes.RATE] == cells.start[causes.RATE]]
@@ -113,8 +123,10 @@ def _kinds(cells: evidence.Cells) -> list[str]:
 
 
 def _overfitting() -> str:
-    looks_alike = any(map(overfits, changes.runs("full").get(suspects.WRONG_STEM, [])))
-    first = "With ImageNet's stem it looks the same, so see to that first. Then add" if looks_alike else "Add"
+    found = changes.runs("full")
+    others = {suspects.WRONG_STEM: "ImageNet's stem", suspects.SMALL_RATE: f"a learning rate of {SMALL}"}
+    alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
+    first = f"With {' or '.join(alike)} it looks the same, so see to that first. Then add" if alike else "Add"
     gain = evidence.worth("full", causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""

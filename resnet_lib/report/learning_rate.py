@@ -6,13 +6,13 @@ import pandas as pd
 
 from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import runs
-from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs
+from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, loss_end, mean_curve
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.findings.stats import over_seeds
-from resnet_lib.questions import causes, suspects
+from resnet_lib.questions import causes, story, suspects
 from resnet_lib.questions.factorial import turned
-from resnet_lib.questions.suspects import AS_TOLD, NO_DROP
+from resnet_lib.questions.suspects import AS_TOLD, NO_DROP, SMALL_RATE
 from resnet_lib.records.record import Record
 from resnet_lib.report import tables
 from resnet_lib.report.wording import in_range
@@ -36,6 +36,7 @@ def drops() -> str:
         f"({100 * gain.mean:+.1f} points{gain.sure}, n = {gain.seeds}{sure})."
     )
     more = [_without(found[NO_DROP])] if NO_DROP in found else []
+    more += [_small(found[SMALL_RATE])] if SMALL_RATE in found else []
     more += _twins(cells)
     return "\n\n".join(filter(None, [said, _table(cells), "\n".join(f"- {one}" for one in more)]))
 
@@ -47,7 +48,9 @@ def _table(cells: Cells) -> str:
         if records := cells.records[levels]:
             row = {causes.FACTORS[factor].name: causes.FACTORS[factor].at(levels[factor]).label for factor in FACTORS}
             rows.append(row | _around_the_drop(records))
-    of = "Mean test accuracy of ResNet-20, with the 3×3 stem, a learning rate of 0.1 and two drops, in %"
+    of = (
+        f"Mean test accuracy of ResNet-20, with the 3×3 stem, a learning rate of {story.TUNED.lr:g} and two drops, in %"
+    )
     return f"{of}:\n\n{tables.markdown(pd.DataFrame(rows))}" if len(rows) > 1 else ""
 
 
@@ -68,6 +71,16 @@ def _without(undropped: list[Record]) -> str:
         f"Without any drop the story's training ended at {evidence.accuracy_of(undropped, 'full').number} "
         f"({evidence.worth('full', causes.DROPS)}); its last {LAST} epochs ranged from {last.min():.1f} to "
         f"{last.max():.1f} %, {last.mean():.1f} % on average."
+    )
+
+
+def _small(records: list[Record]) -> str:
+    """Where the same training ended that began at a smaller rate, and how its curves look."""
+    ended = f"{evidence.accuracy_of(records, 'full').number} ({evidence.worth('full', causes.RATE)})"
+    fitted = 100 * mean_curve(records, "train_accuracy")[-1]
+    return (
+        f"Begun at {records[0].config.lr:g}, with the same drops, it ended at {ended}, with {fitted:.1f} % of its "
+        f"training images right; its test loss {loss_end(records)}."
     )
 
 

@@ -13,7 +13,7 @@ from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, WRONG_STEM
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, SMALL_RATE, WRONG_STEM
 from resnet_lib.questions.wording import reduced, training
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import answer_figure, commands, tables
@@ -27,12 +27,14 @@ HOW_TO_READ = (
 )
 BF16 = "Rows marked bf16 were trained in mixed precision, to save hours, all others in fp32"
 UNKNOWN = "; whether that changes where a training ends is not yet measured"
+RATES = causes.FACTORS[causes.RATE]
 THINGS = {  # that a reader may have to change, by the change of the story's training that shows what they are worth
     WRONG_STEM: ("Stem", "ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution"),
-    NO_DROP: ("Learning rate", "never lowered"),
+    SMALL_RATE: ("Learning rate", f"{RATES.suspect.label} at the start instead of {RATES.paper.label}"),
+    NO_DROP: ("Learning-rate drops", "none"),
     AUGMENTED: ("Augmentation", "random crops and flips"),
 }
-NUMBERS = ("one thing", "two things", "three things")
+NUMBERS = ("one thing", "two things", "three things", "four things")
 TERMS = (
     "`n`: the number of runs; for a difference, that of the smaller group. `seed sd`: the standard deviation over "
     "seeds; for a difference, of one run of the first group minus one of the second. “Pooled”: it comes from similar "
