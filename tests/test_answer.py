@@ -151,7 +151,7 @@ def test_what_the_story_may_have_been_is_what_ends_near_it_with_what_speaks_agai
     thrice(TOLD.replace(stem="imagenet", **CROP_AND_FLIP), 0.82)
     *_, drop, both = paragraph(title).partition("\n\nNot examined")[0].split("\n")
     assert drop.startswith("| no learning-rate drop | 79.0 % [7")
-    assert drop.endswith(" | undecided | the story tells of drops, for its first network |")
+    assert drop.endswith(" | undecided | the story mentions drops, for its first network |")
     assert both.startswith("| ImageNet's stem, crop and flip | 82.0 % [8")
     assert both.endswith(
         ", n = 3 | yes | " + "; ".join(answer.AGAINST[f] for f in (causes.STEM, causes.AUGMENTATION)) + " |"
@@ -173,7 +173,7 @@ def test_the_networks_with_imagenets_stem_are_told_of_beside_what_the_story_tell
     craft(square["3×3 stem"], 0.9)
     assert " With “crop and flip”: 85.0 % [" in paragraph(title)
     assert " With “3×3 stem”: 90.0 % [" in paragraph(title)
-    assert paragraph(title).endswith("nor of the stem, which both share.")
+    assert paragraph(title).endswith("which is ImageNet's in both networks, as the lab assumes.")
     thrice(hub["ResNet-50 (torch.hub)"], 0.9)
     assert "- ResNet-50 (torch.hub), 100 epochs, bf16 (the story: 83 %): 90.0 % [" in paragraph(title)
     assert "n = 3, seed sd 0.10; not near. Training accuracy" in paragraph(title)

@@ -31,7 +31,7 @@ from resnet_lib.records.record import Record
 
 UNDECIDED_IS = {  # what the word means, below a table of claims
     True: "Undecided: the interval allows both, or too few runs show how much seeds differ.",
-    False: "Runs of this size decide none of what the story says of accuracies and losses; at `full` it is judged.",
+    False: "Runs this small can neither confirm nor refute what the story says; those of the profile `full` can.",
 }
 
 

@@ -21,9 +21,9 @@ from resnet_lib.report.wording import percent
 
 AGAINST = {  # what the story tells that does not go with a change
     causes.STEM: "the story calls this network the paper's, whose stem is 3×3",
-    causes.AUGMENTATION: "the story tells of no augmentation",
-    causes.DROPS: "the story tells of drops, for its first network",
-    causes.DECAY: "the story tells of more weight decay, for its first network",
+    causes.AUGMENTATION: "the story does not mention augmentation",
+    causes.DROPS: "the story mentions drops, for its first network",
+    causes.DECAY: "the story mentions more weight decay, for its first network",
 }
 NOTHING = "nothing that it tells"
 NOT_EXAMINED = (

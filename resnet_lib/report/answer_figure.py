@@ -115,6 +115,6 @@ def _fork_in_words(found: Runs) -> str:
     with_drop, without = (100 * seen.mean() for seen in ends)
     then = "one epoch later it has" if len(ends[0]) == 1 else f"over the next {len(ends[0])} epochs it averages"
     return (
-        f" With and without drops, seed {forked[0].config.seed} is the same training up to epoch {shared}; {then} "
-        f"{with_drop:.1f} % with the drop, {without:.1f} % without."
+        f" The curve without drops begins at the dot: up to epoch {shared}, seed {forked[0].config.seed} is the same "
+        f"training with them and without; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
     )

@@ -97,13 +97,14 @@ def _drops_seen() -> list[str]:
         f"{in_range(found)} points in {runs_in_words(len(found))} with a weight decay of {wording.scientific(decay)}"
         for decay, found in gains.items()
     ]
-    chance = [f"{100 * max(0.0, *map(rise_by_chance, by_decay[decay])):.1f}" for decay in gains]
+    most = {decay: 100 * max(0.0, *map(rise_by_chance, by_decay[decay])) for decay in gains}
+    chance = " and ".join(f"{rise:.1f} points with {wording.scientific(decay)}" for decay, rise in most.items())
     rate = ", ".join([f"a rate of {story.TUNED.lr:g}", *_kinds(cells)])
     return [
-        f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Where the rate "
-        "stayed as it was, from a quarter of the training on, the same comparison never gave more than "
-        f"{' and '.join(chance)} points. A rise by more than that shows that your rate was too high to end with, "
-        "though other things may be wrong as well; a smaller one shows nothing."
+        f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Without a "
+        "drop, the same comparison, made at every epoch from a quarter of the training on, gave at most "
+        f"{chance}. A rise above the one for your weight decay shows that your rate was too high to end with, "
+        "though other things may be wrong as well; a smaller rise shows nothing."
     ]
 
 
@@ -145,9 +146,9 @@ def _in_good_ones() -> str:
         return ""
     fitted, rise = 100 * mean_curve(paper, "train_accuracy")[-1], 100 * loss_rise(paper)
     return (
-        " With crops and flips in use, these signs alone mean nothing: the paper's own training shows them (training "
-        f"accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at {percent(paper)} "
-        f"({runs_in_words(len(paper))})."
+        " With crops and flips in use, these signs alone mean nothing: the lab's training by the paper's settings "
+        f"shows them (training accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at "
+        f"{percent(paper)} ({runs_in_words(len(paper))})."
     )
 
 

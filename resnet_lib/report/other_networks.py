@@ -12,8 +12,9 @@ from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 
 CHECK = (
-    "The story's check with torch.hub's network changed the network alone: it makes a fault in the code of the first "
-    "network unlikely, and says nothing of the training, nor of the stem, which both share."
+    "In the story's check torch.hub's network was trained by the same code. That makes a fault in the code of the "
+    "first network unlikely. It says nothing of the training, nor of the stem, which is ImageNet's in both networks, "
+    "as the lab assumes."
 )
 
 

@@ -15,9 +15,9 @@ def settings() -> str:
     decay = f"{config.weight_decay:g}"
     deviations, colour = ", ".join(f"{sd:.4f}" for sd in SD), tuple(round(255 * mean) for mean in MEAN)
     *_, alike = causes.square().values()
-    known = "will end at another accuracy" if find_seeds(alike, "full") else "is not yet run here"
-    network = f"The network is torchvision's ResNet-18 with a 3×3 stem, which {known}"
-    return f"""The settings of `{command}` in plain PyTorch. {network}; `batches` are those of your `DataLoader`:
+    known = "which ends elsewhere" if find_seeds(alike, "full") else "with which the lab has not run these settings yet"
+    network = f"**The network is another one**: torchvision's ResNet-18 with a 3×3 stem, {known}"
+    return f"""The training settings of `{command}` in plain PyTorch. {network}. `batches` is your `DataLoader`:
 
 ```python
 import torch

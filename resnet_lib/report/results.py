@@ -40,11 +40,11 @@ SETTINGS = (
     "2, then max-pool."
 )
 ONE_CHANGE = (
-    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. The first interval of a "
-    "difference stands for itself; the second is widened so that those of all "
-    f"{len(suspects.one_at_a_time()) - 1} changes that are planned hold at once. Where the seed spread is unknown, the "
+    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. A difference has two "
+    "intervals: one for this change alone, which the README shows, and a wider one that holds for all "
+    f"{len(suspects.one_at_a_time()) - 1} changes that are planned at once. Where the seed spread is unknown, the "
     "interval is over the test images alone, and too narrow. Runs without drops are taken to have a seed spread of "
-    "their own, known from few settings, so that their intervals may be the widest; pairs of runs that are one until "
+    "their own, so that their intervals may be the widest; pairs of runs that are one until "
     f"the drop (see the README) tell more of what drops are worth. {symptoms.HOW_TO_READ}"
 )
 ACCOUNTS = "Which assumption reproduces the story?"

@@ -7,7 +7,7 @@ import pandas as pd
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
 from resnet_lib.findings.changes import candidates, runs
-from resnet_lib.findings.judgement import UNDECIDED, between
+from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
@@ -29,11 +29,14 @@ BF16 = "Rows marked bf16 were trained in mixed precision, to save hours, all oth
 UNKNOWN = "; whether that changes where a training ends is not yet measured"
 RATES = causes.FACTORS[causes.RATE]
 THINGS = {  # that a reader may have to change, by the change of the story's training that shows what they are worth
-    WRONG_STEM: ("Stem", "ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution"),
-    SMALL_RATE: ("Learning rate", f"{RATES.suspect.label} at the start instead of {RATES.paper.label}"),
-    NO_DROP: ("Learning-rate drops", "none"),
+    WRONG_STEM: ("Another stem", "ImageNet's (7×7, stride 2, max-pool) instead of one 3×3 convolution"),
+    SMALL_RATE: ("A smaller learning rate", f"{RATES.suspect.label} instead of {RATES.paper.label} at the start"),
+    NO_DROP: ("No learning-rate drops", ""),
     AUGMENTED: ("Augmentation", "random crops and flips"),
 }
+FOLD = (
+    "The commands of these runs (seed 0): they show what is recorded, and train with a <code>--seed</code> that is not"
+)
 NUMBERS = ("one thing", "two things", "three things", "four things")
 TERMS = (
     "`n`: the number of runs; for a difference, that of the smaller group. `seed sd`: the standard deviation over "
@@ -56,7 +59,7 @@ def short() -> str:
         parts = [_what_stops(found), _of_the_story(found), *parts]
     parts.append(f"![{answer_figure.CAPTION}](img/{answer_figure.FIGURE}.png)\n\n*{answer_figure.caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
-    parts.append(tables.folded("The commands of these runs; seed 0, unless <code>--seed</code> is given", trained))
+    parts.append(tables.folded(FOLD, trained))
     return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
 
 
@@ -78,14 +81,14 @@ def _commands(found: Runs) -> dict[str, str]:
 def _what_stops(found: Runs) -> str:
     """What ResNet-20 comes to, trained as the lab assumes, and with what is most often wrong."""
     seen = [
-        f"**{thing}**, {how}: {percent(found[label])} ({runs_in_words(len(found[label]))})"
+        f"**{thing}**{f', {how}' if how else ''}: {_moved(found, label)} ({runs_in_words(len(found[label]))})"
         for label, (thing, how) in THINGS.items()
         if label in found
     ]
     epochs, plain = suspects.EPOCHS, found[AS_TOLD]
     took = (
-        f"As the lab assumes that the story trained it ({training(plain[0].config)}), ResNet-20 ends its {epochs} "
-        f"epochs at {percent(plain)} ({runs_in_words(len(plain))})"
+        f"ResNet-20, trained for {epochs} epochs as the lab assumes that the story did ({training(plain[0].config)}), "
+        f"ends at {percent(plain)} ({runs_in_words(len(plain))})"
     )
     if not seen:
         return f"**In short.** {took}."
@@ -93,8 +96,13 @@ def _what_stops(found: Runs) -> str:
     listed = "\n".join(f"- {one}" for one in seen)
     return (
         f"**In short.** Does your ResNet stop near {CIFAR_STEP.claimed:g} % on CIFAR-10? Look at "
-        f"{NUMBERS[len(seen) - 1]} first. {took}. With one change:\n\n{listed}"
+        f"{NUMBERS[len(seen) - 1]} first. {took}. Each of these changes one thing:\n\n{listed}"
     )
+
+
+def _moved(found: Runs, label: str) -> str:
+    way = "down" if mean_accuracy(found[label]) < mean_accuracy(found[AS_TOLD]) else "up"
+    return f"{way} to {percent(found[label])}"
 
 
 def _of_the_story(found: Runs) -> str:
@@ -108,8 +116,10 @@ def _of_the_story(found: Runs) -> str:
         return said
     ends = [f"“{one.label}”" for one in candidates("full")]
     if ends:
-        said += f" What brings it near, or may: {', '.join(ends)}; what speaks against each is told below."
-    return f"{said} Which it was is open: the story's code is not known."
+        said += (
+            f" Changes with which it ends near that, or may: {', '.join(ends)}. What speaks against each is told below."
+        )
+    return f"{said} What it was is open: the story's code is not known."
 
 
 def _networks_with_the_wrong_stem() -> str:
@@ -118,7 +128,7 @@ def _networks_with_the_wrong_stem() -> str:
     for step, config in story.TOLD:
         records, architecture = find_seeds(config, "full"), config.architecture
         if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
-            told = f"told: {step.claimed:g} %; {runs_in_words(len(records))}"
+            told = f"the story: {step.claimed:g} %; {runs_in_words(len(records))}"
             ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
     stems = {1: ", with ImageNet's stem", 2: ", both with ImageNet's stem"}.get(len(ends), ", all with ImageNet's stem")
     *first, last = ends or [""]
@@ -138,7 +148,7 @@ def table() -> pd.DataFrame:
             changed = {f"↳ {name}": one for name, one in _changes(told).items() if _is_known(one)}
             rows += [_row(name, one, "", _worth(one, told)) for name, one in changed.items()]
     paper = paper_runs.table_6()["ResNet-20"]
-    name = f"ResNet-20, the paper's {paper.total_epochs} epochs"
+    name = f"ResNet-20, the paper's settings ({paper.iterations:,} iterations, {paper.total_epochs} epochs)"
     return pd.DataFrame([*rows, _row(name, paper, f"{RESNET_20:g} (the paper)")])
 
 

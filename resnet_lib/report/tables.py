@@ -109,7 +109,8 @@ def story_markdown(profile: str) -> str:
     steps, rows = recorded_story(profile), by_step(profile)
     is_missing, told = rows["measured %"] == NOT_YET, story.BASELINE
     note = (
-        "Test accuracy after the last epoch. The interval is a 95 % bootstrap over the test images and, from "
+        "Step: the number of its notebook. Test accuracy after the last epoch. LR drops made: how many of those that "
+        "are scheduled came before the end. The interval is a 95 % bootstrap over the test images and, from "
         f"{MIN_SEEDS} runs on, over seeds. Of fewer, seeds are taken to differ as in comparable settings (“pooled”); "
         "where there are none, the interval leaves seeds out, and no verdict is given. `n` counts runs, "
         "each with a random seed of its own; for a difference, those of the smaller group. `seed sd` is the standard "
