@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from crafted import craft, thrice
 
-from resnet_lib.findings.changes import candidates
+from resnet_lib.findings.changes import AGAINST, candidates
 from resnet_lib.questions import causes, story
 from resnet_lib.report import answer, commands, tables
 
@@ -139,7 +139,7 @@ def test_what_the_story_may_have_been_is_what_ends_near_it_with_what_speaks_agai
     assert paragraph(title).startswith(f"{told} these bring ResNet-20 near it, or may:\n\n")
     *_, decay, rate, init = paragraph(title).partition("\n\nNot examined")[0].split("\n")
     assert decay.startswith("| weight decay 1e-4 | 84.0 % [8")
-    assert decay.endswith(f" | {answer.AGAINST[causes.DECAY]} |")
+    assert decay.endswith(f" | {AGAINST[causes.DECAY]} |")
     assert rate.startswith("| learning rate 0.01 | 81.0 % [7")
     assert rate.endswith(f" | yes | {answer.NOTHING} |")
     assert init.startswith("| PyTorch's initialisation | 82.0 % [8")
@@ -153,9 +153,7 @@ def test_what_the_story_may_have_been_is_what_ends_near_it_with_what_speaks_agai
     assert drop.startswith("| no learning-rate drop | 79.0 % [7")
     assert drop.endswith(" | undecided | the story mentions drops, for its first network |")
     assert both.startswith("| ImageNet's stem, crop and flip | 82.0 % [8")
-    assert both.endswith(
-        ", n = 3 | yes | " + "; ".join(answer.AGAINST[f] for f in (causes.STEM, causes.AUGMENTATION)) + " |"
-    )
+    assert both.endswith(", n = 3 | yes | " + "; ".join(AGAINST[f] for f in (causes.STEM, causes.AUGMENTATION)) + " |")
 
 
 def test_the_networks_with_imagenets_stem_are_told_of_beside_what_the_story_tells():

@@ -63,8 +63,13 @@ def test_what_to_look_at_first_is_told_with_what_it_is_worth():
     assert "\n- **No learning-rate drops**: down to 79.0 % (1 run)\n" in said()
     assert "- **Another stem**, ImageNet's (7×7, stride 2, max-pool) instead" in said()
     assert "of one 3×3 convolution: down to 76.0 % (1 run)" in said()
-    near = "“ImageNet's stem”, “no learning-rate drop”. What speaks against each is told below."
-    assert f"Changes with which it ends near that, or may: {near} What it was is open" in said()
+    near = "“ImageNet's stem”, “no learning-rate drop”; what speaks against each is told below."
+    assert f"Changes with which it does, or may: {near} What it was is open" in said()
+    craft(TOLD.replace(lr=0.01), 0.81)
+    told = (
+        "With “learning rate 0.01” it ends near that, and the story tells nothing against it. Other changes with which"
+    )
+    assert f"{told} it does, or may: {near}" in said()
 
 
 def test_the_storys_other_networks_are_told_of_first():

@@ -18,6 +18,14 @@ def runs(profile: str) -> Runs:
     return {label: records for label, records in find_runs(shown, profile).items() if records}
 
 
+AGAINST = {  # what the story tells that does not go with a change
+    causes.STEM: "the story calls this network the paper's, whose stem is 3×3",
+    causes.AUGMENTATION: "the story does not mention augmentation",
+    causes.DROPS: "the story mentions drops, for its first network",
+    causes.DECAY: "the story mentions more weight decay, for its first network",
+}
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A change with which ResNet-20 ends near the story's accuracy, or may."""
@@ -26,6 +34,11 @@ class Candidate:
     factors: tuple[int, ...]  # that it changes, of those that are varied together
     end: Estimate
     verdict: Verdict  # holds, or undecided: the interval has accuracies that are near, and such as are not
+
+    @property
+    def against(self) -> list[str]:
+        """What the story tells that speaks against it."""
+        return [AGAINST[factor] for factor in self.factors if factor in AGAINST]
 
 
 def candidates(profile: str) -> list[Candidate]:

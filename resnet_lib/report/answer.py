@@ -19,12 +19,6 @@ from resnet_lib.records.record import read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks, tables
 from resnet_lib.report.wording import percent
 
-AGAINST = {  # what the story tells that does not go with a change
-    causes.STEM: "the story calls this network the paper's, whose stem is 3×3",
-    causes.AUGMENTATION: "the story does not mention augmentation",
-    causes.DROPS: "the story mentions drops, for its first network",
-    causes.DECAY: "the story mentions more weight decay, for its first network",
-}
 NOTHING = "nothing that it tells"
 NOT_EXAMINED = (
     "Not examined on the story's training: momentum or another optimizer, a schedule that waits for a plateau, images "
@@ -116,7 +110,7 @@ def _what_it_may_have_been() -> str:
             "with": one.label,
             "it ends at": f"{one.end.number}, n = {one.end.seeds}",
             f"near {CIFAR_STEP.about}": "yes" if one.verdict == "holds" else one.verdict,
-            "what speaks against it": "; ".join(AGAINST[f] for f in one.factors if f in AGAINST) or NOTHING,
+            "what speaks against it": "; ".join(one.against) or NOTHING,
         }
         for one in near
     ]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from resnet_lib.config import Config
 from resnet_lib.findings import evidence
-from resnet_lib.findings.changes import candidates, runs
+from resnet_lib.findings.changes import Candidate, candidates, runs
 from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
@@ -114,12 +114,18 @@ def _of_the_story(found: Runs) -> str:
     said += f"{percent(found[AS_TOLD])}, {near}."
     if plain.mean < high:
         return said
-    ends = [f"“{one.label}”" for one in candidates("full")]
-    if ends:
-        said += (
-            f" Changes with which it ends near that, or may: {', '.join(ends)}. What speaks against each is told below."
-        )
+    found_near = candidates("full")
+    free = [one for one in found_near if one.verdict == "holds" and not one.against]
+    if free:
+        said += f" With {_labels(free)} it ends near that, and the story tells nothing against it."
+    if others := [one for one in found_near if one not in free]:
+        more = "Other changes" if free else "Changes"
+        said += f" {more} with which it does, or may: {_labels(others)}; what speaks against each is told below."
     return f"{said} What it was is open: the story's code is not known."
+
+
+def _labels(some: list[Candidate]) -> str:
+    return ", ".join(f"“{one.label}”" for one in some)
 
 
 def _networks_with_the_wrong_stem() -> str:
