@@ -70,7 +70,8 @@ def test_a_run_is_most_like_those_that_differ_in_their_seed_alone(seed):
 def test_the_lab_finds_a_run_of_its_own_again(tmp_path):
     result = CliRunner().invoke(app, ["diagnose", str(RUNS / STORY / "history.csv")], env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert "\n    then: the stem first (checklist 1); then random crops and flips (checklist 3)\n" in result.output
+    first = "first the stem (checklist 1), and the rate to begin with (checklist 2)"
+    assert f"\n    then: {first}; then random crops and flips (checklist 3)\n" in result.output
     assert f"│ {STORY} " in result.output  # whole, to be pasted
     assert re.search(r"Seeds of one setting are \d+\.\d to \d+\.\d apart", result.output)
     own = pd.read_csv(RUNS / STORY / "history.csv")

@@ -57,7 +57,8 @@ def _high_rate(log: Log) -> Sign:
 
 def _overfitting(log: Log) -> Sign:
     name = "it overfits"
-    advice = f"the stem first (checklist {Check.CODE}); then random crops and flips (checklist {Check.OVERFITTING})"
+    first = f"the stem (checklist {Check.CODE}), and the rate to begin with (checklist {Check.RATE})"
+    advice = f"first {first}; then random crops and flips (checklist {Check.OVERFITTING})"
     names = {"train_accuracy": "training accuracy", "test_loss": "test loss"}
     if unknown := [text for column, text in names.items() if column not in log.history[0]]:
         zero = "" if "test_loss" in log.history[0] else ", or 0 in one"
