@@ -16,7 +16,7 @@ from tiny_runs import CPU
 from resnet_lib.config import Config
 from resnet_lib.machine.device import Choice
 from resnet_lib.report import bench_facts, bench_figure, bench_tables
-from resnet_lib.speed import bench, cost, measured, pipelines
+from resnet_lib.speed import bench, cost, measured, memory, pipelines
 
 pytestmark = pytest.mark.usefixtures("bf16")
 
@@ -75,7 +75,7 @@ def test_flops_are_those_of_the_layers():
     assert cost.flops_per_image(Config(model="resnet20")) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.skipif(bench._bytes_of_process("VmHWM") is None, reason="this system does not tell it")
+@pytest.mark.skipif(memory._bytes_of_process("VmHWM") is None, reason="this system does not tell it")
 def test_peak_memory_grows_with_the_activations_that_are_kept():
     rung = bench.ladder(CPU)[2]  # fp32: bf16 saves less where a processor has no instructions for it
     small, large = (bench.peak_memory(model, rung, lambda line: None) for model in ("resnet8", "resnet56"))
@@ -88,7 +88,7 @@ def ended(*_):
 
 
 def test_memory_that_cannot_be_measured_costs_no_benchmark(monkeypatch):
-    monkeypatch.setattr(bench, "_peak_memory", ended)
+    monkeypatch.setattr(memory, "_peak_memory", ended)
     heard = []
     assert bench.peak_memory("resnet8", bench.ladder(CPU)[0], heard.append) is None
     assert "is not known: the process that was to measure was ended" in heard[-1]

