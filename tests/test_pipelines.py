@@ -94,7 +94,7 @@ def noting(events, conventional_step):
 def test_every_rung_does_what_it_is_named_for(small, monkeypatch):
     """As seen from the network, the optimizer and the metrics: that a rung trains does not tell it from another."""
     events, read = [], RunningTotals.read
-    monkeypatch.setattr(torch, "compile", lambda network, **options: events.append("compiled") or network)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: events.append("compiled") or function)
     monkeypatch.setattr(RunningTotals, "read", lambda totals: events.append("read") or read(totals))
     monkeypatch.setattr(pipelines.Pipeline, "conventional_step", noting(events, pipelines.Pipeline.conventional_step))
     found = []

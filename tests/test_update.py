@@ -165,15 +165,15 @@ def test_one_kernel_updates_all_weights(tiny_dataset, config):
 
 
 @pytest.mark.parametrize("compile", [True, False])
-def test_whole_batches_go_through_the_compiled_network_if_chosen_and_only_then(tiny_dataset, monkeypatch, compile):
+def test_whole_batches_are_compiled_if_chosen_and_only_then(tiny_dataset, monkeypatch, compile):
     compiled = []
 
-    def compiler(model, **options):
-        def forward(images):
-            compiled.append(len(images))
-            return model(images)
+    def compiler(function, **options):
+        def call(plan):
+            compiled.append(plan.shape[1])
+            return function(plan)
 
-        return forward
+        return call
 
     monkeypatch.setattr(torch, "compile", compiler)
     update = prepare(CIFAR, tiny_dataset, Choice("cpu", 1, True, compile=compile))

@@ -51,7 +51,7 @@ class Choice:
     threads: int  # of the CPU; results are bit-equal only for the same number
     channels_last: bool  # NHWC in memory: what convolutions are fastest in on CPUs and NVIDIA GPUs
     products: bool = False  # convolutions that are matrix products computed as such (`models/products.py`)
-    compile: bool = False  # forward and backward pass by torch.compile
+    compile: bool = False  # all but the optimizer by torch.compile
     graph: bool = False  # the whole step replayed as a CUDA graph
     deterministic: bool = False  # on a GPU: only kernels that give the same bits every time; CPUs have no others
     why: str = field(default="", compare=False)  # why it is compiled or not

@@ -33,10 +33,10 @@ class RunningTotals:
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: its mean loss (scalar), logits [N, C] and labels [N]."""
-        self.loss += loss.detach().to(self.loss.dtype) * len(labels)
-        self.correct += (logits.detach().argmax(1) == labels).sum()
-        self.count += len(labels)
-        self.finite += torch.isfinite(self.loss)  # batches before the first bad one, for from there the sum stays bad
+        self.loss.add_(loss.detach().to(self.loss.dtype) * len(labels))
+        self.correct.add_((logits.detach().argmax(1) == labels).sum())
+        self.count.add_(len(labels))
+        self.finite.add_(torch.isfinite(self.loss))  # batches before the first bad one: from there the sum stays bad
 
     def read(self) -> tuple[float, float]:
         """Mean loss (nats) and accuracy (0 to 1) over all images added."""

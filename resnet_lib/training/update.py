@@ -1,12 +1,11 @@
 """One update of the weights: augmentation, forward, backward, optimizer; nothing in it waits for the device.
 
-`Update` runs it as it stands, or with the network compiled; `Replay` as one CUDA graph. All compute the same but for
-rounding.
+`Update` runs it as it stands, or compiled; `Replay` as one CUDA graph. All compute the same but for rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -45,19 +44,33 @@ class Update:
         self.totals = RunningTotals(batches.images.device)
         # An epoch's last, smaller batch would have to be compiled, or captured, for itself.
         self.full_batch = min(config.batch_size, len(batches.images))
-        self.full_batch_model = torch.compile(model, dynamic=False) if choice.compile else model
+        self.compiled_loss = compiled(self.loss, choice) if choice.compile else None
 
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
-        images, labels = self.batches.take(plan)
-        forward = self.full_batch_model if len(labels) == self.full_batch else self.model
-        with autocast(images.device, self.config):
-            logits = forward(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        is_compiled = self.compiled_loss and plan.shape[1] == self.full_batch
+        loss = self.compiled_loss(plan) if is_compiled else self.loss(plan)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+    def loss(self, plan: Tensor) -> Tensor:
+        """The mean loss [] over the batch of a plan [4, B], which is added to the totals."""
+        images, labels = self.batches.take(plan)
+        with autocast(images.device, self.config):
+            logits = self.model(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         self.totals.add(loss, logits, labels)
+        return loss
+
+
+def compiled(function: Callable[..., Tensor], choice: Choice) -> Callable[..., Tensor]:
+    """`function` and its derivative by torch.compile, for one shape of input.
+
+    On a GPU what is small and independent shares a kernel, such as the casts of all weights: of ResNet-20's kernels
+    most would be done in less time than it takes to start them.
+    """
+    return torch.compile(function, dynamic=False, options={"combo_kernels": choice.device == "cuda"})
 
 
 class Replay(Update):
