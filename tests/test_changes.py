@@ -9,8 +9,8 @@ from crafted import craft, texts, thrice
 
 from resnet_lib.config import Config
 from resnet_lib.data import duplicates
-from resnet_lib.findings import accounts, evidence, plateaus, purged, single_changes, symptoms
-from resnet_lib.findings.judgement import UNDECIDED, Claim, compare
+from resnet_lib.findings import accounts, comparison, plateaus, purged, single_changes, symptoms
+from resnet_lib.findings.judgement import UNDECIDED, Claim
 from resnet_lib.questions import agenda, causes, field_guide, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.story import NOT_YET
@@ -58,24 +58,25 @@ def test_a_difference_has_one_interval_wherever_it_stands():
     thrice(suspects.one_at_a_time()["in bf16"], 0.86, spread=0.012)  # no cell: its seeds are its own
     table = single_changes.table(suspects.one_at_a_time(), "full").set_index("change")["against the first row"]
     for name in ("in bf16", "ImageNet's stem"):
-        found = evidence.change(suspects.one_at_a_time()[name], suspects.changed(), "full")
+        found = comparison.change(suspects.one_at_a_time()[name], suspects.changed(), "full")
         assert table[name] == found.without_unit
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
-    configs = suspects.leave_one_out()
-    first = thrice(configs[PAPER], 0.9)
-    runs = {name: craft(configs[name], 0.8) for name in ("no flip", "no learning-rate drop")}
-    for record in [*first, runs["no flip"]]:
-        record.history[-1]["lr"] = 0.001
-    assert compare([runs["no flip"]], first, 12).seed_sd == pytest.approx(2**0.5 * 0.001)
-    assert compare([runs["no learning-rate drop"]], first, 12).seed_sd is None
-    other = thrice(configs["no crop"], 0.7, spread=0.003)
-    for record in other:
-        record.history[-1]["lr"] = 0.001
+    configs = suspects.one_at_a_time()
+    first = thrice(configs[STORY], 0.9)
+    few = {name: [craft(configs[name], 0.8)] for name in ("in bf16", "164 epochs", "no learning-rate drop")}
+
+    def sd(name):
+        return comparison.difference(few[name], first, "full").seed_sd
+
+    assert sd("in bf16") == sd("164 epochs") == pytest.approx(2**0.5 * 0.001)
+    assert sd("no learning-rate drop") is None
+    thrice(configs["batch size 512"], 0.7, spread=0.003)
+    thrice(configs["in bf16"].replace(model="resnet32"), 0.7, spread=0.01)  # another network
     pooled = ((0.001**2 + 0.003**2) / 2) ** 0.5
-    assert compare([runs["no flip"]], first, 12, [other, []]).seed_sd == pytest.approx(2**0.5 * pooled)
-    assert compare([runs["no learning-rate drop"]], first, 12, [other]).seed_sd is None
+    assert sd("in bf16") == sd("164 epochs") == pytest.approx(2**0.5 * pooled)
+    assert sd("no learning-rate drop") is None
 
 
 FALLING = [1.2, 1.1, 1.0, 0.9, 0.8, 0.7]

@@ -10,6 +10,7 @@ from crafted import RESULT, ROWS, craft
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.findings import evidence, root_cause
+from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.machine.device import Choice
 from resnet_lib.models.build import build_model
@@ -53,8 +54,8 @@ def test_effects_and_shares_are_those_put_in(cells):
     found = evidence.shares(cells)
     assert [share.name for share in found] == ["augmentation", "LR drops"]
     assert sum(share.estimate.mean for share in found) == pytest.approx(evidence.gap(cells).mean)
-    assert evidence.accuracy_in(TEN, cells).mean == pytest.approx(0.7 + GAINS @ TEN, abs=1e-3)
-    assert evidence.accuracy_in(PAPER, cells).mean == pytest.approx(0.7 + GAINS @ PAPER, abs=1e-3)
+    assert accuracy_of(cells.records[TEN], cells.profile).mean == pytest.approx(0.7 + GAINS @ TEN, abs=1e-3)
+    assert accuracy_of(cells.records[PAPER], cells.profile).mean == pytest.approx(0.7 + GAINS @ PAPER, abs=1e-3)
 
 
 def test_intervals_of_many_comparisons_are_wider(cells):
@@ -99,7 +100,8 @@ def test_the_table_of_settings_has_what_is_recorded_the_most_accurate_first(cell
     table = root_cause.settings_table(cells)
     assert list(table.columns[:3]) == ["stem", "augmentation", "LR drops"]
     assert table.iloc[0, :3].tolist() == ["3×3", "crop and flip", "two"]
-    assert table["test accuracy, %"].tolist()[0] == f"{100 * evidence.accuracy_in(PAPER, cells).mean:.1f}"
+    most = accuracy_of(cells.records[PAPER], cells.profile).mean
+    assert table["test accuracy, %"].tolist()[0] == f"{100 * most:.1f}"
     assert table["n"].tolist()[0] == "3"
     missing = replace(cells, records=cells.records | {PAPER: []})
     assert len(root_cause.settings_table(missing)) == len(table) - 1
@@ -260,9 +262,9 @@ def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     (axes,) = bars.waterfalls([cells]).axes
     bars_drawn = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
     assert len(bars_drawn) == 2
-    assert bars_drawn[0][0] == pytest.approx(100 * evidence.accuracy_in(TEN, cells).mean)
+    assert bars_drawn[0][0] == pytest.approx(100 * accuracy_of(cells.records[TEN], cells.profile).mean)
     assert [left for left, _ in bars_drawn[1:]] == pytest.approx([right for _, right in bars_drawn[:-1]])
-    assert bars_drawn[-1][1] == pytest.approx(100 * evidence.accuracy_in(PAPER, cells).mean)
+    assert bars_drawn[-1][1] == pytest.approx(100 * accuracy_of(cells.records[PAPER], cells.profile).mean)
     assert axes.get_title("left") == "10 epochs, from the story's settings"
     assert [text.get_text() for text in axes.texts] == [
         "65.0 % (n = 3)", "+10.0 points", "this alone: 75.0 % (n = 1)", "+6.0 points",

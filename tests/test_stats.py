@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from resnet_lib.config import Config
+from resnet_lib.findings.comparison import compare
 from resnet_lib.findings.estimate import Estimate
-from resnet_lib.findings.judgement import compare
 from resnet_lib.findings.stats import (
     Spread,
     _student,
@@ -226,9 +226,9 @@ def test_runs_over_other_images_are_not_compared_though_there_are_as_many():
     one, other = (Record(Path(name), Config(), [{"lr": 0.1}], {}) for name in ("one", "other"))
     for record, labels in ((one, np.array([0, 1, 2])), (other, np.array([0, 1, 3]))):
         record.__dict__["predictions"] = {"predicted": labels, "label": labels}  # read already
-    assert compare([one], [one]).mean == 0
+    assert compare([one], [one], "full").mean == 0
     with pytest.raises(ValueError, match="one and other were not evaluated on the same images"):
-        compare([one], [other])
+        compare([one], [other], "full")
 
 
 def test_cells_over_unequal_numbers_of_images_are_not_added():

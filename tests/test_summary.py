@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from crafted import craft, texts, thrice
 
-from resnet_lib.findings import evidence
+from resnet_lib.findings import comparison
 from resnet_lib.questions import causes, story, suspects
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.run_folder import RunFolder
@@ -89,7 +89,7 @@ def test_what_mixed_precision_changed_is_told_once_it_is_known():
     assert "not yet measured" in summary.short()
     in_bf16 = suspects.one_at_a_time()["in bf16"]
     craft(in_bf16, 0.86)
-    worth = evidence.difference(find_seeds(in_bf16, "full"), find_seeds(TOLD, "full"), "full")
+    worth = comparison.difference(find_seeds(in_bf16, "full"), find_seeds(TOLD, "full"), "full")
     assert f"in it, ResNet-20's hundred epochs end elsewhere than in fp32 by {worth}." in summary.short()
     assert "-1.0 points [" in str(worth)
     assert "not yet measured" not in summary.short()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resnet_lib.config import Config
+from resnet_lib.findings.accounts import AFTER_HUNDRED
+from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.estimate import Estimate
-from resnet_lib.findings.evidence import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED, Verdict, between
 from resnet_lib.questions import causes, suspects
-from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, SHOWN
+from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, HYPOTHESES, SHOWN, Hypothesis
 from resnet_lib.records.find import Runs, find_runs
 
 
@@ -34,11 +36,12 @@ class Candidate:
     factors: tuple[int, ...]  # that it changes, of those that are varied together
     end: Estimate
     verdict: Verdict  # holds, or undecided: the interval has accuracies that are near, and such as are not
+    elsewhere: list[str]  # where the story's other networks end, trained so, if not where it tells
 
     @property
     def against(self) -> list[str]:
-        """What the story tells that speaks against it."""
-        return [AGAINST[factor] for factor in self.factors if factor in AGAINST]
+        """What speaks against it: what the story tells, and what its other networks do."""
+        return [AGAINST[factor] for factor in self.factors if factor in AGAINST] + self.elsewhere
 
 
 def candidates(profile: str) -> list[Candidate]:
@@ -57,5 +60,26 @@ def candidates(profile: str) -> list[Candidate]:
         if verdict == "holds" or (verdict == UNDECIDED and (end.seed_sd is not None or low < end.mean < high)):
             levels = causes.levels_of(configs[label]) or causes.HUNDRED
             factors = tuple(factor for factor, level in enumerate(levels) if level != causes.HUNDRED[factor])
-            found.append(Candidate(label, factors, end, verdict))
+            found.append(Candidate(label, factors, end, verdict, elsewhere(configs[label], profile)))
     return found
+
+
+def elsewhere(config: Config, profile: str) -> list[str]:
+    """What records say against this run of ResNet-20, if it is part of assumptions about the story, and of each one."""
+    assumed = [one for one in HYPOTHESES if config in one.configs()[CIFAR_STEP.notebook].values()]
+    found = [_missed(hypothesis, profile) for hypothesis in assumed]
+    return [said for missed in found for said in missed] if all(found) else []
+
+
+def _missed(hypothesis: Hypothesis, profile: str) -> list[str]:
+    """The steps whose networks, trained as is assumed, all end where the story does not tell."""
+    said = []
+    for step in AFTER_HUNDRED:
+        runs = find_runs(hypothesis.configs()[step.notebook], profile)
+        ends = {label: accuracy_of(records, profile) for label, records in runs.items() if records}
+        if len(ends) == len(runs) and all(between(end, *step.near) == "does not hold" for end in ends.values()):
+            where = " and ".join(
+                f"{step.configs[label].architecture.title} ends at {ends[label].number}" for label in ends
+            )
+            said.append(f"if all of the story was trained so, {where}, not near {step.about}")
+    return said

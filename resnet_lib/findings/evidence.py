@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from resnet_lib.config import Config
 from resnet_lib.findings.curves import one_until_the_drop
 from resnet_lib.findings.estimate import Estimate
-from resnet_lib.findings.judgement import accuracy, compare
 from resnet_lib.findings.stats import MIN_SEEDS, Spread, spread, weighted_sum
-from resnet_lib.questions import causes, factorial, suspects
+from resnet_lib.questions import causes, factorial
 from resnet_lib.questions.causes import ALL, DROPS, FACTORS, HALF, PAPER, RATE, STEM
 from resnet_lib.questions.factorial import Levels
-from resnet_lib.records.find import Runs, find_runs, find_seeds
+from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
 
 
@@ -138,17 +136,6 @@ def shown(factorials: list[Cells]) -> Runs:
     return {f"{one.budget} epochs, {levels}": one.recorded[levels] for one in factorials for levels in one.recorded}
 
 
-def worth(profile: str, *factors: int) -> Estimate | None:
-    """What changing these of the story's hundred epochs does to the accuracy; None if either is not recorded."""
-    return change(suspects.changed(*factors), suspects.changed(), profile)
-
-
-def change(changed: Config, base: Config, profile: str) -> Estimate | None:
-    """The accuracy of one config less that of another; None if either is not recorded."""
-    sides = [find_seeds(config.at(profile), profile) for config in (changed, base)]
-    return difference(*sides, profile) if all(sides) else None
-
-
 def weigh(weights: dict[Levels, float], cells: Cells, comparisons: int = 1) -> Estimate:
     """The sum of weight times accuracy over cells, paired by image."""
     parts = [
@@ -196,41 +183,3 @@ def shares(cells: Cells) -> list[Effect]:
 def gap(cells: Cells) -> Estimate:
     """The whole way from the start to PAPER."""
     return weigh({PAPER: 1.0, cells.start: -1.0}, cells)
-
-
-def accuracy_of(records: list[Record], profile: str) -> Estimate:
-    """That of the runs of a config, which may be one of those varied together, on ResNet-20 or the hub's ResNet-18."""
-    if len(records) >= MIN_SEEDS:
-        return accuracy(records)
-    config, square = records[0].config, causes.square()
-    if levels := causes.levels_of(config):
-        return _accuracy(records, find_cells(config.epochs, profile).spreads[levels[DROPS]])
-    if config.fingerprint not in {one.fingerprint for one in square.values()}:
-        return accuracy(records)
-    square = find_runs(square, profile).values()
-    return _accuracy(records, spread(*([one.correct for one in found] for found in square)))
-
-
-def difference(changed: list[Record], base: list[Record], profile: str) -> Estimate:
-    """The accuracy of the runs of one config less that of another's, seeds taken to differ as in comparable ones."""
-    levels = [causes.levels_of(records[0].config) for records in (changed, base)]
-    if all(levels) and changed[0].config.epochs == base[0].config.epochs:
-        spreads = find_cells(base[0].config.epochs, profile).spreads
-        sides = zip((1.0, -1.0), (changed, base), levels, strict=True)
-        return weighted_sum([(sign, [one.correct for one in found], spreads[at[DROPS]]) for sign, found, at in sides])
-    square = causes.square()
-    if levels[1]:  # a change of ResNet-20 that is varied alone
-        return compare(changed, base, among=find_cells(base[0].config.epochs, profile).recorded.values())
-    is_of_square = base[0].config.model == square[causes.AS_IT_IS].model
-    return compare(changed, base, among=find_runs(square, profile).values() if is_of_square else ())
-
-
-def accuracy_in(levels: Levels, cells: Cells) -> Estimate:
-    """The accuracy in a cell, with how much its seeds differ, or, where they are few, those of comparable cells."""
-    return _accuracy(cells.recorded[levels], cells.spreads[levels[DROPS]])
-
-
-def _accuracy(records: list[Record], comparable: Spread | None) -> Estimate:
-    if len(records) >= MIN_SEEDS or not comparable:
-        return accuracy(records)
-    return weighted_sum([(1.0, [record.correct for record in records], comparable)]).as_accuracy()

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from resnet_lib.config import Config
-from resnet_lib.findings.curves import came_down
 from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.recorded import runs_in_words
-from resnet_lib.findings.stats import (
-    MIN_SEEDS,
-    accuracy_interval,
-    images_needed,
-    paired_difference,
-    seeds_needed,
-    spread,
-    weighted_sum,
-)
+from resnet_lib.findings.stats import accuracy_interval, images_needed, seeds_needed
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import find_diverged
 from resnet_lib.records.record import Record
@@ -101,27 +92,6 @@ def accuracy(records: list[Record]) -> Estimate:
 
 def mean_accuracy(records: list[Record]) -> float:
     return float(np.mean([record.accuracy for record in records]))
-
-
-def compare(a: list[Record], b: list[Record], comparisons: int = 1, among: Collection[list[Record]] = ()) -> Estimate:
-    """Accuracy of `a` less that of `b`, one of so many comparisons (see `weighted_sum`).
-
-    Where a side has too few seeds, or there are several comparisons, or settings `among` which these are, seeds are
-    taken to differ alike on both sides and in those, except that those whose learning rate came down are apart from
-    those whose did not. Raises ValueError if they were not evaluated on the same images.
-    """
-    labels = [record.predictions["label"] for record in a + b]
-    if any(not np.array_equal(labels[0], other) for other in labels):
-        raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
-    first, second = ([record.correct for record in records] for records in (a, b))
-    if min(len(a), len(b)) >= MIN_SEEDS and comparisons == 1 and not among:
-        return paired_difference(first, second)
-    settings = {records[0].config.fingerprint: records for records in (a, b, *among) if records}.values()
-    spreads = {
-        down: spread(*([one.correct for one in records] for records in settings if came_down(records[0]) == down))
-        for down in (True, False)
-    }
-    return weighted_sum([(1.0, first, spreads[came_down(a[0])]), (-1.0, second, spreads[came_down(b[0])])], comparisons)
 
 
 def needs(a: list[Record], b: list[Record]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.findings.evidence import accuracy_of
+from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.judgement import UNDECIDED, Verdict, between, mean_accuracy
 from resnet_lib.findings.recorded import missing
 from resnet_lib.questions import field_guide

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.estimate import Estimate
-from resnet_lib.findings.evidence import Cells, Effect, accuracy_in, effects, gap, shares, weigh
+from resnet_lib.findings.evidence import Cells, Effect, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, in_a_table, or_diverged, positive
 from resnet_lib.findings.recorded import count, missing
 from resnet_lib.findings.stats import MIN_SEEDS, spread
@@ -24,7 +25,7 @@ def cells_table(cells: Cells) -> pd.DataFrame:
     """One row per cell of the factorial, the most accurate first."""
     rows = []
     for levels in CELLS:
-        estimate = accuracy_in(levels, cells) if cells.records[levels] else None
+        estimate = accuracy_of(cells.records[levels], cells.profile) if cells.records[levels] else None
         absent = missing(causes.cell(levels, cells.budget), cells.profile)
         shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else absent
         row = {**_chosen(levels), "test accuracy, %": shown, "n": _count(levels, cells)}
@@ -41,7 +42,7 @@ def settings_table(cells: Cells) -> pd.DataFrame:
 
 def _setting(levels: Levels, cells: Cells) -> dict[str, str]:
     """A row: what is chosen, and what came of it."""
-    records, estimate = cells.recorded[levels], accuracy_in(levels, cells)
+    records, estimate = cells.recorded[levels], accuracy_of(cells.records[levels], cells.profile)
     dropped = records[0].history[-1]["drops"]
     return {
         **_chosen(levels),

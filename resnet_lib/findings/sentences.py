@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from resnet_lib.findings.comparison import accuracy_of, compare
 from resnet_lib.findings.curves import (
     GAP,
     HIGH,
@@ -18,8 +19,7 @@ from resnet_lib.findings.curves import (
     loss_rise,
     underfits,
 )
-from resnet_lib.findings.evidence import accuracy_of
-from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, between, compare, needs, positive, unjudged
+from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, between, needs, positive, unjudged
 from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS, over_seeds
 from resnet_lib.questions import story
@@ -140,7 +140,7 @@ def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
     text, sides = f"“{a}” is more accurate than “{b}”", (runs.get(a, []), runs.get(b, []))
     if claim := unjudged(text, profile, *sides, about=(a, b)):
         return claim
-    difference = compare(*sides)
+    difference = compare(*sides, profile)
     more = f"; {needs(*sides)}" if min(map(len, sides)) >= MIN_SEEDS else ""
     return Claim(text, positive(difference), f"{difference}{more}", about=(a, b))
 
@@ -158,5 +158,5 @@ def hub_agrees(hub: list[Record], own: list[Record], profile: str) -> Claim:
     text = f"torch.hub's ResNet-50 agrees with ours within {100 * AGREE:g} points"
     if claim := unjudged(text, profile, hub, own):
         return claim
-    difference = compare(hub, own)
+    difference = compare(hub, own, profile)
     return Claim(text, between(difference, -AGREE, AGREE), f"theirs less ours: {difference}")

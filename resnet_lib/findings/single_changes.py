@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from resnet_lib.config import Config
-from resnet_lib.findings import symptoms
-from resnet_lib.findings.evidence import find_cells
-from resnet_lib.findings.judgement import compare, mean_accuracy
+from resnet_lib.findings import comparison, symptoms
+from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.findings.recorded import missing
 from resnet_lib.questions import causes, field_guide, suspects
 from resnet_lib.questions.story import NOT_YET
@@ -29,16 +28,13 @@ def table(configs: dict[str, Config], profile: str) -> pd.DataFrame:
     told = distinct(configs, profile)
     rows, runs, absent = [], find_runs(told, profile), lacking(configs, profile)
     first, *_ = runs.values()
-    # Elsewhere the single changes of the story's settings are seen as cells of the factorial, whose seeds differ alike.
-    is_of_story = suspects.STORY in told
-    among = (find_cells(suspects.EPOCHS, profile).recorded if is_of_story else runs).values()
     for name, records in runs.items():
         if name in absent:
             continue
         alone = together = ""
         if records and first and records is not first:
-            alone = compare(records, first, among=among).without_unit
-            together = compare(records, first, len(runs) - 1, among).interval
+            alone = comparison.difference(records, first, profile).without_unit
+            together = comparison.difference(records, first, profile, len(runs) - 1).interval
         row = {
             "change": name,
             "test accuracy, %": f"{100 * mean_accuracy(records):.1f}" if records else missing(told[name], profile),

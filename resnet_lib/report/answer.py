@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from resnet_lib.findings import best_epoch, evidence
+from resnet_lib.findings import best_epoch, comparison
 from resnet_lib.findings.changes import candidates, runs
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits
 from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
@@ -46,7 +46,7 @@ def _resnet20() -> str:
     plain = runs("full").get(AS_TOLD)
     if not plain:
         return ""
-    reached, (low, high) = evidence.accuracy_of(plain, "full"), CIFAR_STEP.near
+    reached, (low, high) = comparison.accuracy_of(plain, "full"), CIFAR_STEP.near
     seen = f" {in_those_recorded(len(plain))}" if between(reached, low, high) == UNDECIDED else ""
     told = f"{CIFAR_STEP.claimed:g} %"
     below = f"ended {'near' if reached.mean > low else 'well below'} {told}"
@@ -61,7 +61,7 @@ def _overfitting() -> str:
         return ""
     cure = "Whether the paper's random crops and flips prevent that is not yet run."
     if augmented:
-        worth = evidence.worth("full", causes.AUGMENTATION)
+        worth = comparison.worth("full", causes.AUGMENTATION)
         cure = (
             f"With the paper's random crops and flips it ended at {percent(augmented)} ({worth}), and its test loss "
             f"{loss_end(augmented)}. {ANCHOR}"
@@ -83,13 +83,13 @@ def _stem() -> str:
         return ""
     augmented = ""
     right, wrong = (causes.cell(one, suspects.EPOCHS) for one in (causes.PAPER, turned(causes.PAPER, causes.STEM)))
-    if lost := evidence.change(wrong, right, "full"):
+    if lost := comparison.change(wrong, right, "full"):
         ends = [percent(find_seeds(config, "full")) for config in (right, wrong)]
         augmented = f"; with crops, flips and the paper's weight decay, it turns {ends[0]} into {ends[1]} ({lost})"
     return (
         "**The stem.** ImageNet's is a 7×7 convolution of stride 2, then max-pool: all feature maps after it are a "
         f"quarter of the width and of the height. On ResNet-20 that alone turns {percent(plain)} into {percent(stem)} "
-        f"({evidence.worth('full', causes.STEM)}){augmented}."
+        f"({comparison.worth('full', causes.STEM)}){augmented}."
     )
 
 
@@ -99,7 +99,7 @@ def _what_it_may_have_been() -> str:
     if not plain or mean_accuracy(plain) < CIFAR_STEP.near[1]:
         return ""
     title, near = f"**What the story's {CIFAR_STEP.claimed:g} % may have been.**", candidates("full")
-    is_open = between(evidence.accuracy_of(plain, "full"), *CIFAR_STEP.near) == UNDECIDED
+    is_open = between(comparison.accuracy_of(plain, "full"), *CIFAR_STEP.near) == UNDECIDED
     what = "If other runs end there, too, something" if is_open else "Something"
     said = f"{title} {what} differed that was not told. Of the recorded changes of one setting, and of stem and "
     said += "augmentation together,"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from resnet_lib.findings import evidence, single_changes
+from resnet_lib.findings import comparison, evidence, single_changes
 from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import mean_accuracy
@@ -63,7 +63,7 @@ def waterfalls(ways: Iterable[Cells]) -> Figure | None:
 
 def _way(axes: Axes, cells: Cells) -> None:
     shares = evidence.shares(cells)
-    start, end = (evidence.accuracy_in(levels, cells) for levels in (cells.start, PAPER))
+    start, end = (comparison.accuracy_of(cells.records[levels], cells.profile) for levels in (cells.start, PAPER))
     _accuracy(axes, 0, start, "D", "")
     level = 100 * start.mean
     for place, share in enumerate(shares, 1):
@@ -73,7 +73,7 @@ def _way(axes: Axes, cells: Cells) -> None:
         _beside(axes, max(level, level + high), place, f"{mean:+.1f} points")
         level += mean
         axes.errorbar(level, place, xerr=[[mean - low], [high - mean]], fmt="none", **INTERVAL)
-        alone = evidence.accuracy_in(cells.alone[share.factor], cells)
+        alone = comparison.accuracy_of(cells.records[cells.alone[share.factor]], cells.profile)
         _accuracy(axes, place + 0.42, alone, "o", "this alone: ")
     axes.plot([level] * 2, [len(shares), len(shares) + 1], **FROM_THE_STORY)
     _accuracy(axes, len(shares) + 1, end, "D", "")
@@ -111,7 +111,7 @@ def changes(profile: str) -> Figure | None:
     for place, name in enumerate(names):
         reached = [100 * record.accuracy for record in recorded[name]]
         axes.plot([means[suspects.STORY], means[name]], [place] * 2, **FROM_THE_STORY)
-        estimate = evidence.accuracy_of(recorded[name], profile)
+        estimate = comparison.accuracy_of(recorded[name], profile)
         if estimate.seed_sd is not None:
             axes.plot([100 * estimate.low, 100 * estimate.high], [place] * 2, "|-", color="black", linewidth=1)
         marker = "D" if name == suspects.STORY else "o"

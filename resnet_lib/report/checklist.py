@@ -6,7 +6,7 @@ import shlex
 
 import numpy as np
 
-from resnet_lib.findings import changes, evidence
+from resnet_lib.findings import changes, comparison, evidence
 from resnet_lib.findings.curves import (
     FITTED,
     GAP,
@@ -55,7 +55,7 @@ def checklist(runs: str, threads: str, folder: str) -> str:
 
 
 def _code() -> str:
-    cost = evidence.worth("full", causes.STEM)
+    cost = comparison.worth("full", causes.STEM)
     worth = f": 3×3 is worth {(-cost).number} to ResNet-20" if cost else ""
     return _with_parts(
         "**Is the network one for 32×32 images, and the code right?**",
@@ -110,7 +110,7 @@ def _drops_seen() -> list[str]:
 
 def _small_rate() -> list[str]:
     """What it costs to begin at a smaller rate."""
-    cost, records = evidence.worth("full", causes.RATE), changes.runs("full").get(suspects.SMALL_RATE)
+    cost, records = comparison.worth("full", causes.RATE), changes.runs("full").get(suspects.SMALL_RATE)
     if not cost or not records:
         return []
     return [f"Begin at {story.TUNED.lr:g}: begun at {SMALL}, ResNet-20 ends at {percent(records)} ({cost.number})."]
@@ -128,7 +128,7 @@ def _overfitting() -> str:
     others = {suspects.WRONG_STEM: "ImageNet's stem", suspects.SMALL_RATE: f"a learning rate of {SMALL}"}
     alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
     first = f"With {' or '.join(alike)} it looks the same, so see to that first. Then add" if alike else "Add"
-    gain = evidence.worth("full", causes.AUGMENTATION)
+    gain = comparison.worth("full", causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
     return (

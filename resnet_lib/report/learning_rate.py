@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from resnet_lib.findings import evidence
+from resnet_lib.findings import comparison, evidence
 from resnet_lib.findings.changes import runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, first_drop, last_epochs, loss_end, mean_curve
 from resnet_lib.findings.evidence import Cells
@@ -68,15 +68,15 @@ def _without(undropped: list[Record]) -> str:
     """Where the same training ended whose rate never dropped."""
     last = 100 * last_epochs(undropped)
     return (
-        f"Without any drop the story's training ended at {evidence.accuracy_of(undropped, 'full').number} "
-        f"({evidence.worth('full', causes.DROPS)}); its last {LAST} epochs ranged from {last.min():.1f} to "
+        f"Without any drop the story's training ended at {comparison.accuracy_of(undropped, 'full').number} "
+        f"({comparison.worth('full', causes.DROPS)}); its last {LAST} epochs ranged from {last.min():.1f} to "
         f"{last.max():.1f} %, {last.mean():.1f} % on average."
     )
 
 
 def _small(records: list[Record]) -> str:
     """Where the same training ended that began at a smaller rate, and how its curves look."""
-    ended = f"{evidence.accuracy_of(records, 'full').number} ({evidence.worth('full', causes.RATE)})"
+    ended = f"{comparison.accuracy_of(records, 'full').number} ({comparison.worth('full', causes.RATE)})"
     fitted = 100 * mean_curve(records, "train_accuracy")[-1]
     return (
         f"Begun at {records[0].config.lr:g}, with the same drops, it ended at {ended}, with {fitted:.1f} % of its "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_lib.findings import evidence
+from resnet_lib.findings import comparison
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import between
 from resnet_lib.findings.recorded import in_those_recorded, runs_in_words
@@ -36,7 +36,7 @@ def told() -> str:
 
 def _reached(step: story.Step, records: list[Record]) -> str:
     """Where runs that the story tells of ended, whether that is near what it tells, and how they fit."""
-    reached = evidence.accuracy_of(records, "full")
+    reached = comparison.accuracy_of(records, "full")
     verdict = between(reached, *step.near)
     near = {"holds": "near", "does not hold": "not near"}.get(verdict, "near or not is undecided")
     if reached.seed_sd is None:
@@ -57,7 +57,7 @@ def _over_or_under(records: list[Record]) -> str:
 def _changed() -> str:
     """What changes make of torch.hub's ResNet-18, in sentences after a space."""
     ends = {name: find_seeds(one, "full") for name, one in causes.square().items() if name != causes.AS_IT_IS}
-    said = [f" With “{name}”: {evidence.accuracy_of(found, 'full')}." for name, found in ends.items() if found]
+    said = [f" With “{name}”: {comparison.accuracy_of(found, 'full')}." for name, found in ends.items() if found]
     return "".join(said)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from resnet_lib.config import Config
-from resnet_lib.findings import evidence
+from resnet_lib.findings import comparison
 from resnet_lib.findings.changes import Candidate, candidates, runs
 from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
 from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
@@ -65,7 +65,7 @@ def short() -> str:
 
 def _in_bf16() -> str:
     """Which rows were trained in another precision, and what that is known to change."""
-    known = evidence.change(suspects.one_at_a_time()["in bf16"], suspects.changed(), "full")
+    known = comparison.change(suspects.one_at_a_time()["in bf16"], suspects.changed(), "full")
     return (
         f"{BF16}; in it, ResNet-20's hundred epochs end elsewhere than in fp32 by {known}."
         if known
@@ -107,7 +107,7 @@ def _moved(found: Runs, label: str) -> str:
 
 def _of_the_story(found: Runs) -> str:
     """Where its networks end here, and what would bring ResNet-20 where it tells."""
-    plain, (low, high) = evidence.accuracy_of(found[AS_TOLD], "full"), CIFAR_STEP.near
+    plain, (low, high) = comparison.accuracy_of(found[AS_TOLD], "full"), CIFAR_STEP.near
     seen = f" {in_those_recorded(len(found[AS_TOLD]))}" if between(plain, low, high) == UNDECIDED else ""
     near = f"{'' if low < plain.mean < high else 'not '}near {CIFAR_STEP.about}{seen}"
     said = f"**The story:** {_networks_with_the_wrong_stem()}ResNet-20, taken to be its network for CIFAR-10, ends at "
@@ -174,7 +174,7 @@ def _is_known(config: Config) -> bool:
 
 def _worth(changed: Config, told: Config) -> str:
     """The difference that a change made, with its interval where one can be told; empty if either is not recorded."""
-    found = evidence.change(changed, told, "full")
+    found = comparison.change(changed, told, "full")
     return f"{100 * found.mean:+.1f}{found.sure}" if found else ""
 
 
@@ -182,7 +182,7 @@ def _row(name: str, config: Config, reported: str, worth: str = "") -> dict[str,
     records = find_seeds(config, "full")
     measured = missing(config, "full")
     if records:
-        found = evidence.accuracy_of(records, "full")
+        found = comparison.accuracy_of(records, "full")
         measured = f"{100 * found.mean:.1f}{found.sure}"
     n = count(records, config, "full")
     told = {"network and training": name, "reported, %": reported, "measured, %": measured}

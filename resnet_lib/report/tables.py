@@ -9,7 +9,7 @@ import pandas as pd
 
 from resnet_lib.config import Config
 from resnet_lib.findings.claims import verdicts
-from resnet_lib.findings.evidence import accuracy_of
+from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.recorded import count, missing, recorded_story
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import paper_runs, story

@@ -1,0 +1,91 @@
+"""The accuracy of runs, and what one config has above another, also where seeds are few.
+
+How much seeds differ is then taken from comparable settings: a quantity has one interval, wherever it stands.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from resnet_lib.config import Config
+from resnet_lib.findings.curves import came_down
+from resnet_lib.findings.estimate import Estimate
+from resnet_lib.findings.judgement import accuracy
+from resnet_lib.findings.stats import MIN_SEEDS, Spread, paired_difference, spread, weighted_sum
+from resnet_lib.questions import agenda, suspects
+from resnet_lib.records.find import find_seeds
+from resnet_lib.records.record import Record
+
+
+def accuracy_of(records: list[Record], profile: str) -> Estimate:
+    """That of the runs of a config, by their own seeds where there are enough, else by those of comparable settings."""
+    if len(records) >= MIN_SEEDS or not (comparable := _comparable(_kind(records), profile)):
+        return accuracy(records)
+    return weighted_sum([(1.0, [record.correct for record in records], comparable)]).as_accuracy()
+
+
+def worth(profile: str, *factors: int) -> Estimate | None:
+    """What changing these of the story's hundred epochs does to the accuracy; None if either is not recorded."""
+    return change(suspects.changed(*factors), suspects.changed(), profile)
+
+
+def change(changed: Config, base: Config, profile: str) -> Estimate | None:
+    """The accuracy of one config less that of another; None if either is not recorded."""
+    sides = [find_seeds(config.at(profile), profile) for config in (changed, base)]
+    return difference(*sides, profile) if all(sides) else None
+
+
+def compare(a: list[Record], b: list[Record], profile: str) -> Estimate:
+    """Accuracy of `a` less that of `b`: by their own seeds where both have enough, else as `difference`.
+
+    Raises ValueError if they were not evaluated on the same images.
+    """
+    if min(len(a), len(b)) < MIN_SEEDS:
+        return difference(a, b, profile)
+    _refuse_other_images(a, b)
+    return paired_difference([record.correct for record in a], [record.correct for record in b])
+
+
+def difference(changed: list[Record], base: list[Record], profile: str, comparisons: int = 1) -> Estimate:
+    """The accuracy of the runs of one config less that of another's, one of so many comparisons (see `weighted_sum`).
+
+    Seeds are taken to differ on each side as in comparable settings, or if there are none as on the other side, unless
+    the learning rate came down on one alone. Raises ValueError if they were not evaluated on the same images.
+    """
+    _refuse_other_images(changed, base)
+    kinds = [_kind(changed), _kind(base)]
+    known = {kind: _comparable(kind, profile) for kind in kinds}
+    spreads = [known[kind] for kind in kinds]
+    if kinds[0].came_down == kinds[1].came_down:
+        spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
+    sides = zip((1.0, -1.0), (changed, base), spreads, strict=True)
+    return weighted_sum([(sign, [one.correct for one in found], differ) for sign, found, differ in sides], comparisons)
+
+
+class _Kind(NamedTuple):
+    """Settings whose seeds are taken to differ alike: same network, same length, whose rate came down, or did not."""
+
+    model: str
+    length: str
+    came_down: bool
+
+
+def _kind(records: list[Record]) -> _Kind:
+    config = records[0].config
+    return _Kind(config.model, config.length_label, came_down(records[0]))
+
+
+def _comparable(kind: _Kind, profile: str) -> Spread | None:
+    """How much seeds differ in all settings of a kind that are planned."""
+    planned = [config.at(profile) for part in agenda.parts() for config in part.configs if config.model == kind.model]
+    same = {config.fingerprint: config for config in planned if config.length_label == kind.length}
+    found = [records for config in same.values() if (records := find_seeds(config, profile))]
+    return spread(*([record.correct for record in records] for records in found if _kind(records) == kind))
+
+
+def _refuse_other_images(a: list[Record], b: list[Record]) -> None:
+    labels = [record.predictions["label"] for record in a + b]
+    if any(not np.array_equal(labels[0], other) for other in labels):
+        raise ValueError(f"{a[0].path.name} and {b[0].path.name} were not evaluated on the same images")
