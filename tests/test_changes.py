@@ -11,7 +11,7 @@ from resnet_lib.config import Config
 from resnet_lib.data import duplicates
 from resnet_lib.findings import accounts, comparison, plateaus, purged, single_changes, symptoms
 from resnet_lib.findings.judgement import UNDECIDED, Claim
-from resnet_lib.questions import agenda, causes, field_guide, suspects
+from resnet_lib.questions import agenda, causes, field_guide, story, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import ADDED, HYPOTHESES, LEFT_OUT, PAPER, STORY
@@ -55,11 +55,29 @@ def test_a_suspect_is_set_against_the_first_row():
 def test_a_difference_has_one_interval_wherever_it_stands():
     thrice(suspects.changed(), 0.87)
     thrice(suspects.changed(causes.STEM), 0.75, spread=0.004)
-    thrice(suspects.one_at_a_time()["in bf16"], 0.86, spread=0.012)  # no cell: its seeds are its own
+    thrice(suspects.one_at_a_time()["in bf16"], 0.86, spread=0.012)
+    thrice(suspects.changed(causes.DROPS), 0.77, spread=0.03)  # no drop: its seeds differ more
+    thrice(suspects.one_at_a_time()["164 epochs"], 0.88, spread=0.02)  # another length
     table = single_changes.table(suspects.one_at_a_time(), "full").set_index("change")["against the first row"]
+    pooled = ((0.001**2 + 0.004**2 + 0.012**2) / 3) ** 0.5
     for name in ("in bf16", "ImageNet's stem"):
         found = comparison.change(suspects.one_at_a_time()[name], suspects.changed(), "full")
         assert table[name] == found.without_unit
+        assert found.seed_sd == pytest.approx(2**0.5 * pooled)
+
+
+def test_how_much_seeds_differ_is_known_of_settings_that_are_not_planned_too():
+    levels = [causes.TEN, turned(causes.TEN, causes.STEM)]
+    thrice(causes.cell(levels[0], 30), 0.8, spread=0.01)
+    single = craft(causes.cell(levels[1], 30), 0.7)
+    assert comparison.accuracy_of([single], "full").seed_sd == pytest.approx(0.01)
+    own = Config(model="resnet32", epochs=40)
+    first = thrice(own, 0.8, spread=0.01)
+    other = craft(own.replace(lr=0.2), 0.7)
+    found = comparison.compare([other], first, "full")
+    assert found.seed_sd == pytest.approx(2**0.5 * 0.01)
+    elsewhere = craft(own.replace(model="resnet44"), 0.7)  # of another network nothing is known
+    assert comparison.compare([elsewhere], first, "full").seed_sd is None
 
 
 def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rate_came_down_in_both():
@@ -73,7 +91,7 @@ def test_a_single_run_differs_by_seeds_as_the_first_row_does_if_the_learning_rat
     assert sd("in bf16") == sd("164 epochs") == pytest.approx(2**0.5 * 0.001)
     assert sd("no learning-rate drop") is None
     thrice(configs["batch size 512"], 0.7, spread=0.003)
-    thrice(configs["in bf16"].replace(model="resnet32"), 0.7, spread=0.01)  # another network
+    thrice(story.step("04_torch_hub_check").configs["ResNet-18 (torch.hub)"], 0.8, spread=0.01)  # another network
     pooled = ((0.001**2 + 0.003**2) / 2) ** 0.5
     assert sd("in bf16") == sd("164 epochs") == pytest.approx(2**0.5 * pooled)
     assert sd("no learning-rate drop") is None
@@ -200,15 +218,16 @@ def test_how_far_an_account_is_off_is_told_once_it_has_all_of_its_runs(monkeypat
     craft(flat(told)["ResNet-20, 100 epochs"], 0.87)
     assert accounts.farthest(told, "full") == pytest.approx(7)
     assert accounts.farthest(told, "quick") is None
-    assert accounts.conclusion("full") == "Records contradict none of the 8 assumptions."
+    count = len(HYPOTHESES)
+    assert accounts.conclusion("full") == f"Records contradict none of the {count} assumptions."
     thrice(flat(told)["ResNet-20, 100 epochs"], 0.87)
-    assert accounts.conclusion("full") == f"Records contradict 1 of the 8 assumptions: “{told.name}”."
+    assert accounts.conclusion("full") == f"Records contradict 1 of the {count} assumptions: “{told.name}”."
     assert "farthest from 82, 80 and 83 %, points" in accounts.table("full").columns
     assert "farthest from 82, 80 and 83 %, points" not in accounts.table("quick").columns
     monkeypatch.setattr(accounts, "observations", lambda *of: [Claim("A", "holds")])
     names = "; ".join(f"“{one.name}”" for one in HYPOTHESES)
     assert accounts.conclusion("full") == (
-        f"Records contradict none of the 8 assumptions. 8 agree with all that was told: {names}."
+        f"Records contradict none of the {count} assumptions. {count} agree with all that was told: {names}."
     )
 
 

@@ -67,12 +67,17 @@ def test_the_checklist_tells_what_a_change_was_worth():
     assert f"To try it: `resnet-lab diagnose here/runs/{TOLD.run_id}/history.csv`." in told
     rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
     craft(TOLD.replace(stem="imagenet"), 0.75, rising, fitted=1.0)
-    assert "With ImageNet's stem it looks the same, so see to that first. Then add random crops" in listed()
+    assert "With ImageNet's stem it looks the same, so see to that first. Add random crops" in listed()
     assert "are not for such images: 3×3 is worth +12.0 points [" in listed()
-    assert "Begin at" not in listed()
+    assert "begin at" not in listed()
     craft(TOLD.replace(lr=0.01), 0.82, rising, fitted=1.0)
-    assert "   - Begin at 0.1: begun at 0.01, ResNet-20 ends at 82.0 % (-5.0 points [" in listed()
-    assert "With ImageNet's stem or a learning rate of 0.01 it looks the same, so see to that first." in listed()
+    changed = "What 0.01 changed at the end of 100 epochs, with the same drops: ResNet-20 -5.0 points ["
+    assert f"   - With SGD and momentum begin at 0.1. {changed}" in listed()
+    assert " (over images alone), n = 1.\n" in listed()
+    fitted = "(before its first drop, though, ResNet-20 had 100 % (0.01) and 50 % (0.1) of its training images right)"
+    assert (
+        f"With ImageNet's stem or a learning rate of 0.01 it looks the same, so see to that first {fitted}." in listed()
+    )
     its_own, augmented, _, alike = causes.square().values()
     craft(its_own, 0.8)
     craft(augmented, 0.87)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -11,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_runs import CPU
+from torch._dynamo.utils import counters
 from torchvision.transforms import functional as reference
 
 from resnet_lib.config import Config
@@ -44,14 +47,15 @@ def prepare(config, dataset, choice=CPU):
     return make_update(model, dataset.train_images, dataset.train_labels, config, choice)
 
 
-def train(config, dataset, choice=CPU):
-    """The weights after STEPS steps of the fast path, by name, on the CPU."""
+def train(config, dataset, choice=CPU, steps=STEPS):
+    """The weights after so many steps of the fast path, and what was counted in them, by name, on the CPU."""
     update = prepare(config, dataset, choice)
     plans = [plan for epoch in range(5) for plan in update.batches.plans(epoch)]
-    for step, plan in enumerate(plans[:STEPS]):
+    for step, plan in enumerate(plans[:steps]):
         set_lr(update.optimizer, lr_at(step, config))
         update(plan)
-    return {name: tensor.cpu() for name, tensor in update.model.state_dict().items()}
+    counted = {f"total {name}": total for name, total in update.totals.tensors.items()}
+    return {name: tensor.cpu() for name, tensor in (update.model.state_dict() | counted).items()}
 
 
 def train_plainly(config, dataset):
@@ -98,11 +102,44 @@ def test_twenty_steps_equal_a_plain_loop_in_float64(doubles, tiny_dataset, confi
 
 
 @pytest.mark.skipif(bool(missing_to_compile("cpu")), reason="no C++ compiler")
-def test_compiled_steps_equal_plain_ones_in_float64(doubles, tiny_dataset):
+def test_compiled_steps_equal_plain_ones_in_float64_and_are_one_graph(doubles, tiny_dataset):
     config = CIFAR.replace(width=4, stem="imagenet", shortcut="B")
+    counters.clear()
     compiled = train(config, tiny_dataset, replace(CPU, compile=True))
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
     for name, value in train(config, tiny_dataset).items():
         torch.testing.assert_close(compiled[name], value, rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(bool(missing_to_compile("cpu")), reason="no C++ compiler")
+def test_compiled_steps_in_bf16_differ_from_plain_ones_by_rounding(tiny_dataset):
+    config = CIFAR.replace(width=4, precision="bf16")
+    start, plain, compiled = (
+        train(config, tiny_dataset, choice, steps)
+        for choice, steps in ((CPU, 0), (CPU, 3), (replace(CPU, compile=True), 3))
+    )
+    for name, value in plain.items():
+        if name.endswith("weight"):
+            moved = (value - start[name]).norm()
+            assert (compiled[name] - value).norm() < 0.1 * moved, name
+    assert compiled["total count"] == plain["total count"] == 96
+    assert compiled["total loss"].item() == pytest.approx(plain["total loss"].item(), rel=0.01)
+
+
+def test_an_update_is_gone_once_nobody_has_it(tiny_dataset, monkeypatch):
+    """Its network, images and graph take memory that the next run in the process needs."""
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    for compile in (False, True):
+        update = prepare(CIFAR, tiny_dataset, replace(CPU, compile=compile))
+        update(next(update.batches.plans(0)))
+        kept = weakref.ref(update)
+        gc.disable()
+        try:
+            del update
+            assert kept() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("before", [0, 3], ids=["at the start", "after three steps"])
@@ -169,9 +206,9 @@ def test_whole_batches_are_compiled_if_chosen_and_only_then(tiny_dataset, monkey
     compiled = []
 
     def compiler(function, **options):
-        def call(plan):
+        def call(update, plan):
             compiled.append(plan.shape[1])
-            return function(plan)
+            return function(update, plan)
 
         return call
 

@@ -12,6 +12,7 @@ from resnet_lib.findings.judgement import UNDECIDED, Verdict, between
 from resnet_lib.questions import causes, suspects
 from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, HYPOTHESES, SHOWN, Hypothesis
 from resnet_lib.records.find import Runs, find_runs
+from resnet_lib.records.record import Record
 
 
 def runs(profile: str) -> Runs:
@@ -34,9 +35,10 @@ class Candidate:
 
     label: str
     factors: tuple[int, ...]  # that it changes, of those that are varied together
+    records: list[Record]
     end: Estimate
     verdict: Verdict  # holds, or undecided: the interval has accuracies that are near, and such as are not
-    elsewhere: list[str]  # where the story's other networks end, trained so, if not where it tells
+    elsewhere: list[str]  # where the story's other networks end, trained so, too, if not where it tells
 
     @property
     def against(self) -> list[str]:
@@ -60,26 +62,25 @@ def candidates(profile: str) -> list[Candidate]:
         if verdict == "holds" or (verdict == UNDECIDED and (end.seed_sd is not None or low < end.mean < high)):
             levels = causes.levels_of(configs[label]) or causes.HUNDRED
             factors = tuple(factor for factor, level in enumerate(levels) if level != causes.HUNDRED[factor])
-            found.append(Candidate(label, factors, end, verdict, elsewhere(configs[label], profile)))
+            found.append(Candidate(label, factors, records, end, verdict, elsewhere(configs[label], profile)))
     return found
 
 
 def elsewhere(config: Config, profile: str) -> list[str]:
-    """What records say against this run of ResNet-20, if it is part of assumptions about the story, and of each one."""
-    assumed = [one for one in HYPOTHESES if config in one.configs()[CIFAR_STEP.notebook].values()]
-    found = [_missed(hypothesis, profile) for hypothesis in assumed]
-    return [said for missed in found for said in missed] if all(found) else []
+    """What records say against a run of ResNet-20 as part of a story whose other networks were trained so, too."""
+    of_all = [one for one in HYPOTHESES if not one.of_cifar_network]
+    assumed = [one for one in of_all if config in one.configs()[CIFAR_STEP.notebook].values()]
+    return [said for hypothesis in assumed for said in _missed(hypothesis, profile)]
 
 
 def _missed(hypothesis: Hypothesis, profile: str) -> list[str]:
-    """The steps whose networks, trained as is assumed, all end where the story does not tell."""
+    """The steps of a hundred epochs whose networks, trained as is assumed, all end elsewhere than the story tells."""
     said = []
     for step in AFTER_HUNDRED:
         runs = find_runs(hypothesis.configs()[step.notebook], profile)
         ends = {label: accuracy_of(records, profile) for label, records in runs.items() if records}
         if len(ends) == len(runs) and all(between(end, *step.near) == "does not hold" for end in ends.values()):
-            where = " and ".join(
-                f"{step.configs[label].architecture.title} ends at {ends[label].number}" for label in ends
-            )
+            titles = {step.configs[label].architecture.title: end for label, end in ends.items()}
+            where = " and ".join(f"{title} ends at {end.number}, n = {end.seeds}" for title, end in titles.items())
             said.append(f"if all of the story was trained so, {where}, not near {step.about}")
     return said

@@ -1,6 +1,7 @@
 """The accuracy of runs, and what one config has above another, also where seeds are few.
 
-How much seeds differ is then taken from comparable settings: a quantity has one interval, wherever it stands.
+How much seeds differ is then taken from comparable settings. What a change is worth has one interval wherever it
+stands: so too where seeds are enough.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from resnet_lib.findings.curves import came_down
 from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.judgement import accuracy
 from resnet_lib.findings.stats import MIN_SEEDS, Spread, paired_difference, spread, weighted_sum
-from resnet_lib.questions import agenda, suspects
+from resnet_lib.questions import agenda, causes, suspects
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 
 
 def accuracy_of(records: list[Record], profile: str) -> Estimate:
     """That of the runs of a config, by their own seeds where there are enough, else by those of comparable settings."""
-    if len(records) >= MIN_SEEDS or not (comparable := _comparable(_kind(records), profile)):
+    if len(records) >= MIN_SEEDS or not (comparable := _comparable(records, profile)):
         return accuracy(records)
     return weighted_sum([(1.0, [record.correct for record in records], comparable)]).as_accuracy()
 
@@ -51,25 +52,27 @@ def compare(a: list[Record], b: list[Record], profile: str) -> Estimate:
 def difference(changed: list[Record], base: list[Record], profile: str, comparisons: int = 1) -> Estimate:
     """The accuracy of the runs of one config less that of another's, one of so many comparisons (see `weighted_sum`).
 
-    Seeds are taken to differ on each side as in comparable settings, or if there are none as on the other side, unless
-    the learning rate came down on one alone. Raises ValueError if they were not evaluated on the same images.
+    Seeds are taken to differ on each side as in comparable settings; if there are none, as on the other side if that is
+    of the same network, and the learning rate came down on both or on none. Raises ValueError if they were not
+    evaluated on the same images.
     """
     _refuse_other_images(changed, base)
     kinds = [_kind(changed), _kind(base)]
-    known = {kind: _comparable(kind, profile) for kind in kinds}
-    spreads = [known[kind] for kind in kinds]
-    if kinds[0].came_down == kinds[1].came_down:
+    spreads = [_comparable(changed, profile), _comparable(base, profile)]
+    if kinds[0] == kinds[1]:
+        spreads[0] = spreads[1]  # the same, and so they err together
+    elif kinds[0]._replace(length="") == kinds[1]._replace(length=""):
         spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
     sides = zip((1.0, -1.0), (changed, base), spreads, strict=True)
     return weighted_sum([(sign, [one.correct for one in found], differ) for sign, found, differ in sides], comparisons)
 
 
 class _Kind(NamedTuple):
-    """Settings whose seeds are taken to differ alike: same network, same length, whose rate came down, or did not."""
+    """Settings whose seeds are taken to differ alike, whatever their stem, batch size, precision and the like."""
 
     model: str
     length: str
-    came_down: bool
+    came_down: bool  # the learning rate
 
 
 def _kind(records: list[Record]) -> _Kind:
@@ -77,12 +80,15 @@ def _kind(records: list[Record]) -> _Kind:
     return _Kind(config.model, config.length_label, came_down(records[0]))
 
 
-def _comparable(kind: _Kind, profile: str) -> Spread | None:
-    """How much seeds differ in all settings of a kind that are planned."""
-    planned = [config.at(profile) for part in agenda.parts() for config in part.configs if config.model == kind.model]
-    same = {config.fingerprint: config for config in planned if config.length_label == kind.length}
-    found = [records for config in same.values() if (records := find_seeds(config, profile))]
-    return spread(*([record.correct for record in records] for records in found if _kind(records) == kind))
+def _comparable(records: list[Record], profile: str) -> Spread | None:
+    """How much seeds differ in all settings of the same kind as these: what is planned, and combinations of factors."""
+    kind, config = _kind(records), records[0].config
+    configs = [one.at(profile) for part in agenda.parts() for one in part.configs if one.model == kind.model]
+    if causes.levels_of(config):
+        configs += [causes.cell(levels, config.epochs) for levels in causes.ALL]
+    same = {one.fingerprint: one for one in [*configs, config] if one.length_label == kind.length}
+    found = [runs for one in same.values() if (runs := find_seeds(one, profile)) and _kind(runs) == kind]
+    return spread(*([record.correct for record in runs] for runs in found))
 
 
 def _refuse_other_images(a: list[Record], b: list[Record]) -> None:

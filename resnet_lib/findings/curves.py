@@ -59,7 +59,7 @@ def last_epochs(records: list[Record]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FirstDrop:
-    """What the first drop of the learning rate did to the held-out accuracy of the runs of a config."""
+    """What the first drop of the learning rate did to the held-out accuracy, say, of the runs of a config."""
 
     before: np.ndarray  # [runs, epochs], of the last HIGH epochs before it
     after: np.ndarray  # [runs, epochs], of the first SETTLED epochs after it
@@ -79,9 +79,9 @@ def epochs_before_the_drop(record: Record) -> int:
     return sum(row["drops"] == 0 for row in record.history)
 
 
-def first_drop(records: list[Record]) -> FirstDrop:
+def first_drop(records: list[Record], column: str = "accuracy") -> FirstDrop:
     """Of runs that have come to it."""
-    curves = np.array([curve(record, "accuracy") for record in records])
+    curves = np.array([curve(record, column) for record in records])
     epochs = epochs_before_the_drop(records[0])
     return FirstDrop(curves[:, :epochs][:, -HIGH:], curves[:, epochs : epochs + SETTLED])
 

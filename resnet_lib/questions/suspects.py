@@ -13,6 +13,9 @@ from resnet_lib.questions.factorial import turned
 EPOCHS = 100
 STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
 CIFAR_STEP = story.step("03_cifar_architecture")  # which reports the network that all of these train
+OTHERS = tuple(  # what the story tells of as many epochs of other networks
+    (step, config) for step, config in story.TOLD if step is not CIFAR_STEP and config.epochs == EPOCHS
+)
 
 ADDED: dict[str, dict[str, Any]] = {  # beside the choices that are varied together
     "PyTorch's initialisation": {"init": "torch"},
@@ -92,8 +95,10 @@ HYPOTHESES = (
     Hypothesis("the drops never came", {"milestones": ()}),
     Hypothesis("augmented after all", story.CROP_AND_FLIP),
     Hypothesis("augmented, and the drops never came", {**story.CROP_AND_FLIP, "milestones": ()}),
-    Hypothesis("learning rate 0.01", {"lr": 0.01}),
+    Hypothesis("learning rate 0.01 throughout", {"lr": 0.01}),
     Hypothesis("the drops came, but not for the CIFAR network", {}, {"milestones": ()}),
+    Hypothesis("learning rate 0.01 for the CIFAR network alone", {}, {"lr": 0.01}),
+    Hypothesis("weight decay 1e-4 for the CIFAR network alone", {}, {"weight_decay": 1e-4}),
     Hypothesis("the CIFAR network kept the ImageNet stem", {}, IMAGENET_STEM),
     Hypothesis("augmented, and the CIFAR network kept the ImageNet stem", story.CROP_AND_FLIP, IMAGENET_STEM),
 )

@@ -8,18 +8,18 @@ import pandas as pd
 from resnet_lib.findings import best_epoch, comparison
 from resnet_lib.findings.changes import candidates, runs
 from resnet_lib.findings.curves import loss_end, mean_curve, overfits
-from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
+from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy, positive
 from resnet_lib.findings.recorded import in_those_recorded, recorded_plan, recorded_story
 from resnet_lib.questions import agenda, causes, paper_runs, story, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.paper import WITH_AUGMENTATION, WITHOUT_AUGMENTATION
-from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, WRONG_STEM
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, OTHERS, WRONG_STEM
 from resnet_lib.records.find import find_runs, find_seeds, runs_folder
-from resnet_lib.records.record import read_diverged
+from resnet_lib.records.record import Record, read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks, tables
-from resnet_lib.report.wording import percent
+from resnet_lib.report.wording import HUB_NETWORK, listed, percent
 
-NOTHING = "nothing that it tells"
+NOTHING = "nothing known"
 NOT_EXAMINED = (
     "Not examined on the story's training: momentum or another optimizer, a schedule that waits for a plateau, images "
     "held out from training, a fault in the network's code."
@@ -51,7 +51,25 @@ def _resnet20() -> str:
     told = f"{CIFAR_STEP.claimed:g} %"
     below = f"ended {'near' if reached.mean > low else 'well below'} {told}"
     place = f"did not stop at {told}" if reached.mean >= high else below
-    return f"**ResNet-20, taken to be the story's network for CIFAR-10, {place}**{seen}: it ended at {reached}."
+    ended = f"**ResNet-20, taken to be the story's network for CIFAR-10, {place}**{seen}: it ended at {reached}."
+    return f"{ended}{_in_order(plain)}"
+
+
+def _in_order(plain: list[Record]) -> str:
+    """How far ResNet-20 ended from the story's other networks, there and here, in sentences after a space."""
+    others = [(step, config.architecture.title, find_seeds(config, "full")) for step, config in OTHERS]
+    others = [(step, title, records) for step, title, records in others if records]
+    if not others:
+        return ""
+    there = {
+        f"{step.claimed - CIFAR_STEP.claimed:g} points below {HUB_NETWORK if step.also else title}": None
+        for step, title, _ in others
+    }
+    here = {title: comparison.compare(plain, found, "full") for _, title, found in others}
+    said = f" In the story it ended {listed([*there])}."
+    said += f" Here it differs by {listed([f'{one.number} from {title}' for title, one in here.items()])}"
+    is_above = all(positive(one) == "holds" for one in here.values())
+    return f"{said}: one training for all, as assumed, does not give the story's order." if is_above else f"{said}."
 
 
 def _overfitting() -> str:
@@ -110,12 +128,21 @@ def _what_it_may_have_been() -> str:
             "with": one.label,
             "it ends at": f"{one.end.number}, n = {one.end.seeds}",
             f"near {CIFAR_STEP.about}": "yes" if one.verdict == "holds" else one.verdict,
+            **_beside(one.records),
             "what speaks against it": "; ".join(one.against) or NOTHING,
         }
         for one in near
     ]
     said += " these bring ResNet-20 near it, or may:"
     return f"{said}\n\n{tables.markdown(pd.DataFrame(rows))}\n\n{NOT_EXAMINED}"
+
+
+def _beside(records: list[Record]) -> dict[str, str]:
+    """A column: how far runs of ResNet-20 ended from the story's first network; none where that is not recorded."""
+    step, config = OTHERS[0]
+    first = find_seeds(config, "full")
+    head = f"from {config.architecture.title} (the story: {CIFAR_STEP.claimed - step.claimed:+g})"
+    return {head: comparison.compare(records, first, "full").number} if first else {}
 
 
 def coverage(profile: str) -> str:

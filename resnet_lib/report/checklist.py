@@ -15,6 +15,7 @@ from resnet_lib.findings.curves import (
     LOW,
     SETTLED,
     drop_gains,
+    first_drop,
     loss_rise,
     mean_curve,
     overfits,
@@ -27,7 +28,7 @@ from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import own_code
-from resnet_lib.report.wording import in_range, percent
+from resnet_lib.report.wording import in_range, listed, percent
 
 SMALL = causes.FACTORS[causes.RATE].suspect.label
 SIDE, HUB_SIDE = 8, 4  # of the last maps: 32 pixels, halved twice; by torchvision's networks three times
@@ -110,10 +111,20 @@ def _drops_seen() -> list[str]:
 
 def _small_rate() -> list[str]:
     """What it costs to begin at a smaller rate."""
-    cost, records = comparison.worth("full", causes.RATE), changes.runs("full").get(suspects.SMALL_RATE)
-    if not cost or not records:
+    rate = causes.FACTORS[causes.RATE].suspect.fields
+    costs = {
+        config.architecture.title: cost
+        for config in (suspects.changed(), *(config for _, config in suspects.OTHERS))
+        if (cost := comparison.change(config.replace(**rate), config, "full"))
+    }
+    if not costs:
         return []
-    return [f"Begin at {story.TUNED.lr:g}: begun at {SMALL}, ResNet-20 ends at {percent(records)} ({cost.number})."]
+    n = "n = 1 each" if {cost.seeds for cost in costs.values()} == {1} and len(costs) > 1 else ""
+    each = [f"{title} {cost.number}{'' if n else f', n = {cost.seeds}'}" for title, cost in costs.items()]
+    return [
+        f"With SGD and momentum begin at {story.TUNED.lr:g}. What {SMALL} changed at the end of {suspects.EPOCHS} "
+        f"epochs, with the same drops: {listed(each)}{f' ({n})' if n else ''}."
+    ]
 
 
 def _kinds(cells: evidence.Cells) -> list[str]:
@@ -127,16 +138,29 @@ def _overfitting() -> str:
     found = changes.runs("full")
     others = {suspects.WRONG_STEM: "ImageNet's stem", suspects.SMALL_RATE: f"a learning rate of {SMALL}"}
     alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
-    first = f"With {' or '.join(alike)} it looks the same, so see to that first. Then add" if alike else "Add"
+    alike = (
+        f"With {' or '.join(alike)} it looks the same, so see to that first{_before_the_drop(found)}. " if alike else ""
+    )
     gain = comparison.worth("full", causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
     return (
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more (the mean of an epoch, measured while it "
         f"trains, on the images as they are trained on), test loss ending more than {100 * LOSS_TREND:g} % above its "
-        f"minimum. {first} random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
+        f"minimum. {alike}Add random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
         f"gain little from them{f': {short}' if short else ''}.{_in_good_ones()}"
     )
+
+
+def _before_the_drop(found: Runs) -> str:
+    """How a smaller rate tells itself from the usual one all the same, in brackets after a space."""
+    fitted = {}
+    for rate, label in ((SMALL, suspects.SMALL_RATE), (f"{story.TUNED.lr:g}", suspects.AS_TOLD)):
+        if records := found.get(label):
+            last = first_drop(records, "train_accuracy").before[:, -1]
+            fitted[rate] = f"{100 * last.mean():.0f} % ({rate})"
+    known = f"{listed([*fitted.values()])} of its training images right" if len(fitted) > 1 else ""
+    return f" (before its first drop, though, ResNet-20 had {known})" if known else ""
 
 
 def _in_good_ones() -> str:
@@ -164,11 +188,11 @@ def _on_the_hub() -> str:
 
 def _underfitting() -> str:
     rate, gain = causes.FACTORS[causes.RATE], _in_ten_epochs(causes.RATE)
-    worth = f" ({rate.paper.label} instead of {rate.suspect.label}: {gain})" if gain else ""
+    worth = f" ({rate.paper.label} instead of {rate.suspect.label}: {gain} of ResNet-20)" if gain else ""
     return (
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
-        f"accuracy. See item {Check.RATE:d} first, for a rate still too high looks the same; then the stem; then raise "
-        f"a small rate{worth}.{_between()}"
+        f"accuracy. See item {Check.RATE:d} first, for a rate still too high looks the same; then the stem; then train "
+        f"longer, or raise a small rate{worth}.{_between()}"
     )
 
 

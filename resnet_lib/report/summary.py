@@ -6,18 +6,19 @@ import pandas as pd
 
 from resnet_lib.config import Config
 from resnet_lib.findings import comparison
+from resnet_lib.findings.accounts import AFTER_HUNDRED
 from resnet_lib.findings.changes import Candidate, candidates, runs
-from resnet_lib.findings.judgement import UNDECIDED, between, mean_accuracy
-from resnet_lib.findings.recorded import count, in_those_recorded, missing, runs_in_words
+from resnet_lib.findings.judgement import UNDECIDED, mean_accuracy
+from resnet_lib.findings.recorded import count, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, SMALL_RATE, WRONG_STEM
+from resnet_lib.questions.suspects import AS_TOLD, AUGMENTED, CIFAR_STEP, NO_DROP, OTHERS, SHOWN, SMALL_RATE, WRONG_STEM
 from resnet_lib.questions.wording import reduced, training
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.report import answer_figure, commands, tables
-from resnet_lib.report.wording import percent
+from resnet_lib.report.wording import HUB_NETWORK, in_range, listed, percent
 
 HOW_TO_READ = (
     "Test accuracy after the last epoch. ↳: the last row above without this sign, with one change or two, and what "
@@ -37,6 +38,7 @@ THINGS = {  # that a reader may have to change, by the change of the story's tra
 FOLD = (
     "The commands of these runs (seed 0): they show what is recorded, and train with a <code>--seed</code> that is not"
 )
+WITH = {"holds": "with", UNDECIDED: "perhaps with"}
 NUMBERS = ("one thing", "two things", "three things", "four things")
 TERMS = (
     "`n`: the number of runs; for a difference, that of the smaller group. `seed sd`: the standard deviation over "
@@ -56,7 +58,8 @@ def short() -> str:
         return ""
     parts = [tables.markdown(table()), f"{HOW_TO_READ} {_in_bf16()}"]
     if AS_TOLD in found:
-        parts = [_what_stops(found), _of_the_story(found), *parts]
+        first = f"**In short.** {_ends(found)} {_beside_the_story()}"
+        parts = [*filter(None, [first, _what_stops(found), _what_it_may_have_been(found)]), *parts]
     parts.append(f"![{answer_figure.CAPTION}](img/{answer_figure.FIGURE}.png)\n\n*{answer_figure.caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
     parts.append(tables.folded(FOLD, trained))
@@ -78,26 +81,38 @@ def _commands(found: Runs) -> dict[str, str]:
     return {label: commands.command(records[0].config.replace(seed=0)) for label, records in found.items()}
 
 
+def _ends(found: Runs) -> str:
+    """What ResNet-20 and the story's other networks come to, trained as the lab assumes."""
+    plain = found[AS_TOLD]
+    how = f"trained for {suspects.EPOCHS} epochs as the lab assumes that the story did ({training(plain[0].config)})"
+    resnet20 = f"ends at {percent(plain)} ({runs_in_words(len(plain))})"
+    others = {config.architecture.title: find_seeds(config, "full") for _, config in OTHERS}
+    runs = [record for records in others.values() for record in records]
+    if not runs:
+        return f"ResNet-20, {how}, {resnet20}."
+    ends = sorted(100 * record.accuracy for record in runs)
+    titles = [title for title, records in others.items() if records]
+    verb = "end" if len(titles) > 1 else "ends"
+    return (
+        f"{listed(titles)}, with ImageNet's stem, {how}, {verb} at {in_range(ends)} % ({runs_in_words(len(runs))}): to "
+        f"stop there takes no fault in the code. ResNet-20, the paper's for CIFAR-10, {resnet20}."
+    )
+
+
 def _what_stops(found: Runs) -> str:
-    """What ResNet-20 comes to, trained as the lab assumes, and with what is most often wrong."""
+    """What is most often wrong, and what ResNet-20 comes to with it; empty if nothing of it was run."""
     seen = [
         f"**{thing}**{f', {how}' if how else ''}: {_moved(found, label)} ({runs_in_words(len(found[label]))})"
         for label, (thing, how) in THINGS.items()
         if label in found
     ]
-    epochs, plain = suspects.EPOCHS, found[AS_TOLD]
-    took = (
-        f"ResNet-20, trained for {epochs} epochs as the lab assumes that the story did ({training(plain[0].config)}), "
-        f"ends at {percent(plain)} ({runs_in_words(len(plain))})"
-    )
     if not seen:
-        return f"**In short.** {took}."
+        return ""
     seen[-1] += f"; the paper has {RESNET_20:g} %" if AUGMENTED in found else ""
-    listed = "\n".join(f"- {one}" for one in seen)
-    return (
-        f"**In short.** Does your ResNet stop near {CIFAR_STEP.claimed:g} % on CIFAR-10? Look at "
-        f"{NUMBERS[len(seen) - 1]} first. {took}. Each of these changes one thing:\n\n{listed}"
-    )
+    bullets = "\n".join(f"- {one}" for one in seen)
+    look = f"**Does yours stop near {CIFAR_STEP.claimed:g} %?** Look at {NUMBERS[len(seen) - 1]} first."
+    alone = f"Each of these alone takes ResNet-20 from {percent(found[AS_TOLD])}"
+    return f"{look} {alone}{'; they do not add up' if len(seen) > 1 else ''}:\n\n{bullets}"
 
 
 def _moved(found: Runs, label: str) -> str:
@@ -105,40 +120,43 @@ def _moved(found: Runs, label: str) -> str:
     return f"{way} to {percent(found[label])}"
 
 
-def _of_the_story(found: Runs) -> str:
-    """Where its networks end here, and what would bring ResNet-20 where it tells."""
-    plain, (low, high) = comparison.accuracy_of(found[AS_TOLD], "full"), CIFAR_STEP.near
-    seen = f" {in_those_recorded(len(found[AS_TOLD]))}" if between(plain, low, high) == UNDECIDED else ""
-    near = f"{'' if low < plain.mean < high else 'not '}near {CIFAR_STEP.about}{seen}"
-    said = f"**The story:** {_networks_with_the_wrong_stem()}ResNet-20, taken to be its network for CIFAR-10, ends at "
-    said += f"{percent(found[AS_TOLD])}, {near}."
-    if plain.mean < high:
-        return said
-    found_near = candidates("full")
-    free = [one for one in found_near if one.verdict == "holds" and not one.against]
-    if free:
-        said += f" With {_labels(free)} it ends near that, and the story tells nothing against it."
-    if others := [one for one in found_near if one not in free]:
-        more = "Other changes" if free else "Changes"
-        said += f" {more} with which it does, or may: {_labels(others)}; what speaks against each is told below."
-    return f"{said} What it was is open: the story's code is not known."
+def _beside_the_story() -> str:
+    """What the story has of each step, with how far that is from what came out, as a sentence."""
+    return f"The story has {listed([*filter(None, map(_compared, AFTER_HUNDRED))])}."
+
+
+def _what_it_may_have_been(found: Runs) -> str:
+    """What would bring ResNet-20 where the story tells; empty if it ends there as the lab assumes."""
+    if mean_accuracy(found[AS_TOLD]) < CIFAR_STEP.near[1]:
+        return ""
+    said = f"**What the story's {CIFAR_STEP.claimed:g} % was** is open, for its code is not known."
+    near = {verdict: [one for one in candidates("full") if one.verdict == verdict] for verdict in ("holds", UNDECIDED)}
+    ends = [f"{words} {_labels(near[verdict])}" for verdict, words in WITH.items() if near[verdict]]
+    if ends:
+        free = [one for one in near["holds"] if not one.against]
+        others = [one for some in near.values() for one in some if one not in free]
+        told = [f"nothing known speaks against {_labels(free)}"] if free else []
+        told += [f"what speaks against {'the others' if free else 'each'} is told below"] if others else []
+        said += f" ResNet-20 ends near it, within {100 * story.NEAR:g} points, {', '.join(ends)}; {'; '.join(told)}."
+    return said
+
+
+def _compared(step: story.Step) -> str:
+    """The same of one step; empty if it was not run."""
+    ends = [100 * mean_accuracy(found) for label in step.told if (found := find_seeds(step.configs[label], "full"))]
+    network = step.configs[step.headline].architecture.title
+    names = {CIFAR_STEP.notebook: f"its network for CIFAR-10, taken to be {network}"}
+    name = names.get(step.notebook, HUB_NETWORK if step.also else network)
+    if not ends:
+        return ""
+    ways = {" more" if step.claimed > end else " less" for end in ends}
+    sign, way = ("+", "") if len(ways) > 1 else ("", ways.pop())
+    apart = [step.claimed - end if sign else abs(step.claimed - end) for end in ends]
+    return f"{step.claimed:g} % for {name} ({listed([f'{one:{sign}.1f}' for one in apart])} points{way})"
 
 
 def _labels(some: list[Candidate]) -> str:
     return ", ".join(f"“{one.label}”" for one in some)
-
-
-def _networks_with_the_wrong_stem() -> str:
-    """Where the story's other networks end in as many epochs as ResNet-20, with what it tells of them; a sentence."""
-    ends = []
-    for step, config in story.TOLD:
-        records, architecture = find_seeds(config, "full"), config.architecture
-        if records and architecture.shape == "imagenet" and config.epochs == suspects.EPOCHS:
-            told = f"the story: {step.claimed:g} %; {runs_in_words(len(records))}"
-            ends.append(f"{architecture.title} ends at {percent(records)} ({told})")
-    stems = {1: ", with ImageNet's stem", 2: ", both with ImageNet's stem"}.get(len(ends), ", all with ImageNet's stem")
-    *first, last = ends or [""]
-    return f"{', '.join(first)}{' and ' if first else ''}{last}{stems}. " if ends else ""
 
 
 def table() -> pd.DataFrame:
@@ -162,9 +180,11 @@ def _changes(told: Config) -> dict[str, Config]:
     """What is shown with something changed, of the runs of the story of which anything is."""
     if told == suspects.changed():
         return {label: suspects.changed(*factors) for label, factors in SHOWN.items()}
+    changed = {SMALL_RATE: told.replace(**RATES.suspect.fields)} if told in [one for _, one in OTHERS] else {}
     square = causes.square()
-    changed = {name: one for name, one in square.items() if name != causes.AS_IT_IS}
-    return changed if told == square[causes.AS_IT_IS] else {}
+    if told == square[causes.AS_IT_IS]:
+        changed |= {name: one for name, one in square.items() if name != causes.AS_IT_IS}
+    return changed
 
 
 def _is_known(config: Config) -> bool:

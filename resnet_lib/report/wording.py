@@ -5,6 +5,8 @@ from __future__ import annotations
 from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.records.record import Record
 
+HUB_NETWORK = "torch.hub's network"  # of which the story does not tell which it was
+
 
 def percent(records: list[Record]) -> str:
     return f"{100 * mean_accuracy(records):.1f} %"
@@ -19,6 +21,12 @@ def in_range(values: list[float]) -> str:
     """The lowest and the highest of sorted values, or one where they look alike."""
     low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
     return low if low == high else f"{low} to {high}"
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b and c`."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds: float) -> str:

@@ -44,12 +44,12 @@ class Update:
         self.totals = RunningTotals(batches.images.device)
         # An epoch's last, smaller batch would have to be compiled, or captured, for itself.
         self.full_batch = min(config.batch_size, len(batches.images))
-        self.compiled_loss = compiled(self.loss, choice) if choice.compile else None
+        self.compiled_loss = compiled(Update.loss, choice) if choice.compile else None  # of a bound one, a cycle
 
     def __call__(self, plan: Tensor) -> None:
         """One step on a plan [4, B] of `TrainBatches`."""
         is_compiled = self.compiled_loss and plan.shape[1] == self.full_batch
-        loss = self.compiled_loss(plan) if is_compiled else self.loss(plan)
+        loss = self.compiled_loss(self, plan) if is_compiled else self.loss(plan)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
