@@ -48,7 +48,7 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
     assert json.loads(file.read_text()) == kept | {"sweep": {"depth": {"20": 100.0}}}
     for content, words in (
         (json.dumps(kept | {"environment": here | {"device_name": "abacus"}}), "was measured on another machine"),
-        ("{}", "is not there yet"),
+        ("{}", "is not a benchmark's"),
         ('{"sweep": {}}', "is not a benchmark's"),
         ('{"networks"', "is not a benchmark's"),
         ("[]", "is not a benchmark's"),

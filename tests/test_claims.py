@@ -11,7 +11,7 @@ from crafted import craft, thrice
 from resnet_lib.findings import claims, symptoms
 from resnet_lib.findings.judgement import Claim, or_diverged
 from resnet_lib.findings.recorded import recorded_story
-from resnet_lib.findings.sentences import loss_falls
+from resnet_lib.findings.sentences import loss_falls, loss_settled
 from resnet_lib.questions import paper, paper_runs, story
 from resnet_lib.records.run_folder import RunFolder
 from resnet_lib.report import answer, tables
@@ -197,6 +197,13 @@ def test_a_training_loss_that_hardly_falls_decides_nothing(ends, verdict, seen):
     ]
     claim = loss_falls({"one": runs}, "full")
     assert (claim.verdict, claim.evidence) == (verdict, seen)
+
+
+@pytest.mark.parametrize(("ends", "verdict"), [([1.0, 1.0, 1.3], "holds"), ([1.1, 1.2, 1.3], "does not hold")])
+def test_one_epoch_in_which_the_loss_jumps_is_no_trend(ends, verdict):
+    losses = [*np.linspace(2, 1, 7), *ends]
+    claim = loss_settled([craft(story.BASELINE, 0.5, losses)], "full")
+    assert (claim.verdict, claim.evidence) == (verdict, "ended at 1.300, 30.0 % above its minimum (epoch 7); in 1 run")
 
 
 def test_resnet_26_has_a_row_and_answers_nothing_that_is_said_of_resnet_50():

@@ -52,7 +52,7 @@ def test_curves_mark_drops_and_what_the_story_told(tmp_path):
 def test_a_legend_has_two_columns_where_both_have_room():
     def columns(*labels):
         runs = {label: [craft(story.BASELINE.replace(lr=0.1 + n / 100), 0.5)] for n, label in enumerate(labels)}
-        (legend,) = plots.curves(runs, "full", with_told=False).legends
+        (legend,) = plots.curves(runs, "full").legends
         return legend._ncols
 
     assert columns("a" * 38, "b" * 38) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -25,8 +25,6 @@ from resnet_lib.cli.options import (
     warn_if_busy,
 )
 from resnet_lib.config import Config, ConfigError, Profile
-from resnet_lib.errors import LabError
-from resnet_lib.machine.files import read_json
 
 app = typer.Typer()
 
@@ -112,7 +110,7 @@ def bench(
     from resnet_lib.machine.files import write_atomic
     from resnet_lib.machine.provenance import environment
     from resnet_lib.report import bench_facts, bench_figure, bench_tables, canvas
-    from resnet_lib.speed import bench
+    from resnet_lib.speed import bench, measured
 
     if sweep and (quick or figure):
         raise ConfigError("--sweep measures all that it has, and draws nothing: leave out --quick and --figure")
@@ -120,7 +118,7 @@ def bench(
         json_.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     warn_if_busy("the rates will be too low")
-    kept = _measured_before(json_, quick, sweep, environment(choice))
+    kept = measured.kept(json_, quick, sweep, environment(choice)) if json_ else {}
     with err.status("starting") as status, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # it is: starts are measured without caches
         say = teller(status)
@@ -137,31 +135,6 @@ def bench(
     out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
     if figure:
         canvas.save(bench_figure.draw(result), figure)
-
-
-def _measured_before(file: Path | None, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
-    """What a benchmark's file keeps of this machine: all of it beside a new sweep; else the sweep and what was noted.
-
-    Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has a whole one where a quick
-    one would come.
-    """
-    from resnet_lib.speed.measured import is_benchmark, same_machine
-
-    if not file:
-        return {}
-    try:
-        found = read_json(file) if file.exists() else {}
-    except ValueError:
-        found = None
-    if found != {} and not is_benchmark(found):
-        raise LabError(f"{file} is not a benchmark's: delete it, or name another file")
-    is_ours = bool(found) and same_machine(found["environment"], here)
-    if sweep and not is_ours:
-        wrong = "was measured on another machine" if found else "is not there yet"
-        raise LabError(f"a sweep goes into this machine's benchmark, and {file} {wrong}: run it without --sweep first")
-    if quick and "peak_bytes" in found:
-        raise LabError(f"{file} is a whole benchmark, more than --quick measures: name another file")
-    return found if sweep else {name: found[name] for name in ("sweep", "noted") if is_ours and name in found}
 
 
 @app.command()

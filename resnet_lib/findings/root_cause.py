@@ -10,27 +10,15 @@ from resnet_lib.findings.curves import HIGH, first_drop, mean_curve
 from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.evidence import Cells, Effect, effects, gap, shares, weigh
 from resnet_lib.findings.judgement import UNDECIDED, Claim, in_a_table, or_diverged, positive
-from resnet_lib.findings.recorded import count, missing
+from resnet_lib.findings.recorded import count
 from resnet_lib.findings.stats import MIN_SEEDS, spread
 from resnet_lib.questions import causes
-from resnet_lib.questions.causes import CELLS, FACTORS, HALF, PAPER
+from resnet_lib.questions.causes import FACTORS, HALF, PAPER
 from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET
 
 LAST = "last, when all else is as the paper's,"
 BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"
-
-
-def cells_table(cells: Cells) -> pd.DataFrame:
-    """One row per cell of the factorial, the most accurate first."""
-    rows = []
-    for levels in CELLS:
-        estimate = accuracy_of(cells.records[levels], cells.profile) if cells.records[levels] else None
-        absent = missing(causes.cell(levels, cells.budget), cells.profile)
-        shown = f"{100 * estimate.mean:.1f} {estimate.interval}" if estimate else absent
-        row = {**_chosen(levels), "test accuracy, %": shown, "n": _count(levels, cells)}
-        rows.append((-estimate.mean if estimate else 1, row))
-    return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
 
 
 def settings_table(cells: Cells) -> pd.DataFrame:

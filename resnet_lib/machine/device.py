@@ -23,7 +23,7 @@ from resnet_lib.machine.cores import cores
 from resnet_lib.machine.memory import keep_freed
 
 # Steps of a run on a GPU from which on compiling it is taken to pay: those of ResNet-20 in bf16 on an H200, by the
-# benchmark. Not measured of other networks, nor in fp32.
+# benchmark, when the network alone was compiled. Not measured of other networks, nor in fp32.
 COMPILE_STEPS = 37_000
 # How a lack of memory is told: by Metal and others, by the allocator of CPUs on Linux and elsewhere, by cuDNN, and
 # by the status that cuBLAS and cuDNN return.

@@ -10,7 +10,6 @@ import pandas as pd
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import TRAIN_IMAGES
-from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
@@ -110,7 +109,7 @@ def _length(seconds: float, epoch: float) -> str:
 
 
 def latest(benches: list[dict[str, Any]]) -> str:
-    """What the README shows: the CPU and the GPU that were measured last, and how far the fast recipe came."""
+    """What the README shows: the CPU and the GPU that were measured last."""
     if not benches:
         return NOT_YET
     parts = []
@@ -121,15 +120,6 @@ def latest(benches: list[dict[str, Any]]) -> str:
         fp32 = tried(FP32, bench)
         said += f"; {rate(fp32):,.0f} in fp32, the default, with all else the same" if fp32 else ""
         parts.append(folded(said, _ladders(bench)))
-    runs = find_seeds(paper_runs.FAST, "full")
-    if runs:
-        reached = sum(record.accuracy >= RESNET_20 / 100 for record in runs)
-        parts.append(
-            f"`--recipe fast`, settings that are meant to bring ResNet-20 to the paper's {RESNET_20:g} % soon, did so "
-            f"in {reached or 'none'} of {runs_in_words(len(runs))}. Its length and the rate of its optimizer, "
-            "Muon, were chosen after 18 epochs had fallen short on the test images, so its accuracy is slightly "
-            "optimistic; the trials are among the records, too."
-        )
     return "\n\n".join([*parts, *_not_measured(benches)])
 
 

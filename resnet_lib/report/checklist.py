@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-import numpy as np
-
 from resnet_lib.findings import changes, comparison, evidence
 from resnet_lib.findings.curves import (
     FITTED,
@@ -27,7 +25,7 @@ from resnet_lib.questions import causes, factorial, field_guide, paper_runs, sto
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.find import Runs, find_seeds
-from resnet_lib.report import own_code
+from resnet_lib.report import logs, own_code
 from resnet_lib.report.wording import in_range, listed, percent
 
 SMALL = causes.FACTORS[causes.RATE].suspect.label
@@ -220,7 +218,7 @@ def _else(runs: str, threads: str, folder: str) -> str:
         "the recorded runs most like it. The log has a row for each epoch, ten or more, with `test_accuracy` or "
         "`val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; the usual names of Keras and "
         f"Lightning will do.{_example(folder)}",
-        f"Compare with logs of the lab (training accuracy at the end of each learning rate): {_logs(runs)}.",
+        f"Compare with logs of the lab (training accuracy at the end of each learning rate): {logs.links(runs)}.",
         f"Read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
         f"{sum(bool(case.cause) for case in field_guide.CASES)} name a cause, if only as a guess.",
     )
@@ -228,7 +226,7 @@ def _else(runs: str, threads: str, folder: str) -> str:
 
 def _example(folder: str) -> str:
     """What to try `diagnose` on, in a sentence after a space."""
-    log = next((found[0].path.name for found in _instructive().values()), None)
+    log = next((found[0].path.name for found in logs.instructive().values()), None)
     return f" To try it: `resnet-lab diagnose {shlex.quote(f'{folder}/{log}/history.csv')}`." if log else ""
 
 
@@ -244,20 +242,3 @@ def _in_ten_epochs(factor: int) -> str:
         return ""
     effect = evidence.weigh(factorial.effect((factor,), HALF), cells)
     return f"{effect.number} on average over settings of {cells.epochs} epochs"
-
-
-def _instructive() -> Runs:
-    """Runs of which one may look like the reader's: those of the answer, and one of many people's settings."""
-    hub = find_seeds(causes.square()[causes.AS_IT_IS], "full")
-    return changes.runs("full") | ({"torch.hub's ResNet-18": hub} if hub else {})
-
-
-def _logs(folder: str) -> str:
-    """Links to the logs of instructive runs, with how well each fitted its images before the rate changed or ended."""
-    parts = []
-    for label, records in _instructive().items():
-        drops, fitted = (np.array([row[key] for row in records[0].history]) for key in ("drops", "train_accuracy"))
-        ends = [f"{100 * fitted[drops == drop][-HIGH:].mean():.0f}" for drop in sorted(set(drops))]
-        log = f"{folder}/{records[0].path.name}/history.csv"
-        parts.append(f"[{label}]({log}) ({', then '.join(ends)} %)")
-    return ", ".join(parts) or story.NOT_YET

@@ -92,9 +92,9 @@ class Page:
             caption = "Training images, one row per class, with the number of images in each."
             self.figure(gallery.images(dataset, self.profile), caption)
 
-    def curves(self, runs: Runs, with_told: bool = True) -> None:
-        """Show training loss, held-out accuracy and loss by epoch; `with_told` as in `plots.curves`."""
-        self.figure(plots.curves(runs, self.profile, with_told=with_told), plots.CAPTION, plots.settling(runs))
+    def curves(self, runs: Runs) -> None:
+        """Show training loss, held-out accuracy and loss by epoch."""
+        self.figure(plots.curves(runs, self.profile), plots.CAPTION, plots.settling(runs))
 
     def results(self, step: str, runs: Runs, configs: dict[str, Config]) -> None:
         """Show what a step of the story told beside what these runs of it reached."""

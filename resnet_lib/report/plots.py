@@ -36,20 +36,15 @@ ALL_LOOKS = len(STYLES) * len(COLOURS)  # 4 and 7 have no common divisor: a pair
 
 
 @on_paper
-def curves(
-    runs: Runs,
-    profile: str,
-    with_told: bool = True,
-) -> Figure | None:
+def curves(runs: Runs, profile: str) -> Figure | None:
     """A panel for each quantity, in which each config has a line; None if nothing is recorded.
 
-    It is the mean over seeds, with a band over their range. `with_told`: what the story tells of a run is marked where
-    that ends.
+    It is the mean over seeds, with a band over their range. What the story tells of a run is marked where that ends.
     """
     recorded = {label: records for label, records in runs.items() if records}
     if not recorded:
         return None
-    told = _told(recorded, profile) if with_told else {}
+    told = _told(recorded, profile)
     looks = looks_of(recorded, profile)
     drops = {epoch for records in recorded.values() for epoch in dropped_after(records[0])}
     handles = [_handle(looks[label], f"{label} (n = {len(records)})") for label, records in recorded.items()]

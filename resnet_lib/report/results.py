@@ -17,7 +17,6 @@ from resnet_lib.findings import (
     symptoms,
 )
 from resnet_lib.findings.recorded import recorded_plan, recorded_story
-from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import field_guide, paper_runs, story, suspects, wording
 from resnet_lib.questions.causes import FACTORS, HALF, label
 from resnet_lib.records.find import find_runs, reports_folder
@@ -35,17 +34,14 @@ CAUSE = (
 )
 SETTINGS = (
     "Every combination of the choices in the first five columns that is recorded in {} epochs, the most accurate "
-    f"first; the story is assumed to be: {{}}. Intervals of fewer than {MIN_SEEDS} runs take seeds to differ as in "
-    f"similar settings, and can be narrower than those of {MIN_SEEDS}. ImageNet's stem is a 7×7 convolution of stride "
-    "2, then max-pool."
+    "first; the story is assumed to be: {}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
 )
 ONE_CHANGE = (
     "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. A difference has two "
     "intervals: one for this change alone, which the README shows, and a wider one that holds for all "
-    f"{len(suspects.one_at_a_time()) - 1} changes that are planned at once. Where the seed spread is unknown, the "
-    "interval is over the test images alone, and too narrow. Runs without drops are taken to have a seed spread of "
-    "their own, so that their intervals may be the widest; pairs of runs that are one until "
-    f"the drop (see the README) tell more of what drops are worth. {symptoms.HOW_TO_READ}"
+    f"{len(suspects.one_at_a_time()) - 1} changes that are planned at once. Runs without drops are taken to have a "
+    "seed spread of their own, so that their intervals may be the widest; pairs of runs that are one until the drop "
+    f"(see the README) tell more of what drops are worth. {symptoms.HOW_TO_READ}"
 )
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (

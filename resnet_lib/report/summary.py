@@ -40,15 +40,6 @@ FOLD = (
 )
 WITH = {"holds": "with", UNDECIDED: "perhaps with"}
 NUMBERS = ("one thing", "two things", "three things", "four things")
-TERMS = (
-    "`n`: the number of runs; for a difference, that of the smaller group. `seed sd`: the standard deviation over "
-    "seeds; for a difference, of one run of the first group minus one of the second. “Pooled”: it comes from similar "
-    f"settings with {MIN_SEEDS} runs or more, because this one has fewer, or several settings are compared; such an "
-    f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
-    "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: the interval allows both answers, or "
-    "leaves seeds out. Each interval holds by itself; where several hold at once, and are wider, it is said. Points "
-    "are percentage points; differences are those of the accuracies before these were rounded."
-)
 
 
 def short() -> str:
@@ -63,7 +54,7 @@ def short() -> str:
     parts.append(f"![{answer_figure.CAPTION}](img/{answer_figure.FIGURE}.png)\n\n*{answer_figure.caption('full')}*")
     trained = "\n".join(f"- {name}: `{line}`" for name, line in _commands(found).items())
     parts.append(tables.folded(FOLD, trained))
-    return "\n\n".join([*parts, tables.folded("How the numbers are to be read", TERMS)])
+    return "\n\n".join([*parts, tables.folded("How the numbers are to be read", tables.TERMS)])
 
 
 def _in_bf16() -> str:

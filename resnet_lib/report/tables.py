@@ -12,17 +12,26 @@ from resnet_lib.findings.claims import verdicts
 from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.recorded import count, missing, recorded_story
 from resnet_lib.findings.stats import MIN_SEEDS
-from resnet_lib.questions import paper_runs, story
-from resnet_lib.questions.paper import TABLE_6
-from resnet_lib.questions.story import NOT_YET, stamp
+from resnet_lib.questions import story
 from resnet_lib.questions.wording import augmentation, described, scientific
-from resnet_lib.records.find import Runs, find_runs
+from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 
 CLAIMS = (
     "Claims of the story, and the lab's readings of it: that test loss never rose may mean that it ends near its "
     "minimum; an accuracy may be one from before the drops. What is said of curves is said of the recorded runs alone. "
     "Each interval holds alone, not jointly with the others."
+)
+
+TERMS = (
+    "Intervals are of 95 %, over test images and seeds. `n`: the number of runs; for a difference, that of the smaller "
+    "group. `seed sd`: the standard deviation over seeds; for a difference, of one run of the first group minus one of "
+    f"the second. “Pooled”: it comes from similar settings with {MIN_SEEDS} runs or more (the same network, as long, "
+    "whose rate came down, or did not, as here), because this one has fewer, or several settings are compared; such an "
+    f"interval can be narrower than one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images "
+    "alone”: the interval leaves seeds out, and is too narrow. “Undecided”: it allows both answers, or leaves seeds "
+    "out. Each interval holds by itself; where several hold at once, and are wider, it is said. Points are "
+    "percentage points; differences are those of the accuracies before these were rounded."
 )
 
 
@@ -87,47 +96,21 @@ def heading(record: Record | None) -> str:
     return f"`{record.path.name}`: {described(record.config)}. It misclassifies {wrong:,} of {count:,} images."
 
 
-def paper_results(profile: str) -> pd.DataFrame:
-    """Table 6 of He et al. (2015), in the columns of `told_and_measured`."""
-    configs = paper_runs.table_6()
-    rows = []
-    for label, records in find_runs(configs, profile).items():
-        published = TABLE_6[configs[label].model]
-        told = f"{published.accuracy:.2f}" + (f" (best; mean {100 - published.mean:.2f})" if published.mean else "")
-        told = told if profile != "smoke" else ""
-        rows.append({"step": "Table 6", "run": label, **_row(configs[label].at(profile), records, told, profile)})
-    return pd.DataFrame(rows)
-
-
-def by_step(profile: str) -> pd.DataFrame:
-    """The rows of the story and of the paper's table, recorded or not."""
-    return pd.concat([told_and_measured(recorded_story(profile), profile), paper_results(profile)])
-
-
 def story_markdown(profile: str) -> str:
-    """The results of the story and of the paper's own runs as far as recorded, and what holds of them, as Markdown."""
-    steps, rows = recorded_story(profile), by_step(profile)
-    is_missing, told = rows["measured %"] == NOT_YET, story.BASELINE
+    """The results of the story as far as recorded, and what holds of what it tells, as Markdown."""
+    steps, told = recorded_story(profile), story.BASELINE
     note = (
         "Step: the number of its notebook. Test accuracy after the last epoch. LR drops made: how many of those that "
-        "are scheduled came before the end. The interval is a 95 % bootstrap over the test images and, from "
-        f"{MIN_SEEDS} runs on, over seeds. Of fewer, seeds are taken to differ as in comparable settings (“pooled”); "
-        "where there are none, the interval leaves seeds out, and no verdict is given. `n` counts runs, "
-        "each with a random seed of its own; for a difference, those of the smaller group. `seed sd` is the standard "
-        "deviation over seeds; for a difference, of one run of the first group minus one of the second. Points are "
-        "percentage points. Undecided: the interval allows both answers, or leaves seeds out. Steps 01 to 04: SGD, "
-        f"learning rate {told.lr:g}, momentum {told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
+        f"are scheduled came before the end. {TERMS} Steps 01 to 04: SGD, learning rate {told.lr:g}, momentum "
+        f"{told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
     if others := _in_other_precision(steps):
         note += f" All runs are in {told.precision}, except {others}."
-    if any(rows["step"][~is_missing] == "Table 6"):
-        note += " Table 6 is that of He et al. (2015): per-pixel mean, random crops and flips."
-    body = [] if all(is_missing) else [markdown(rows[~is_missing]), note]
+    parts = [markdown(told_and_measured(steps, profile)), note]
     if judged := verdicts(steps, profile):
         title = "The story's claims, and the lab's readings of them: what holds"
-        body.append(folded(title, f"{CLAIMS}\n\n{judged}"))
-    body += lacking(rows[is_missing])
-    return "\n\n".join([f"**{stamp(profile)}**", *body] if stamp(profile) else body)
+        parts.append(folded(title, f"{CLAIMS}\n\n{judged}"))
+    return "\n\n".join(parts)
 
 
 def _in_other_precision(steps: dict[str, Runs]) -> str:
@@ -136,14 +119,6 @@ def _in_other_precision(steps: dict[str, Runs]) -> str:
     others = [config for config in shown if config.precision != story.BASELINE.precision]
     told = [f"{one.architecture.title}'s {one.epochs} epochs ({one.precision})" for one in others]
     return ", ".join(dict.fromkeys(told))
-
-
-def lacking(rows: pd.DataFrame) -> list[str]:
-    """A sentence on the rows of `told_and_measured` that have no record; none where all have one."""
-    if rows.empty:
-        return []
-    by_step = [f"{step} ({'; '.join(found['run'])})" for step, found in rows.groupby("step", sort=False)]
-    return [f"{NOT_YET.capitalize()}: {', '.join(by_step)}."]
 
 
 def provenance(records: list[Record]) -> pd.DataFrame:

@@ -35,6 +35,22 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
+def kept(path: Path, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str, Any]:
+    """What a benchmark's file keeps of this machine: all of it beside a new sweep; else the sweep and what was noted.
+
+    Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has a whole one where a quick
+    one would come.
+    """
+    found = _read(path) if path.exists() else {}
+    is_ours = bool(found) and same_machine(found["environment"], here)
+    if sweep and not is_ours:
+        wrong = "was measured on another machine" if found else "is not there yet"
+        raise LabError(f"a sweep goes into this machine's benchmark, and {path} {wrong}: run it without --sweep first")
+    if quick and "peak_bytes" in found:
+        raise LabError(f"{path} is a whole benchmark, more than --quick measures: name another file")
+    return found if sweep else {name: found[name] for name in ("sweep", "noted") if is_ours and name in found}
+
+
 def is_benchmark(found: Any) -> bool:
     """Whether it may be what `resnet-lab bench --json` wrote."""
     kinds = {"date": str, "environment": dict, "networks": dict}
