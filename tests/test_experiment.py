@@ -14,7 +14,7 @@ from tiny_runs import CPU, SYNTHETIC, TINY
 from resnet_lib.config import PROTOCOL, ConfigError
 from resnet_lib.data import cifar10
 from resnet_lib.data.sources import DataError
-from resnet_lib.machine.device import DeviceError, DeviceLost
+from resnet_lib.machine.device import DeviceError, DeviceLost, missing_to_compile
 from resnet_lib.machine.progress import Lines, Progress
 from resnet_lib.models.build import build_model
 from resnet_lib.records import checkpoint
@@ -153,3 +153,17 @@ def test_a_gpu_that_failed_is_said_with_what_to_do(reports, monkeypatch, error, 
     with pytest.raises(DeviceError, match=told) as raised:
         experiment.run(SYNTHETIC, "quick", replace(CPU, device="cuda"))
     assert type(raised.value) is kind
+
+
+@pytest.mark.skipif(bool(missing_to_compile("cpu")), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled")
+def test_a_compilation_that_fails_says_how_to_train_without(reports, tmp_path):
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\necho no room >&2\nexit 1\n")
+    broken.chmod(0o755)
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, str(broken))}),
+        torch.compiler.config.patch(force_disable_caches=True),
+        pytest.raises(DeviceError, match=r"torch\.compile failed: use --no-compile \("),
+    ):
+        experiment.run(SYNTHETIC, "quick", replace(CPU, compile=True))

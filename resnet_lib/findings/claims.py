@@ -115,7 +115,7 @@ def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> 
         ("one LR drop", "no LR drop"),
         ("two LR drops", "one LR drop"),
     ]
-    compared = [better(*pair, shown, profile) for pair in pairs]
+    compared = [better(*pair, shown, profile, step.named) for pair in pairs]
     own = {label: told[label] for label, config in step.configs.items() if config.model == story.BASELINE.model}
     return [_falling(own, profile), *compared, *at_the_end_and_before(step, step.headline, told, profile)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -138,9 +138,9 @@ def _of_each(is_so: Iterable[bool]) -> tuple[Verdict, str]:
     return "holds" if all(found) else "in some runs" if any(found) else "does not hold", seen
 
 
-def better(a: str, b: str, runs: Runs, profile: str) -> Claim:
-    """Whether `a` is more accurate than `b`."""
-    text, sides = f"“{a}” is more accurate than “{b}”", (runs.get(a, []), runs.get(b, []))
+def better(a: str, b: str, runs: Runs, profile: str, named: Callable[[str], str] = str) -> Claim:
+    """Whether `a` is more accurate than `b`, labels of which a reader knows the `named`."""
+    text, sides = f"“{named(a)}” is more accurate than “{named(b)}”", (runs.get(a, []), runs.get(b, []))
     if claim := unjudged(text, profile, *sides, about=(a, b)):
         return claim
     difference = compare(*sides, profile)
