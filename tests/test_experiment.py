@@ -164,6 +164,6 @@ def test_a_compilation_that_fails_says_how_to_train_without(reports, tmp_path):
     with (
         torch._inductor.config.patch({"cpp.cxx": (None, str(broken))}),
         torch.compiler.config.patch(force_disable_caches=True),
-        pytest.raises(DeviceError, match=r"torch\.compile failed: use --no-compile \("),
+        pytest.raises(DeviceError, match=r"torch\.compile failed: train by `resnet-lab run`, with --no-compile \(.*C"),
     ):
         experiment.run(SYNTHETIC, "quick", replace(CPU, compile=True))

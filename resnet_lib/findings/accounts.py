@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from resnet_lib.findings.curves import LOSS_TREND
+from resnet_lib.findings.curves import LOSS_TREND, SETTLED
 from resnet_lib.findings.judgement import UNDECIDED, Claim, Verdict, mean_accuracy, or_diverged
 from resnet_lib.findings.sentences import loss_falls, loss_settled, near
 from resnet_lib.questions.story import NOT_YET, STEPS, Step
@@ -51,7 +51,7 @@ def table(profile: str) -> pd.DataFrame:
     heads = [f"{step.notebook[:2]}: {step.claimed:g} %, {_networks(step)}" for step in STEPS]
     trend = f"{100 * LOSS_TREND:g} %"
     heads += [
-        f"01: test loss ends within {trend} of its minimum",
+        f"01: in the last {SETTLED} epochs test loss within {trend} of its minimum",
         "02: training loss still falls",
     ]
     rows = []
@@ -86,7 +86,8 @@ def conclusion(profile: str) -> str:
     judged = {one.name: observations(one, profile) for one in HYPOTHESES}
     refuted = [name for name, claims in judged.items() if any(claim.verdict == "does not hold" for claim in claims)]
     whole = [name for name, claims in judged.items() if all(claim.verdict == "holds" for claim in claims)]
-    said = f"Records contradict {len(refuted) or 'none'} of the {len(judged)} assumptions{_named(refuted)}."
+    own = ", the lab's own first one among them" if HYPOTHESES[0].name in refuted else ""
+    said = f"Records contradict {len(refuted) or 'none'} of the {len(judged)} assumptions{own}{_named(refuted)}."
     agree = "agrees" if len(whole) == 1 else "agree"
     return f"{said} {len(whole)} {agree} with all that was told{_named(whole)}." if whole else said
 

@@ -10,14 +10,14 @@ from resnet_lib.findings.comparison import accuracy_of
 from resnet_lib.findings.estimate import Estimate
 from resnet_lib.findings.judgement import UNDECIDED, Verdict, between
 from resnet_lib.questions import causes, suspects
-from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, HYPOTHESES, SHOWN, Hypothesis
+from resnet_lib.questions.suspects import ASSUMED, CIFAR_STEP, HYPOTHESES, SHOWN, Hypothesis
 from resnet_lib.records.find import Runs, find_runs
 from resnet_lib.records.record import Record
 
 
 def runs(profile: str) -> Runs:
     """ResNet-20 as the story trains it for a hundred epochs, and with something changed, as far as it is recorded."""
-    shown = {label: suspects.changed(*factors) for label, factors in {AS_TOLD: (), **SHOWN}.items()}
+    shown = {label: suspects.changed(*factors) for label, factors in {ASSUMED: (), **SHOWN}.items()}
     return {label: records for label, records in find_runs(shown, profile).items() if records}
 
 
@@ -49,7 +49,7 @@ class Candidate:
 def candidates(profile: str) -> list[Candidate]:
     """Those of the changes that are shown, and of all single ones, as far as they are recorded."""
     single = {label: one for label, one in suspects.one_at_a_time().items() if one.epochs == suspects.EPOCHS}
-    configs = {label: one for label, one in single.items() if label != suspects.STORY}
+    configs = {label: one for label, one in single.items() if label != suspects.ASSUMED}
     configs |= {label: suspects.changed(*factors) for label, factors in SHOWN.items()}
     low, high = CIFAR_STEP.near
     found = []
@@ -67,9 +67,9 @@ def candidates(profile: str) -> list[Candidate]:
 
 
 def elsewhere(config: Config, profile: str) -> list[str]:
-    """What records say against a run of ResNet-20 as part of a story whose other networks were trained so, too."""
-    of_all = [one for one in HYPOTHESES if not one.of_cifar_network]
-    assumed = [one for one in of_all if config in one.configs()[CIFAR_STEP.notebook].values()]
+    """What records say against assumptions of which this run of ResNet-20 is a part, and which are of others, too."""
+    of_others = [one for one in HYPOTHESES if one.fields]
+    assumed = [one for one in of_others if config in one.configs()[CIFAR_STEP.notebook].values()]
     return [said for hypothesis in assumed for said in _missed(hypothesis, profile)]
 
 
@@ -82,5 +82,5 @@ def _missed(hypothesis: Hypothesis, profile: str) -> list[str]:
         if len(ends) == len(runs) and all(between(end, *step.near) == "does not hold" for end in ends.values()):
             titles = {step.configs[label].architecture.title: end for label, end in ends.items()}
             where = " and ".join(f"{title} ends at {end.number}, n = {end.seeds}" for title, end in titles.items())
-            said.append(f"if all of the story was trained so, {where}, not near {step.about}")
+            said.append(f"under “{hypothesis.name}” {where}, not near {step.about}")
     return said

@@ -1,11 +1,11 @@
 """The accuracy of runs, and what one config has above another, also where seeds are few.
 
-How much seeds differ is then taken from comparable settings. What a change is worth has one interval wherever it
-stands: so too where seeds are enough.
+How much seeds differ is then taken from comparable settings; of a change always, so that it has one interval.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +60,7 @@ def difference(changed: list[Record], base: list[Record], profile: str, comparis
     kinds = [_kind(changed), _kind(base)]
     spreads = [_comparable(changed, profile), _comparable(base, profile)]
     if kinds[0] == kinds[1]:
-        spreads[0] = spreads[1]  # the same, and so they err together
+        spreads = [_comparable(changed + base, profile)] * 2  # one, which errs for both sides alike
     elif kinds[0]._replace(length="") == kinds[1]._replace(length=""):
         spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
     sides = zip((1.0, -1.0), (changed, base), spreads, strict=True)
@@ -81,14 +81,19 @@ def _kind(records: list[Record]) -> _Kind:
 
 
 def _comparable(records: list[Record], profile: str) -> Spread | None:
-    """How much seeds differ in all settings of the same kind as these: what is planned, and combinations of factors."""
-    kind, config = _kind(records), records[0].config
-    configs = [one.at(profile) for part in agenda.parts() for one in part.configs if one.model == kind.model]
-    if causes.levels_of(config):
-        configs += [causes.cell(levels, config.epochs) for levels in causes.ALL]
-    same = {one.fingerprint: one for one in [*configs, config] if one.length_label == kind.length}
-    found = [runs for one in same.values() if (runs := find_seeds(one, profile)) and _kind(runs) == kind]
+    """How much seeds differ in all settings of the kind of these, planned or combinations of factors, and in these."""
+    kind, configs = _kind(records), [record.config for record in records]
+    same = [*configs, *(config.at(profile) for config in _planned(kind.model))]
+    if causes.levels_of(configs[0]):
+        same += [causes.cell(levels, configs[0].epochs) for levels in causes.ALL]
+    settings = {config.fingerprint: config for config in same if config.length_label == kind.length}
+    found = [runs for one in settings.values() if (runs := find_seeds(one, profile)) and _kind(runs) == kind]
     return spread(*([record.correct for record in runs] for runs in found))
+
+
+@cache
+def _planned(model: str) -> list[Config]:
+    return [config for part in agenda.parts() for config in part.configs if config.model == model]
 
 
 def _refuse_other_images(a: list[Record], b: list[Record]) -> None:

@@ -82,11 +82,11 @@ def known(cells: Cells) -> str:
     said += f"{' and '.join(parts)}."
     if any(cells.spreads.values()):
         said += (
-            " The intervals of shares rest on it; those of changes made alone and last are widened so that all of them "
-            "hold at once."
+            " The intervals of effects and shares rest on it; those of changes made alone and last are widened so that "
+            "all of them hold at once."
         )
     if not all(cells.spreads.values()):
-        said += " Where it is unknown, intervals are over the test images alone, and nothing is decided."
+        said += " Where it is unknown, these are over the test images alone, and nothing is decided."
     return said
 
 

@@ -89,8 +89,9 @@ def loss_settled(records: list[Record], profile: str) -> Claim:
     if claim := unjudged(text, profile, records):
         return claim
     losses = [curve(record, "loss") for record in records]
-    verdict, seen = _of_each(loss[-SETTLED:].min() <= (1 + LOSS_TREND) * loss.min() for loss in losses)
-    return Claim(text, verdict, f"{loss_end(records)}; {seen}")
+    rises = [loss[-SETTLED:].min() / loss.min() - 1 for loss in losses]
+    verdict, seen = _of_each(rise <= LOSS_TREND for rise in rises)
+    return Claim(text, verdict, f"within {100 * np.mean(rises):.1f} %; it {loss_end(records)}; {seen}")
 
 
 def underfitting(records: list[Record], profile: str) -> Claim:

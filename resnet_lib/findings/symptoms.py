@@ -15,7 +15,8 @@ STEPS_SEEN = 5  # fewest steps from epoch to epoch over which falls are looked f
 
 COLUMNS = ["training accuracy, %", "test loss, final ÷ lowest", "mean fall, points", "reading"]
 HOW_TO_READ = (
-    "Training accuracy is that over the last epoch. Final ÷ lowest: how far the test loss ended above its minimum. "
+    "Training accuracy is that over the last epoch. Final ÷ lowest: the test loss at the end, over its "
+    "minimum. "
     "Mean fall: by how much test accuracy falls from one epoch to the next, a gain counting as 0, on average over the "
     f"last fifth of the epochs, at least {STEPS_SEEN} steps. Reading: the signs that all runs of a row show; –: none."
 )

@@ -11,7 +11,7 @@ from resnet_lib.questions.causes import AUGMENTATION, DROPS, FACTORS, HUNDRED, R
 from resnet_lib.questions.factorial import turned
 
 EPOCHS = 100
-STORY, PAPER = "the story's settings", "the paper's recipe"  # the first rows, from which the others differ
+ASSUMED, PAPER = "the assumed settings", "the paper's recipe"  # the first rows, from which the others differ
 CIFAR_STEP = story.step("03_cifar_architecture")  # which reports the network that all of these train
 OTHERS = tuple(  # what the story tells of as many epochs of other networks
     (step, config) for step, config in story.TOLD if step is not CIFAR_STEP and config.epochs == EPOCHS
@@ -42,7 +42,6 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 }
 
 
-AS_TOLD = "the story, as the lab assumes it"
 SHOWN = {  # what is changed of it in the table and the picture that are shown first, by label
     change(HUNDRED, turned(HUNDRED, *factors)): factors
     for factors in ((DROPS,), (RATE,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
@@ -58,7 +57,7 @@ def changed(*factors: int) -> Config:
 def one_at_a_time() -> dict[str, Config]:
     """The story's settings on ResNet-20, and each change of them alone."""
     return {
-        STORY: changed(),
+        ASSUMED: changed(),
         **{change(HUNDRED, turned(HUNDRED, factor)): changed(factor) for factor in range(len(FACTORS))},
         **{name: changed().replace(**fields) for name, fields in ADDED.items()},
     }

@@ -12,14 +12,14 @@ from resnet_lib.findings.changes import runs
 from resnet_lib.findings.curves import SETTLED, curve, epochs_before_the_drop, one_until_the_drop
 from resnet_lib.questions import story
 from resnet_lib.questions.paper import RESNET_20
-from resnet_lib.questions.suspects import AS_TOLD, CIFAR_STEP, NO_DROP
+from resnet_lib.questions.suspects import ASSUMED, CIFAR_STEP, NO_DROP
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 from resnet_lib.report.canvas import CLEAR, DROP, GREY, NEAR, colour, new_figure, on_paper, put_stamp
 from resnet_lib.report.plots import BAND, dropped_after, looks_of
 
 FIGURE = "answer"  # its name in img/
-CAPTION = "Test accuracy of ResNet-20 by epoch, with the story's assumed settings and with changes"
+CAPTION = "Test accuracy of ResNet-20 by epoch, with the assumed settings and with changes"
 APART = 1 / 22  # of the height: two texts at the right, at least
 
 
@@ -30,7 +30,7 @@ def caption(profile: str) -> str:
         return f"{CAPTION}."
     said = f"{CAPTION}: the mean over n runs and, from the first learning-rate (LR) drop on, their range."
     if profile == "full":
-        said += f" Grey band: within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
+        said += f" Grey band: “near”, within {100 * story.NEAR:g} points of the story's {CIFAR_STEP.claimed:g} %."
     return said + _fork_in_words(found)
 
 
@@ -103,7 +103,7 @@ def _name(axes: Axes, tables: dict[str, np.ndarray], colours: dict[str, Any]) ->
 
 def _forked(found: Runs) -> tuple[Record, Record] | None:
     """A run with drops and one without that were one until the first of these."""
-    return next(iter(one_until_the_drop(found.get(AS_TOLD, []), found.get(NO_DROP, []))), None)
+    return next(iter(one_until_the_drop(found.get(ASSUMED, []), found.get(NO_DROP, []))), None)
 
 
 def _fork_in_words(found: Runs) -> str:
@@ -113,8 +113,8 @@ def _fork_in_words(found: Runs) -> str:
     shared = epochs_before_the_drop(forked[0])
     ends = [curve(record, "accuracy")[shared : shared + SETTLED] for record in forked]
     with_drop, without = (100 * seen.mean() for seen in ends)
-    then = "one epoch later it has" if len(ends[0]) == 1 else f"over the next {len(ends[0])} epochs it averages"
+    then = "One epoch later" if len(ends[0]) == 1 else f"Mean of the next {len(ends[0])} epochs"
     return (
-        f" The curve without drops begins at the dot: up to epoch {shared}, seed {forked[0].config.seed} is the same "
-        f"training with them and without; {then} {with_drop:.1f} % with the drop, {without:.1f} % without."
+        f" The curve without drops begins at the dot: until epoch {shared} it is seed {forked[0].config.seed} of the "
+        f"assumed settings. {then}: {with_drop:.1f} % with the drop, {without:.1f} % without."
     )

@@ -86,7 +86,7 @@ def recorded_changes(profile: str) -> Runs:
     """The runs of the story's ResNet-20 and of each single change of it; empty without any to set beside it."""
     found = find_runs(single_changes.distinct(suspects.one_at_a_time(), profile), profile)
     recorded = {name: records for name, records in found.items() if records}
-    return recorded if suspects.STORY in recorded and len(recorded) > 1 else {}
+    return recorded if suspects.ASSUMED in recorded and len(recorded) > 1 else {}
 
 
 def changes_caption(profile: str) -> str:
@@ -110,17 +110,17 @@ def changes(profile: str) -> Figure | None:
     figure, axes = new_figure(1.2 + 0.34 * len(names))
     for place, name in enumerate(names):
         reached = [100 * record.accuracy for record in recorded[name]]
-        axes.plot([means[suspects.STORY], means[name]], [place] * 2, **FROM_THE_STORY)
+        axes.plot([means[suspects.ASSUMED], means[name]], [place] * 2, **FROM_THE_STORY)
         estimate = comparison.accuracy_of(recorded[name], profile)
         if estimate.seed_sd is not None:
             axes.plot([100 * estimate.low, 100 * estimate.high], [place] * 2, "|-", color="black", linewidth=1)
-        marker = "D" if name == suspects.STORY else "o"
+        marker = "D" if name == suspects.ASSUMED else "o"
         axes.plot(reached, [place] * len(reached), marker, color=colour(0), markersize=6, markeredgecolor="white")
         axes.annotate(
             f"{means[name]:.1f} % (n = {len(reached)})", (1, place), xycoords=("axes fraction", "data"),
             xytext=(6, 0), textcoords="offset points", va="center", fontsize="small",
         )  # fmt: skip
-    axes.axvline(means[suspects.STORY], **FROM_THE_STORY)
+    axes.axvline(means[suspects.ASSUMED], **FROM_THE_STORY)
     told = {suspects.CIFAR_STEP.claimed: "story", RESNET_20: "paper"} if profile == "full" else {}
     if told:
         axes.axvspan(*(100 * edge for edge in suspects.CIFAR_STEP.near), **NEAR)

@@ -102,8 +102,8 @@ def _drops_seen() -> list[str]:
     return [
         f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Without a "
         "drop, the same comparison, made at every epoch from a quarter of the training on, gave at most "
-        f"{chance}. A rise above the one for your weight decay shows that your rate was too high to end with, "
-        "though other things may be wrong as well; a smaller rise shows nothing."
+        f"{chance}. If yours rises by more, your rate was too high to end with, perhaps among other faults; a smaller "
+        "rise tells nothing. Other weight decays were not measured."
     ]
 
 
@@ -117,12 +117,11 @@ def _small_rate() -> list[str]:
     }
     if not costs:
         return []
-    n = "n = 1 each" if {cost.seeds for cost in costs.values()} == {1} and len(costs) > 1 else ""
-    each = [f"{title} {cost.number}{'' if n else f', n = {cost.seeds}'}" for title, cost in costs.items()]
-    return [
-        f"With SGD and momentum begin at {story.TUNED.lr:g}. What {SMALL} changed at the end of {suspects.EPOCHS} "
-        f"epochs, with the same drops: {listed(each)}{f' ({n})' if n else ''}."
-    ]
+    begin = (
+        f"With SGD and momentum begin at {story.TUNED.lr:g}. " if all(cost.mean < 0 for cost in costs.values()) else ""
+    )
+    each = [f"{title} {cost.number} (n = {cost.seeds})" for title, cost in costs.items()]
+    return [f"{begin}What {SMALL} changed at the end of {suspects.EPOCHS} epochs, with the same drops: {listed(each)}."]
 
 
 def _kinds(cells: evidence.Cells) -> list[str]:
@@ -136,29 +135,28 @@ def _overfitting() -> str:
     found = changes.runs("full")
     others = {suspects.WRONG_STEM: "ImageNet's stem", suspects.SMALL_RATE: f"a learning rate of {SMALL}"}
     alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
-    alike = (
-        f"With {' or '.join(alike)} it looks the same, so see to that first{_before_the_drop(found)}. " if alike else ""
-    )
+    first = f"With {' or '.join(alike)} it looks the same: see to that first. " if alike else ""
+    first += _before_the_drop(found) if others[suspects.SMALL_RATE] in alike else ""
     gain = comparison.worth("full", causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
     return (
         f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more (the mean of an epoch, measured while it "
         f"trains, on the images as they are trained on), test loss ending more than {100 * LOSS_TREND:g} % above its "
-        f"minimum. {alike}Add random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
+        f"minimum. {first}Add random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
         f"gain little from them{f': {short}' if short else ''}.{_in_good_ones()}"
     )
 
 
 def _before_the_drop(found: Runs) -> str:
-    """How a smaller rate tells itself from the usual one all the same, in brackets after a space."""
+    """What tells a smaller rate from the usual one all the same, in a sentence before a space."""
     fitted = {}
-    for rate, label in ((SMALL, suspects.SMALL_RATE), (f"{story.TUNED.lr:g}", suspects.AS_TOLD)):
+    for rate, label in ((SMALL, suspects.SMALL_RATE), (f"{story.TUNED.lr:g}", suspects.ASSUMED)):
         if records := found.get(label):
-            last = first_drop(records, "train_accuracy").before[:, -1]
-            fitted[rate] = f"{100 * last.mean():.0f} % ({rate})"
-    known = f"{listed([*fitted.values()])} of its training images right" if len(fitted) > 1 else ""
-    return f" (before its first drop, though, ResNet-20 had {known})" if known else ""
+            before = first_drop(records, "train_accuracy").before
+            fitted[rate] = f"{100 * before.mean():.0f} % at {rate}"
+    known = f"ResNet-20 had {listed([*fitted.values()])}" if len(fitted) > 1 else ""
+    return f"A rate shows in the training accuracy before its first drop: {known}. " if known else ""
 
 
 def _in_good_ones() -> str:

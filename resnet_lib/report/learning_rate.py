@@ -13,7 +13,7 @@ from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.findings.stats import over_seeds
 from resnet_lib.questions import causes, story, suspects
 from resnet_lib.questions.factorial import turned
-from resnet_lib.questions.suspects import AS_TOLD, NO_DROP, SMALL_RATE
+from resnet_lib.questions.suspects import ASSUMED, NO_DROP, SMALL_RATE
 from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 from resnet_lib.report import tables
@@ -25,9 +25,9 @@ FACTORS = (causes.AUGMENTATION, causes.DECAY)  # by which the runs with drops ar
 def drops() -> str:
     """What the drops gave: of the story's training, of others, and of the same without any."""
     found = runs("full")
-    if AS_TOLD not in found:
+    if ASSUMED not in found:
         return ""
-    plain, cells = found[AS_TOLD], evidence.find_cells(suspects.EPOCHS, "full")
+    plain, cells = found[ASSUMED], evidence.find_cells(suspects.EPOCHS, "full")
     seen = first_drop(plain)
     before, gain = over_seeds(seen.before.mean(axis=1)), over_seeds(seen.gains, "points")
     sure = ", intervals over seeds alone" if gain.sure else ""

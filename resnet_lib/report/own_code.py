@@ -5,6 +5,7 @@ from __future__ import annotations
 from resnet_lib.questions import causes
 from resnet_lib.records.find import find_seeds
 from resnet_lib.report import commands
+from resnet_lib.report.wording import percent
 
 MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # a test holds them against the images
 
@@ -15,9 +16,12 @@ def settings() -> str:
     decay = f"{config.weight_decay:g}"
     deviations, colour = ", ".join(f"{sd:.4f}" for sd in SD), tuple(round(255 * mean) for mean in MEAN)
     *_, alike = causes.square().values()
-    known = "which ends elsewhere" if find_seeds(alike, "full") else "with which the lab has not run these settings yet"
-    network = f"**The network is another one**: torchvision's ResNet-18 with a 3×3 stem, {known}"
-    return f"""The training settings of `{command}` in plain PyTorch. {network}. `batches` is your `DataLoader`:
+    first, other = find_seeds(config, "full"), find_seeds(alike, "full")
+    known = [f"ResNet-20 ended at {percent(first)} with them"] if first else []
+    known += [f"this network ended at {percent(other)}" if other else "this network is not yet run with them"]
+    return f"""The settings of `{command}` in plain PyTorch, here for torchvision's ResNet-18 with a 3×3 stem ({
+        ", ".join(known)
+    }). `batches` is your `DataLoader`:
 
 ```python
 import torch

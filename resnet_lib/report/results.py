@@ -46,8 +46,8 @@ ONE_CHANGE = (
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
     f"Which of the story's accuracies (± {100 * story.NEAR:g} points) and curves come out under each assumption on "
-    "what it does not tell; “open”: undecided or not yet run. That test loss never rose is taken to mean that it ends "
-    "near its minimum"
+    "what it does not tell; “open”: undecided or not yet run. That test loss never rose is taken to mean that it comes "
+    "near its minimum in the last epochs"
 )
 THREADS = "Others who were stuck"
 OTHERS = (

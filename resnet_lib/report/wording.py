@@ -19,7 +19,7 @@ def first_sentence(caption: str) -> str:
 
 def in_range(values: list[float]) -> str:
     """The lowest and the highest of sorted values, or one where they look alike."""
-    low, high = (f"{value:.1f}" for value in (values[0], values[-1]))
+    low, high = (f"{round(value, 1) or 0.0:.1f}" for value in (values[0], values[-1]))  # never -0.0
     return low if low == high else f"{low} to {high}"
 
 

@@ -180,7 +180,7 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
     if device.is_lost(choice.device):
         return DeviceLost(f"{said}: this process can use the GPU no more; another goes on from what is saved")
     if choice.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return DeviceError(f"torch.compile failed: use --no-compile ({said})")
+        return DeviceError(f"torch.compile failed: train by `resnet-lab run`, with --no-compile ({said})")
     if "no kernel image" in said:
         return DeviceError(f"{said}: use a torch that is built for this GPU, or {ON_CPU}")
     return None

@@ -25,13 +25,13 @@ def benchmarks(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items(), key=lambda item: item[1]["date"], reverse=True))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, help: str = "restore or delete it") -> dict[str, Any]:
     try:
         found = read_json(path)
     except ValueError:
         found = None
     if not is_benchmark(found):
-        raise LabError(f"{path} is not a benchmark's: restore or delete it")
+        raise LabError(f"{path} is not a benchmark's: {help}")
     return found
 
 
@@ -41,7 +41,7 @@ def kept(path: Path, quick: bool, sweep: bool, here: dict[str, Any]) -> dict[str
     Raises LabError for a file that is none, has no benchmark to put a sweep beside, or has a whole one where a quick
     one would come.
     """
-    found = _read(path) if path.exists() else {}
+    found = _read(path, "delete it, or name another file") if path.exists() else {}
     is_ours = bool(found) and same_machine(found["environment"], here)
     if sweep and not is_ours:
         wrong = "was measured on another machine" if found else "is not there yet"
