@@ -71,7 +71,7 @@ def test_the_drops_are_weighed_by_what_was_seen_around_them_and_by_runs_without(
     ]
     assert "Without any drop" not in table
     thrice(TOLD.replace(milestones=()), 0.79)
-    assert "- Without any drop the story's training ended at 79.0 % [7" in paragraph("The learning rate.")
+    assert "- Without any drop it ended at 79.0 % [7" in paragraph("The learning rate.")
     assert "; its last 20 epochs ranged from 78.9 to 79.1 %, 79.0 % on average." in paragraph("The learning rate.")
 
 
@@ -243,7 +243,7 @@ def test_resnet_20_is_set_beside_the_storys_other_networks():
 
 
 def test_the_networks_with_imagenets_stem_are_told_of_beside_what_the_story_tells():
-    title = "The networks with ImageNet's stem**, with the story's assumed settings:"
+    title = "The networks with ImageNet's stem**, with the assumed settings:"
     assert not paragraph(title)
     hub, square = story.step("04_torch_hub_check").configs, causes.square()
     craft(hub["ResNet-18 (torch.hub)"], 0.80)

@@ -33,12 +33,11 @@ def test_what_a_small_profile_makes_alike_is_not_the_storys():
 def test_one_run_that_diverged_does_not_hide_what_others_show():
     step = story.step("02_hundred_epochs")
     craft(step.configs[step.headline], 0.8)
-    folder = RunFolder.of(step.configs["no LR drop"], "full")
+    folder = RunFolder.of(step.configs[step.headline].replace(seed=1), "full")
     folder.start()
     folder.mark_diverged({"epoch": 3, "step": 900, "lr": 0.1, "loss": "nan"})
     falling, *_ = judged("02_hundred_epochs")
-    assert falling.verdict == "diverged"
-    assert re.fullmatch(r"at step 900 \(lr 0.1\); 4 of 5 settings of ResNet-50; where run: .*", falling.evidence)
+    assert (falling.verdict, falling.evidence) == ("holds", "10.5 % lower in 1 run; 1 run more diverged")
 
 
 def test_story_is_told_with_its_numbers():
@@ -176,7 +175,7 @@ def test_comparisons_follow_the_data_in_both_directions():
     for label, config in step.configs.items():
         thrice(config, BETTER.get(label, 0.74))  # with both, worse than two drops alone
     falls, *compared, near, until_drop = judged(step.notebook)
-    assert (falls.verdict, falls.evidence) == ("holds", "10.5 % lower in 15 runs")
+    assert (falls.verdict, falls.evidence) == ("holds", "10.5 % lower in 3 runs")
     assert [claim.verdict for claim in compared] == ["holds", "does not hold", "holds", "holds"]
     assert all("needs at least" in claim.evidence for claim in compared)
     assert (near.verdict, until_drop.verdict) == ("does not hold", "does not hold")

@@ -67,7 +67,7 @@ def test_intervals_of_many_comparisons_are_wider(cells):
 def test_the_verdict_names_the_largest_share_and_is_decided_by_full_runs_alone(cells):
     way, largest, *changes = root_cause.verdicts(cells)
     assert str(way).startswith(
-        "ResNet-20, 10 epochs: from the story's settings (augmentation: none, LR drops: none) to the paper's, the "
+        "ResNet-20, 10 epochs: from the assumed settings (augmentation: none, LR drops: none) to the paper's, the "
         "accuracy rises: holds (+"
     )
     assert str(largest).startswith(
@@ -263,7 +263,7 @@ def test_the_waterfall_goes_from_the_story_to_the_paper(cells):
     assert bars_drawn[0][0] == pytest.approx(100 * accuracy_of(cells.records[TEN], cells.profile).mean)
     assert [left for left, _ in bars_drawn[1:]] == pytest.approx([right for _, right in bars_drawn[:-1]])
     assert bars_drawn[-1][1] == pytest.approx(100 * accuracy_of(cells.records[PAPER], cells.profile).mean)
-    assert axes.get_title("left") == "10 epochs, from the story's settings"
+    assert axes.get_title("left") == "10 epochs, from the assumed settings"
     assert [text.get_text() for text in axes.texts] == [
         "65.0 % (n = 3)", "+10.0 points", "this alone: 75.0 % (n = 1)", "+6.0 points",
         "this alone: 71.0 % (n = 1)", "81.0 % (n = 3)",
@@ -278,17 +278,17 @@ def test_a_second_way_begins_at_the_wrong_stem_once_all_of_it_is_recorded(cells)
     cells = evidence.find_cells(10, "full")
     first, wrong = evidence.ways([cells])
     assert first == cells
-    assert wrong.start_name == "the story's settings with ImageNet's stem"
+    assert wrong.start_name == "the assumed settings with ImageNet's stem"
     panels = bars.waterfalls([first, wrong]).axes
-    assert panels[1].get_title("left") == "10 epochs, from the story's settings with ImageNet's stem"
+    assert panels[1].get_title("left") == "10 epochs, from the assumed settings with ImageNet's stem"
     assert panels[0].get_xlim() == panels[1].get_xlim()
     found = evidence.shares(wrong)
     assert [share.name for share in found] == ["augmentation", "LR drops", "stem"]
     assert [share.estimate.mean for share in found] == pytest.approx([0.1, 0.06, 0.04], abs=1e-3)
     assert evidence.gap(wrong).mean == pytest.approx(0.2, abs=1e-3)
     text = root_cause.conclusions([wrong])
-    assert "from the story's settings with ImageNet's stem (stem: ImageNet's, augmentation: none, LR drops: non" in text
-    assert "Changing stem (ImageNet's → 3×3) alone, from the story's settings with ImageNet's stem, raises" in text
+    assert "from the assumed settings with ImageNet's stem (stem: ImageNet's, augmentation: none, LR drops: non" in text
+    assert "Changing stem (ImageNet's → 3×3) alone, from the assumed settings with ImageNet's stem, raises" in text
 
 
 def test_the_largest_share_is_decided_only_if_it_is_ahead_of_every_other(cells, monkeypatch):

@@ -108,7 +108,8 @@ def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
     compared, others, meant = said.split("\n\n")
     *_, row = compared.splitlines()
     assert len(compared.splitlines()) == 3
-    assert row.startswith("| “two LR drops” is more accurate than “one LR drop” | undecided | +10.0 points")
+    compared = "“ResNet-50, two LR drops” is more accurate than “ResNet-50, one LR drop”"
+    assert row.startswith(f"| {compared} | undecided | +10.0 points")
     assert others.startswith(f"{OTHERWISE}: “no LR drop”, “no LR drop, more ")
     assert others.endswith(" (`lr` 0.05, not 0.1).")
     assert "Undecided: the interval allows both" in meant
@@ -147,10 +148,11 @@ def test_a_claim_on_several_runs_is_not_told_where_one_of_them_is_another(shown)
     configs = step.configs | {"one LR drop": step.configs["one LR drop"].replace(milestones=(30,))}
     page = Page("full", train=False)
     page.verdicts(step.notebook, page.recorded(configs), configs)
-    assert "Training loss still falls" not in shown[0]
+    of_one = "“ResNet-50, one LR drop” is more accurate than “ResNet-50, no LR drop”"
+    assert of_one not in shown[0]
     assert "“ResNet-50, two LR drops, more weight decay” reaches about 82 %" in shown[0]
     page.verdicts(step.notebook, page.recorded(step.configs), step.configs)
-    assert "Training loss still falls" in shown[1]
+    assert of_one in shown[1]
 
 
 def test_pages_of_what_is_published_show_it_unless_told_otherwise(shown, monkeypatch):

@@ -33,7 +33,7 @@ class Cells:
 
     @property
     def start_name(self) -> str:
-        name, other = "the story's settings", causes.change(causes.start(self.budget), self.start)
+        name, other = "the assumed settings", causes.change(causes.start(self.budget), self.start)
         return f"{name} with {other}" if other else name
 
     @property
@@ -119,7 +119,7 @@ def factorials(profile: str, *more: int) -> list[Cells]:
 
 
 def ways(factorials: list[Cells]) -> list[Cells]:
-    """Each from the story's settings to the paper's; where all of it is recorded, also from those with a wrong stem."""
+    """Each from the assumed settings to the paper's; where all of it is recorded, also from those with a wrong stem."""
     found = []
     for cells in factorials:
         wrong = replace(cells, begin=factorial.turned(cells.start, STEM))

@@ -91,7 +91,7 @@ def known(cells: Cells) -> str:
 
 
 def conclusions(factorials: list[Cells]) -> str:
-    """Which factor is the largest part of each way from the story's settings to the paper's, as Markdown tables."""
+    """Which factor is the largest part of each way from the assumed settings to the paper's, as Markdown tables."""
     return "\n\n".join(in_a_table(verdicts(cells)) for cells in factorials)
 
 

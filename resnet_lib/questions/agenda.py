@@ -44,7 +44,7 @@ def parts() -> list[Part]:
         Part("06, first seed", seeded(paper.values(), [first])),
         Part("06, other seeds", seeded(paper.values(), PAPER_SEEDS[1:])),
         Part("05, factorial, a hundred epochs", factorial(100)),
-        Part("05, the story's settings changed one by one", seeded(suspects.one_at_a_time().values(), [first])),
+        Part("05, the assumed settings changed one by one", seeded(suspects.one_at_a_time().values(), [first])),
         Part("05, the paper's choices left out one by one", seeded(suspects.leave_one_out().values(), [first])),
         Part("05, accounts of the whole story", seeded(suspects.accounts(), [first])),
         Part("05, other people's plateaus", seeded(plateaus, [first])),

@@ -62,7 +62,7 @@ PAPER: Levels = (1, 1, 1, 1, 1)  # in these five alone: not in its length, nor i
 TEN: Levels = (1, -1, -1, 1, 1)
 HUNDRED: Levels = (1, -1, 1, -1, 1)
 HALF = half_fraction(len(FACTORS))  # what each factor is worth, over all settings of the others
-# Every cell on a way from the story's settings to the paper's, at either budget.
+# Every cell on a way from the assumed settings to the paper's, at either budget.
 CUBE = cells_between(tuple(map(min, TEN, HUNDRED)), PAPER)
 CELLS = [*CUBE, *(levels for levels in HALF if levels not in CUBE)]
 ALL = list(product((-1, 1), repeat=len(FACTORS)))  # of which some are in no design, but run for other reasons
@@ -71,7 +71,7 @@ BUDGETS = {"smoke": (10,), "quick": (10,), "full": (10, 100)}  # epochs that are
 
 
 def start(epochs: int) -> Levels:
-    """The story's settings at a budget: its drops come after epochs 50 and 75.
+    """The assumed settings at a budget: its drops come after epochs 50 and 75.
 
     Raises ConfigError for a budget between, in which it would make one of the two.
     """
@@ -81,7 +81,7 @@ def start(epochs: int) -> Levels:
 
 
 def way(epochs: int) -> list[Levels]:
-    """Every cell between the story's settings and the paper's: shares of the gap assume nothing of interactions.
+    """Every cell between the assumed settings and the paper's: shares of the gap assume nothing of interactions.
 
     They are run with several seeds.
     """

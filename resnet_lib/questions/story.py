@@ -13,7 +13,7 @@ NOT_YET = "not yet run"  # what stands in place of a missing record
 BASELINE = Config(model="resnet50", epochs=10, milestones=(50, 75))
 
 # What the hundred epochs of ResNet-50 and 26 are run in: on a CPU that has instructions for it some two thirds of the
-# hours, on others many times as long, of which a run warns. "05, the story's settings changed one by one" tells
+# hours, on others many times as long, of which a run warns. "05, the assumed settings changed one by one" tells
 # whether ResNet-20 ends elsewhere by it.
 IN_BF16: dict[str, Any] = {"precision": "bf16"}
 

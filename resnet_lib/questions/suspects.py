@@ -1,4 +1,4 @@
-"""Suspects one by one: added to the story's settings, left out of the paper's, or assumed in all of the story."""
+"""Suspects one by one: added to the assumed settings, left out of the paper's, or assumed in all of the story."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def changed(*factors: int) -> Config:
 
 
 def one_at_a_time() -> dict[str, Config]:
-    """The story's settings on ResNet-20, and each change of them alone."""
+    """The assumed settings on ResNet-20, and each change of them alone."""
     return {
         ASSUMED: changed(),
         **{change(HUNDRED, turned(HUNDRED, factor)): changed(factor) for factor in range(len(FACTORS))},
@@ -90,7 +90,7 @@ class Hypothesis:
 
 IMAGENET_STEM = FACTORS[STEM].suspect.fields
 HYPOTHESES = (
-    Hypothesis("as the lab assumes it: no augmentation", {}),
+    Hypothesis("the assumed settings", {}),
     Hypothesis("the drops never came", {"milestones": ()}),
     Hypothesis("augmented after all", story.CROP_AND_FLIP),
     Hypothesis("augmented, and the drops never came", {**story.CROP_AND_FLIP, "milestones": ()}),

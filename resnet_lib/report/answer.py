@@ -23,8 +23,8 @@ from resnet_lib.report.wording import HUB_NETWORK, listed, percent
 
 NOTHING = "nothing known"
 NOT_EXAMINED = (
-    "Not examined on the story's training: momentum or another optimizer, a schedule that waits for a plateau, images "
-    "held out from training, a fault in the network's code."
+    "Not examined: momentum or another optimizer, a schedule that waits for a plateau, images held out from training, "
+    "a fault in the network's code."
 )
 ANCHOR = (
     f"(Published elsewhere, for ResNet-110: {WITHOUT_AUGMENTATION:g} % error without crops and flips, "
@@ -92,7 +92,7 @@ def _overfitting() -> str:
     fitted = 100 * mean_curve(plain, "train_accuracy")[-1]
     lost = 100 * np.mean([best_epoch.bias(record) for record in plain])
     return (
-        f"**Overfitting.** With the story's assumed settings ResNet-20 ended with {fitted:.1f} % of its training "
+        f"**Overfitting.** With the assumed settings ResNet-20 ended with {fitted:.1f} % of its training "
         f"images right and {percent(plain)} of the test images; its test loss {loss_end(plain)}, its accuracy "
         f"{lost:.1f} points below its best epoch. {cure}"
     )

@@ -1,4 +1,4 @@
-"""What changes of the training are worth: each alone, and each on the way from the story's settings to the paper's."""
+"""What changes of the training are worth: each alone, and each on the way from the assumed settings to the paper's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from resnet_lib.report.canvas import CLEAR, GREY, INTERVAL, NEAR, colour, new_fi
 
 WAYS_FIGURE = "05_waterfalls"  # its name in img/
 WAYS = (
-    "From the story's settings to the paper's on ResNet-20. Bars: the share of each choice, averaged over all orders "
+    "From the assumed settings to the paper's on ResNet-20. Bars: the share of each choice, averaged over all orders "
     "in which the choices can be changed (its Shapley value), blue where it adds and orange where it takes away; the "
     "line at a bar's end is the 95 % interval of its length, and those of a panel hold jointly. Diamonds and circles: "
     "accuracies measured, at both ends and with this choice alone changed from the start, each with its 95 % interval. "
@@ -31,8 +31,8 @@ WAYS = (
 NO_SPREAD = "(how seeds differ is not known, and not in the intervals)"
 CHANGES_FIGURE = "05_changes"
 CHANGES = (
-    "The story's ResNet-20 as the lab assumes it (diamonds), and with one setting changed. One mark per run; grey "
-    "lines: from the mean of the story's settings to that with the change; black bars: the 95 % interval of a mean, "
+    "ResNet-20 with the assumed settings (diamonds), and with one setting changed. One mark per run; grey "
+    "lines: from the mean of the assumed settings to that with the change; black bars: the 95 % interval of a mean, "
     f"where it is known how seeds differ (below {MIN_SEEDS} runs: as in similar settings). On the right the mean, and "
     "the number of runs."
 )

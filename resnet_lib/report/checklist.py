@@ -13,7 +13,6 @@ from resnet_lib.findings.curves import (
     LOW,
     SETTLED,
     drop_gains,
-    first_drop,
     loss_rise,
     mean_curve,
     overfits,
@@ -24,7 +23,7 @@ from resnet_lib.findings.recorded import runs_in_words
 from resnet_lib.questions import causes, factorial, field_guide, paper_runs, story, suspects, wording
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
-from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.find import find_seeds
 from resnet_lib.report import logs, own_code
 from resnet_lib.report.wording import in_range, listed, percent
 
@@ -48,7 +47,7 @@ def checklist(runs: str, threads: str, folder: str) -> str:
     numbered = [f"{number}. {items[number]}" for number in Check]
     said = (
         f"Look in this order. Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs, "
-        f"trained as the story is assumed to have trained it: {wording.training(suspects.changed())}."
+        f"with the settings that the lab assumes of the story: {wording.training(suspects.changed())}."
     )
     return "\n\n".join([said, "\n".join(numbered), own_code.settings()])
 
@@ -136,7 +135,7 @@ def _overfitting() -> str:
     others = {suspects.WRONG_STEM: "ImageNet's stem", suspects.SMALL_RATE: f"a learning rate of {SMALL}"}
     alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
     first = f"With {' or '.join(alike)} it looks the same: see to that first. " if alike else ""
-    first += _before_the_drop(found) if others[suspects.SMALL_RATE] in alike else ""
+    first += logs.before_the_drop(found) if others[suspects.SMALL_RATE] in alike else ""
     gain = comparison.worth("full", causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
@@ -146,17 +145,6 @@ def _overfitting() -> str:
         f"minimum. {first}Add random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
         f"gain little from them{f': {short}' if short else ''}.{_in_good_ones()}"
     )
-
-
-def _before_the_drop(found: Runs) -> str:
-    """What tells a smaller rate from the usual one all the same, in a sentence before a space."""
-    fitted = {}
-    for rate, label in ((SMALL, suspects.SMALL_RATE), (f"{story.TUNED.lr:g}", suspects.ASSUMED)):
-        if records := found.get(label):
-            before = first_drop(records, "train_accuracy").before
-            fitted[rate] = f"{100 * before.mean():.0f} % at {rate}"
-    known = f"ResNet-20 had {listed([*fitted.values()])}" if len(fitted) > 1 else ""
-    return f"A rate shows in the training accuracy before its first drop: {known}. " if known else ""
 
 
 def _in_good_ones() -> str:
@@ -184,12 +172,21 @@ def _on_the_hub() -> str:
 
 def _underfitting() -> str:
     rate, gain = causes.FACTORS[causes.RATE], _in_ten_epochs(causes.RATE)
-    worth = f" ({rate.paper.label} instead of {rate.suspect.label}: {gain} of ResNet-20)" if gain else ""
+    small = f"{rate.paper.label} instead of {rate.suspect.label}"
+    worth = f" ({small}: {gain} of ResNet-20{_of_resnet50()})" if gain else ""
     return (
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
         f"accuracy. See item {Check.RATE:d} first, for a rate still too high looks the same; then the stem; then train "
         f"longer, or raise a small rate{worth}.{_between()}"
     )
+
+
+def _of_resnet50() -> str:
+    """What the same did to the story's first network, after a semicolon."""
+    small = story.BASELINE.replace(**causes.FACTORS[causes.RATE].suspect.fields)
+    known = comparison.change(story.BASELINE, small, "full")
+    title, epochs = story.BASELINE.architecture.title, story.BASELINE.epochs
+    return f"; {known.number} of {title} in {epochs} epochs, n = {known.seeds}" if known else ""
 
 
 def _between() -> str:

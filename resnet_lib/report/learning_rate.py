@@ -23,7 +23,7 @@ FACTORS = (causes.AUGMENTATION, causes.DECAY)  # by which the runs with drops ar
 
 
 def drops() -> str:
-    """What the drops gave: of the story's training, of others, and of the same without any."""
+    """What the drops gave: of the assumed training, of others, and of the same without any."""
     found = runs("full")
     if ASSUMED not in found:
         return ""
@@ -32,7 +32,7 @@ def drops() -> str:
     before, gain = over_seeds(seen.before.mean(axis=1)), over_seeds(seen.gains, "points")
     sure = ", intervals over seeds alone" if gain.sure else ""
     said = (
-        f"**The learning rate.** With the story's assumed settings ResNet-20 averaged {100 * before.mean:.1f} "
+        f"**The learning rate.** With the assumed settings ResNet-20 averaged {100 * before.mean:.1f} "
         f"%{before.sure} over the last {HIGH} epochs before its learning rate first dropped from "
         f"{plain[0].config.lr:g}, and {100 * seen.after.mean():.1f} % over the {SETTLED} after it "
         f"({100 * gain.mean:+.1f} points{gain.sure}, n = {gain.seeds}{sure})."
@@ -60,7 +60,7 @@ def _of_others() -> list[str]:
 
 
 def _table(cells: Cells) -> str:
-    """What the first drop gave by augmentation and weight decay, if more than the story's settings are recorded."""
+    """What the first drop gave by augmentation and weight decay, if more than the assumed settings are recorded."""
     rows = []
     for levels in (turned(causes.HUNDRED, *some) for some in ((), FACTORS[:1], FACTORS[1:], FACTORS)):
         if records := cells.records[levels]:
@@ -86,7 +86,7 @@ def _without(undropped: list[Record]) -> str:
     """Where the same training ended whose rate never dropped."""
     last = 100 * last_epochs(undropped)
     return (
-        f"Without any drop the story's training ended at {comparison.accuracy_of(undropped, 'full').number} "
+        f"Without any drop it ended at {comparison.accuracy_of(undropped, 'full').number} "
         f"({comparison.worth('full', causes.DROPS)}); its last {LAST} epochs ranged from {last.min():.1f} to "
         f"{last.max():.1f} %, {last.mean():.1f} % on average."
     )

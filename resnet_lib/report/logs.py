@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_lib.findings import changes
-from resnet_lib.findings.curves import HIGH
-from resnet_lib.questions import causes, story
+from resnet_lib.findings.curves import HIGH, first_drop
+from resnet_lib.questions import causes, story, suspects
 from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.report.wording import listed
 
 
 def instructive() -> Runs:
@@ -25,3 +26,13 @@ def links(folder: str) -> str:
         log = f"{folder}/{records[0].path.name}/history.csv"
         parts.append(f"[{label}]({log}) ({', then '.join(ends)} %)")
     return ", ".join(parts) or story.NOT_YET
+
+
+def before_the_drop(found: Runs) -> str:
+    """What tells a smaller rate from the usual one all the same, in a sentence before a space."""
+    both = [found.get(label, []) for label in (suspects.SMALL_RATE, suspects.ASSUMED)]
+    if not all(both):
+        return ""
+    fitted = [100 * first_drop(records, "train_accuracy").before.mean() for records in both]
+    known = [f"{share:.0f} % at {records[0].config.lr:g}" for share, records in zip(fitted, both, strict=True)]
+    return f"A rate shows in the training accuracy before its first drop: ResNet-20 had {listed(known)}. "

@@ -32,12 +32,9 @@ def told() -> str:
     if not parts:
         return ""
     bullets = "\n".join(f"- {part}" for part in parts)
-    title = "**The networks with ImageNet's stem**, with the story's assumed settings:"
-    return "\n\n".join(
-        filter(
-            None, [title, bullets, _below(), " ".join(filter(None, [CHECK.format(here=_agreement()), unknown_stem()]))]
-        )
-    )
+    title = "**The networks with ImageNet's stem**, with the assumed settings:"
+    check = f"{CHECK.format(here=_agreement())} {unknown_stem()}".rstrip()
+    return "\n\n".join(filter(None, [title, bullets, _below(), check]))
 
 
 def _below() -> str:

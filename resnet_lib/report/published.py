@@ -48,7 +48,7 @@ def is_published(profile: str) -> bool:
 def figures(profile: str, folder: Path, kind: Literal["png", "pdf"] = "png") -> list[Path]:
     """Draw the report's figures into `folder` from the records of a profile, as far as there are any.
 
-    The answer in short, the curves of all runs of the story, single changes, the ways from the story's settings to the
+    The answer in short, the curves of all runs of the story, single changes, the ways from the assumed settings to the
     paper's, and the paper's Figure 6.
     """
     drawn: dict[str, Figure | None] = {

@@ -34,10 +34,10 @@ CAUSE = (
 )
 SETTINGS = (
     "Every combination of the choices in the first five columns that is recorded in {} epochs, the most accurate "
-    "first; the story is assumed to be: {}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
+    "first; the assumed settings are: {}. ImageNet's stem is a 7×7 convolution of stride 2, then max-pool."
 )
 ONE_CHANGE = (
-    "Each change alone, of the story's hundred epochs on ResNet-20, as far as it is recorded. A difference has two "
+    "Each change alone of the assumed settings on ResNet-20, as far as it is recorded. A difference has two "
     "intervals: one for this change alone, which the README shows, and a wider one that holds for all "
     f"{len(suspects.one_at_a_time()) - 1} changes that are planned at once. Runs without drops are taken to have a "
     "seed spread of their own, so that their intervals may be the widest; pairs of runs that are one until the drop "
@@ -84,7 +84,7 @@ def body(profile: str, img: str = "img") -> str:
     """
     paper, measured = find_runs(paper_runs.configs(), profile), recorded_plan(profile)
     parts = ["### The story, step by step", tables.story_markdown(profile), *_of_resnet20(profile)]
-    parts += ["### What separates the story's training from the paper's, as far as it is recorded", CAUSE]
+    parts += ["### What separates the assumed training from the paper's, as far as it is recorded", CAUSE]
     factorials = evidence.factorials(profile)
     if bars.recorded_changes(profile):
         parts.append(_picture(img, bars.CHANGES_FIGURE, bars.changes_caption(profile)))

@@ -16,6 +16,7 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.questions.suspects import ASSUMED, AUGMENTED, CIFAR_STEP, NO_DROP, OTHERS, SHOWN, SMALL_RATE, WRONG_STEM
 from resnet_lib.questions.wording import augmentation, reduced, scientific, training
 from resnet_lib.records.find import Runs, find_seeds
+from resnet_lib.records.record import Record
 from resnet_lib.report import answer_figure, commands, other_networks, tables
 from resnet_lib.report.wording import in_range, listed, percent
 
@@ -70,26 +71,36 @@ def _commands(found: Runs) -> dict[str, str]:
 
 
 def _ends(found: Runs) -> str:
-    """What ResNet-20 and the story's other networks come to, trained as the lab assumes."""
-    plain = found[ASSUMED]
-    others = {config.architecture.title: find_seeds(config, "full") for _, config in OTHERS}
-    titles = [title for title, records in others.items() if records]
-    ends = sorted(100 * record.accuracy for records in others.values() for record in records)
-    said = []
-    if ends:
-        low, high = (100 * edge for edge in CIFAR_STEP.near)
-        is_near = low < ends[0] and ends[-1] < high
-        first = f"Correct code can stop near {CIFAR_STEP.claimed:g} %: with" if is_near else "With"
-        end = f"{'end' if len(titles) > 1 else 'ends'} at {in_range(ends)} % ({runs_in_words(len(ends))})"
-        said += [f"{first} ImageNet's stem, {listed(titles)} {end}."]
-        if augmented := find_seeds(causes.square()[AUGMENTED], "full"):
-            hub = augmented[0].config.architecture.title
-            said += [f"Crops and flips alone take {hub} to {percent(augmented)} ({runs_in_words(len(augmented))})."]
-        said += filter(None, [other_networks.unknown_stem()])
+    """What the story's networks come to, trained as the lab assumes."""
+    plain, others = found[ASSUMED], _others()
     near = "" if mean_accuracy(plain) < CIFAR_STEP.near[1] else f", not near the story's {CIFAR_STEP.claimed:g} %"
-    said += [f"ResNet-20, the paper's for CIFAR-10, ends at {percent(plain)} ({runs_in_words(len(plain))}){near}."]
+    own = f"ResNet-20, the paper's for CIFAR-10, ends at {percent(plain)} ({runs_in_words(len(plain))}){near}."
     how = f"for {suspects.EPOCHS} epochs with the settings that the lab assumes of the story"
-    return f"{' '.join(said)} {'All were' if ends else 'It was'} trained {how}: {training(plain[0].config)}."
+    all_ = "But for such crops and flips, all were" if _hub_augmented() else "All were"
+    trained = f"{all_ if others else 'It was'} trained {how}: {training(plain[0].config)}."
+    return " ".join(filter(None, [others, own, trained]))
+
+
+def _others() -> str:
+    """What became of those beside ResNet-20, and what is known to help them, in sentences; empty without any."""
+    found = {config.architecture.title: records for _, config in OTHERS if (records := find_seeds(config, "full"))}
+    ends = sorted(100 * record.accuracy for records in found.values() for record in records)
+    if not ends:
+        return ""
+    low, high = (100 * edge for edge in CIFAR_STEP.near)
+    is_near = low < ends[0] and ends[-1] < high
+    first = f"Correct code can stop near {CIFAR_STEP.claimed:g} %: with" if is_near else "With"
+    reached = f"{'end' if len(found) > 1 else 'ends'} at {in_range(ends)} % ({runs_in_words(len(ends))})"
+    said = [f"{first} ImageNet's stem, {listed([*found])} {reached}."]
+    if augmented := _hub_augmented():
+        hub = augmented[0].config.architecture.title
+        said.append(f"Crops and flips alone take {hub} to {percent(augmented)} ({runs_in_words(len(augmented))}).")
+    return " ".join(filter(None, [*said, other_networks.unknown_stem()]))
+
+
+def _hub_augmented() -> list[Record]:
+    """torch.hub's ResNet-18 with crops and flips."""
+    return find_seeds(causes.square()[AUGMENTED], "full")
 
 
 def _what_stops(found: Runs) -> str:
@@ -157,7 +168,7 @@ def _changes(told: Config) -> dict[str, Config]:
     """What is shown with something changed, of the runs of the story of which anything is."""
     if told == suspects.changed():
         return {label: suspects.changed(*factors) for label, factors in SHOWN.items()}
-    changed = {SMALL_RATE: told.replace(**RATES.suspect.fields)} if told in [one for _, one in OTHERS] else {}
+    changed = {SMALL_RATE: told.replace(**RATES.suspect.fields)}
     square = causes.square()
     if told == square[causes.AS_IT_IS]:
         changed |= {name: one for name, one in square.items() if name != causes.AS_IT_IS}

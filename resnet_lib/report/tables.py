@@ -27,12 +27,12 @@ TERMS = (
     "Intervals are of 95 %, over test images and seeds. `n`: the number of runs; for a difference, that of the smaller "
     "group. `seed sd`: the standard deviation over seeds; for a difference, of one run of the first group minus one of "
     f"the second. “Pooled”: it comes from similar settings with {MIN_SEEDS} runs or more (the same network, as long, "
-    "whose rate came down, or did not, as here; if there are none, those of a difference's other side), because this "
-    f"one has fewer, or several settings are compared; such an interval can be narrower than one from {MIN_SEEDS} runs "
-    "of its own. “Seed spread unknown”, or “over images alone”: the interval leaves seeds out, and is too narrow. "
-    "“Undecided”: it allows both answers, or leaves seeds out. Each interval holds by itself; where several hold at "
-    "once, and are wider, it is said. Points are percentage points; differences are those of the accuracies "
-    "before these were rounded."
+    "whose rate came down, or did not, as here; if there are none, those of a difference's other side): because this "
+    "one has fewer runs, or is a change of a setting, which is always judged so. Such an interval can be narrower than "
+    f"one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images alone”: the interval leaves seeds "
+    "out, and is too narrow. “Undecided”: it allows both answers, or leaves seeds out. Each interval holds by itself; "
+    "where several hold at once, and are wider, it is said. Points are percentage points; differences are those of the "
+    "accuracies before these were rounded."
 )
 
 
