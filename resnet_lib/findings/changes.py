@@ -1,4 +1,7 @@
-"""ResNet-20 as the story trains it, and with something changed: its runs, and which end where the story's did."""
+"""ResNet-20 as the story trains it, and with something changed: its runs, and which end where the story's did.
+
+And the story's other networks, beside which it stands.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ def runs(profile: str) -> Runs:
     """ResNet-20 as the story trains it for a hundred epochs, and with something changed, as far as it is recorded."""
     shown = {label: suspects.changed(*factors) for label, factors in {ASSUMED: (), **SHOWN}.items()}
     return {label: records for label, records in find_runs(shown, profile).items() if records}
+
+
+def others(profile: str) -> Runs:
+    """The story's other networks of as many epochs, with the assumed settings, as far as they are recorded."""
+    told = {config.architecture.title: config for _, config in suspects.OTHERS}
+    return {title: records for title, records in find_runs(told, profile).items() if records}
 
 
 AGAINST = {  # what the story tells that does not go with a change

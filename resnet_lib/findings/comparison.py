@@ -28,7 +28,7 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
 
 
 def worth(profile: str, *factors: int) -> Estimate | None:
-    """What changing these of the story's hundred epochs does to the accuracy; None if either is not recorded."""
+    """What changing these of the assumed settings does to the accuracy; None if either is not recorded."""
     return change(suspects.changed(*factors), suspects.changed(), profile)
 
 
@@ -58,11 +58,12 @@ def difference(changed: list[Record], base: list[Record], profile: str, comparis
     """
     _refuse_other_images(changed, base)
     kinds = [_kind(changed), _kind(base)]
-    spreads = [_comparable(changed, profile), _comparable(base, profile)]
     if kinds[0] == kinds[1]:
         spreads = [_comparable(changed + base, profile)] * 2  # one, which errs for both sides alike
-    elif kinds[0]._replace(length="") == kinds[1]._replace(length=""):
-        spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
+    else:
+        spreads = [_comparable(changed, profile), _comparable(base, profile)]
+        if kinds[0]._replace(length="") == kinds[1]._replace(length=""):
+            spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
     sides = zip((1.0, -1.0), (changed, base), spreads, strict=True)
     return weighted_sum([(sign, [one.correct for one in found], differ) for sign, found, differ in sides], comparisons)
 

@@ -19,9 +19,10 @@ from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import find_runs, find_seeds, runs_folder
 from resnet_lib.records.record import Record, read_diverged
 from resnet_lib.report import commands, learning_rate, other_networks, tables
-from resnet_lib.report.wording import HUB_NETWORK, listed, percent
+from resnet_lib.report.wording import listed, percent
 
 NOTHING = "nothing known"
+HUB_NETWORK = "torch.hub's network"  # the story does not tell which
 NOT_EXAMINED = (
     "Not examined: momentum or another optimizer, a schedule that waits for a plateau, images held out from training, "
     "a fault in the network's code."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from resnet_lib.findings import comparison, evidence
-from resnet_lib.findings.changes import runs
+from resnet_lib.findings.changes import others, runs
 from resnet_lib.findings.curves import HIGH, LAST, SETTLED, drop_gains, first_drop, last_epochs, loss_end, mean_curve
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.judgement import mean_accuracy
@@ -14,7 +14,6 @@ from resnet_lib.findings.stats import over_seeds
 from resnet_lib.questions import causes, story, suspects
 from resnet_lib.questions.factorial import turned
 from resnet_lib.questions.suspects import ASSUMED, NO_DROP, SMALL_RATE
-from resnet_lib.records.find import find_seeds
 from resnet_lib.records.record import Record
 from resnet_lib.report import tables
 from resnet_lib.report.wording import in_range, listed
@@ -45,17 +44,14 @@ def drops() -> str:
 
 def _of_others() -> list[str]:
     """What the first drop gave the story's other networks, and where they stood before it."""
-    found = {config.architecture.title: find_seeds(config, "full") for _, config in suspects.OTHERS}
-    runs = [record for records in found.values() for record in records]
-    if not runs:
+    found = others("full")
+    if not found:
         return []
-    before = [
-        f"{100 * first_drop(records).before.mean():.1f} % ({title})" for title, records in found.items() if records
-    ]
-    gains = [100 * gain for gain in drop_gains(runs)]
+    before = [f"{100 * first_drop(records).before.mean():.1f} % ({title})" for title, records in found.items()]
+    gains = [100 * gain for gain in drop_gains([record for records in found.values() for record in records])]
     return [
         f"The story's other networks averaged {listed(before)} over the {HIGH} epochs before their first drop, which "
-        f"gave them {in_range(gains)} points ({runs_in_words(len(runs))})."
+        f"gave them {in_range(gains)} points ({runs_in_words(len(gains))})."
     ]
 
 

@@ -6,14 +6,14 @@ import pandas as pd
 
 from resnet_lib.config import Config
 from resnet_lib.findings import comparison
-from resnet_lib.findings.changes import Candidate, candidates, runs
+from resnet_lib.findings.changes import Candidate, candidates, others, runs
 from resnet_lib.findings.judgement import UNDECIDED, mean_accuracy
 from resnet_lib.findings.recorded import count, missing, runs_in_words
 from resnet_lib.findings.stats import MIN_SEEDS
 from resnet_lib.questions import causes, paper_runs, story, suspects
 from resnet_lib.questions.paper import RESNET_20
 from resnet_lib.questions.story import NOT_YET
-from resnet_lib.questions.suspects import ASSUMED, AUGMENTED, CIFAR_STEP, NO_DROP, OTHERS, SHOWN, SMALL_RATE, WRONG_STEM
+from resnet_lib.questions.suspects import ASSUMED, AUGMENTED, CIFAR_STEP, NO_DROP, SHOWN, SMALL_RATE, WRONG_STEM
 from resnet_lib.questions.wording import augmentation, reduced, scientific, training
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
@@ -72,18 +72,18 @@ def _commands(found: Runs) -> dict[str, str]:
 
 def _ends(found: Runs) -> str:
     """What the story's networks come to, trained as the lab assumes."""
-    plain, others = found[ASSUMED], _others()
+    plain, beside = found[ASSUMED], _others()
     near = "" if mean_accuracy(plain) < CIFAR_STEP.near[1] else f", not near the story's {CIFAR_STEP.claimed:g} %"
     own = f"ResNet-20, the paper's for CIFAR-10, ends at {percent(plain)} ({runs_in_words(len(plain))}){near}."
     how = f"for {suspects.EPOCHS} epochs with the settings that the lab assumes of the story"
     all_ = "But for such crops and flips, all were" if _hub_augmented() else "All were"
-    trained = f"{all_ if others else 'It was'} trained {how}: {training(plain[0].config)}."
-    return " ".join(filter(None, [others, own, trained]))
+    trained = f"{all_ if beside else 'It was'} trained {how}: {training(plain[0].config)}."
+    return " ".join(filter(None, [beside, own, trained]))
 
 
 def _others() -> str:
     """What became of those beside ResNet-20, and what is known to help them, in sentences; empty without any."""
-    found = {config.architecture.title: records for _, config in OTHERS if (records := find_seeds(config, "full"))}
+    found = others("full")
     ends = sorted(100 * record.accuracy for records in found.values() for record in records)
     if not ends:
         return ""
@@ -135,9 +135,9 @@ def _what_it_may_have_been(found: Runs) -> str:
     ends = [f"{words} {_labels(near[verdict])}" for verdict, words in WITH.items() if near[verdict]]
     if ends:
         shown = [one for some in near.values() for one in some]
-        free, others = ([one for one in shown if bool(one.against) == is_told] for is_told in (False, True))
+        free = [one for one in shown if not one.against]
         told = [f"nothing known speaks against {_labels(free)}"] if free else []
-        told += [f"what speaks against {'the others' if free else 'each'} is told below"] if others else []
+        told += [f"what speaks against {'the others' if free else 'each'} is told below"] if shown != free else []
         said += f" ResNet-20 ends within {100 * story.NEAR:g} points of that {'; '.join([*ends, *told])}."
     return said
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from resnet_lib.findings.judgement import mean_accuracy
 from resnet_lib.records.record import Record
 
-HUB_NETWORK = "torch.hub's network"  # of which the story does not tell which it was
-
 
 def percent(records: list[Record]) -> str:
     return f"{100 * mean_accuracy(records):.1f} %"
