@@ -119,6 +119,19 @@ def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
     assert "Not as in the story" not in shown[0]
 
 
+def test_a_config_of_ones_own_is_shown_beside_the_storys(shown):
+    page = Page("full", train=False)
+    configs = {"ResNet-50": story.BASELINE, "mine": story.BASELINE.replace(lr=0.05)}
+    for config in configs.values():
+        craft(config, 0.5)
+    runs = page.run(configs)
+    page.curves(runs)
+    page.results("01_ten_epochs", runs, configs)
+    assert "<td>mine</td>" in shown[-1]
+    page.verdicts("01_ten_epochs", runs, configs)
+    assert "“ResNet-50” reaches about 50 %" in shown[-1]
+
+
 def test_one_config_with_other_parameters_leaves_the_story_to_the_others(shown):
     step = story.step("03_cifar_architecture")
     short, long = step.configs
@@ -130,7 +143,7 @@ def test_one_config_with_other_parameters_leaves_the_story_to_the_others(shown):
     rows, told, *_ = shown[0].split("\n\n")
     _, _, near, *others = rows.splitlines()
     assert "reaches about 80 % test accuracy (± 5 points) | holds |" in near
-    assert len(others) == 3
+    assert len(others) == 4
     assert told == f"{OTHERWISE}: “{short}” (`epochs` 20, not 10)."
     folder = RunFolder.of(step.configs[long].replace(seed=0), "quick")
     folder.start()

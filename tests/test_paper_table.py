@@ -3,6 +3,7 @@
 import pytest
 from crafted import craft
 
+from resnet_lib.config import ConfigError
 from resnet_lib.findings import best_epoch, paper_table
 from resnet_lib.findings.judgement import UNDECIDED
 from resnet_lib.questions import paper_runs
@@ -28,6 +29,9 @@ def test_table_6_is_run_by_the_papers_protocol_and_twice_where_it_can_be_read_tw
     assert CONFIGS[paper_runs.READING].held_out == "test"
     assert CONFIGS["plain-56"] == twenty.replace(model="plain56")
     assert list(paper_runs.configs(20)) == ["ResNet-20", paper_runs.READING, "plain-20"]
+    for wrong in (19, 30, "20"):
+        with pytest.raises(ConfigError, match="give 20, 32, 44, 56, 110"):
+            paper_runs.configs(wrong)
 
 
 def test_an_error_is_the_papers_where_the_interval_over_seeds_lies_near():
@@ -74,7 +78,7 @@ def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
     record = craft(CONFIGS["ResNet-20"], 0.9)
     record.history[3]["test_accuracy"] = 0.92
     said = best_epoch.sentence({"ResNet-20": [record]}, "full")
-    assert said.endswith("would add 2.0 points to runs whose learning rate did not come down (mean of 1, 2.0 to 2.0).")
+    assert said.endswith("would add 2.0 points to runs whose learning rate did not come down (one run).")
     record.history[-1]["lr"] = 0.001
     assert "whose learning rate came down" in best_epoch.sentence({"ResNet-20": [record]}, "full")
     assert best_epoch.sentence({"ResNet-20": [record]}, "quick").endswith(f"{UNDECIDED}.")

@@ -28,9 +28,9 @@ def sentence(runs: Runs, profile: str) -> str:
     if profile != "full":
         return f"{text}: {UNDECIDED}."
     ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not come down"}
-    parts = [
-        f"{np.mean(found):.1f} points {ends[which]} (mean of {len(found)}, {min(found):.1f} to {max(found):.1f})"
-        for which, found in gains.items()
-        if found
-    ]
+    parts = [f"{np.mean(found):.1f} points {ends[which]} ({_of(found)})" for which, found in gains.items() if found]
     return f"{text} {' and '.join(parts)}."
+
+
+def _of(found: list[float]) -> str:
+    return f"mean of {len(found)}, {min(found):.1f} to {max(found):.1f}" if len(found) > 1 else "one run"

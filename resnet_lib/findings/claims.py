@@ -15,6 +15,7 @@ from resnet_lib.findings.sentences import (
     below_paper,
     better,
     hub_agrees,
+    less_accurate,
     loss_falls,
     loss_never_rose,
     loss_settled,
@@ -122,15 +123,21 @@ def _hundred_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> 
 def _architecture(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
     headline = told[step.headline]
     about_accuracy = at_the_end_and_before(step, step.headline, told, profile)
-    return [*about_accuracy, loss_settled(headline, profile), below_paper(headline, profile)]
+    ours, own = _first_network(profile)
+    beside = or_diverged(less_accurate(headline, own, profile), (ours, own), profile=profile)
+    return [*about_accuracy, beside, loss_settled(headline, profile), below_paper(headline, profile)]
 
 
 def _hub(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
     judged = [claim for label in step.told for claim in at_the_end_and_before(step, label, told, profile)]
-    step_02 = story.step("02_hundred_epochs")
-    ours = step_02.configs[step_02.headline]
-    own = find_seeds(ours.at(profile), profile)
+    ours, own = _first_network(profile)
     return [*judged, or_diverged(hub_agrees(told[step.headline], own, profile), (ours, own), profile=profile)]
+
+
+def _first_network(profile: str) -> tuple[Config, list[Record]]:
+    """The story's first network in a hundred epochs, and its runs."""
+    *_, ours = story.first_network().values()
+    return ours, find_seeds(ours.at(profile), profile)
 
 
 JUDGES = {

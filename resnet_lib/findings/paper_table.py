@@ -25,6 +25,7 @@ from resnet_lib.findings.sentences import better
 from resnet_lib.findings.stats import MIN_SEEDS, over_seeds
 from resnet_lib.questions import paper_runs
 from resnet_lib.questions.paper import TABLE_6, Published
+from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import Runs
 from resnet_lib.records.record import Record
 
@@ -71,7 +72,12 @@ def training_error(records: list[Record]) -> float:
 
 def conclusion(runs: Runs, profile: str) -> str:
     """Whether the paper's table comes out again, as Markdown."""
-    return f"{in_a_table(verdicts(runs, profile))}\n\n{best_epoch.sentence(runs, profile)}"
+    said = verdicts(runs, profile)
+    judged = [claim for claim in said if claim.verdict != NOT_YET]
+    parts = [in_a_table(judged)] if judged else []
+    if lacking := len(said) - len(judged):
+        parts.append(f"Of {len(said)} claims, {lacking} wait for runs that are not yet recorded.")
+    return "\n\n".join([*parts, best_epoch.sentence(runs, profile)])
 
 
 def verdicts(runs: Runs, profile: str) -> list[Claim]:

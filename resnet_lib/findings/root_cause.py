@@ -18,24 +18,30 @@ from resnet_lib.questions.factorial import Levels
 from resnet_lib.questions.story import NOT_YET
 
 LAST = "last, when all else is as the paper's,"
-BEFORE_DROP = f"mean test accuracy of the {HIGH} epochs before the first drop, %"
 
 
 def settings_table(cells: Cells) -> pd.DataFrame:
     """One row per setting that is recorded, the most accurate first."""
     means = {levels: np.mean([one.correct for one in records]) for levels, records in cells.recorded.items()}
     order = sorted(means, key=lambda levels: -means[levels])
-    return pd.DataFrame([_setting(levels, cells) for levels in order])
+    before_drop = f"mean test accuracy of the {_epochs_before_drop(cells)} epochs before the first drop, %"
+    return pd.DataFrame([_setting(levels, cells, before_drop) for levels in order])
 
 
-def _setting(levels: Levels, cells: Cells) -> dict[str, str]:
-    """A row: what is chosen, and what came of it."""
+def _epochs_before_drop(cells: Cells) -> int:
+    """Over how many there is a mean: fewer than HIGH in a training so short that its rate drops sooner."""
+    dropped = [records for records in cells.recorded.values() if records[0].history[-1]["drops"]]
+    return min((first_drop(records).before.shape[1] for records in dropped), default=HIGH)
+
+
+def _setting(levels: Levels, cells: Cells, before_drop: str) -> dict[str, str]:
+    """A row: what is chosen, and what came of it, `before_drop` what was before the first drop."""
     records, estimate = cells.recorded[levels], accuracy_of(cells.records[levels], cells.profile)
     dropped = records[0].history[-1]["drops"]
     return {
         **_chosen(levels),
         "training accuracy, %": f"{100 * mean_curve(records, 'train_accuracy')[-1]:.1f}",
-        BEFORE_DROP: f"{100 * first_drop(records).before.mean():.1f}" if dropped else "",
+        before_drop: f"{100 * first_drop(records).before.mean():.1f}" if dropped else "",
         "test accuracy, %": f"{100 * estimate.mean:.1f}",
         "95 % interval": estimate.interval,
         "n": _count(levels, cells),

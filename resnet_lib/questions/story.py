@@ -55,7 +55,9 @@ class Step:
         return label in self.told and config.fingerprint == self.configs[label].at(profile).fingerprint
 
     def named(self, label: str) -> str:
-        """A label with its network, where it names none: `ResNet-50, one LR drop`."""
+        """A label with its network, where it names none: `ResNet-50, one LR drop`; as it is if not the story's."""
+        if label not in self.configs:
+            return label
         network = self.configs[label].architecture.title
         return label if network in label else f"{network}, {label}"
 
@@ -112,6 +114,11 @@ STEPS = (
 
 # What the story may report, each with its step, in its order.
 TOLD = tuple((step, step.configs[label]) for step in STEPS for label in step.told)
+
+
+def first_network() -> dict[str, Config]:
+    """What the story may report of its first network, by a label that is unique in the story."""
+    return {one.label(one.headline): one.configs[one.headline] for one in STEPS[:2]}
 
 
 def step(notebook: str) -> Step:

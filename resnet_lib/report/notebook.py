@@ -137,12 +137,13 @@ class Page:
         return None
 
     def provenance(self, *shown: Runs) -> None:
-        """Show where each number of the page comes from, one row per run."""
+        """Show where each number of the page comes from, one row per run, and how the numbers are to be read."""
         records = {record.path: record for runs in shown for found in runs.values() for record in found}.values()
         hours = sum(record.result["training_seconds"] for record in records) / 3600
         said = f"{runs_in_words(len(records))}, {hours:,.1f} hours of training in all"
         table = tables.provenance(list(records)).to_html(index=False, border=0) if records else ""
         display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
+        self.text(tables.folded(tables.HOW_TO_READ, tables.TERMS))
 
     # --- figures, words, tables
 

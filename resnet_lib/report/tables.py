@@ -23,6 +23,7 @@ CLAIMS = (
     "recorded runs alone. Each interval holds alone, not jointly with the others."
 )
 
+HOW_TO_READ = "How the numbers are to be read"
 TERMS = (
     "Intervals are of 95 %, over test images and seeds. `n`: the number of runs; for a difference, that of the smaller "
     "group. `seed sd`: the standard deviation over seeds; for a difference, of one run of the first group minus one of "
@@ -47,7 +48,8 @@ def told_and_measured(steps: dict[str, Runs], profile: str, configs: dict[str, C
         for label, records in runs.items():
             config = (configs or step.configs)[label]
             is_told = profile != "smoke" and step.tells_of(label, config)
-            told = f"{step.claimed:g}" if is_told else ""
+            of_which = ", of one of these" if step.also else ""  # the story does not say which
+            told = f"{step.claimed:g}{of_which}" if is_told else ""
             rows.append(
                 {"step": name[:2], "run": step.named(label), **_row(config.at(profile), records, told, profile)}
             )
