@@ -225,21 +225,20 @@ class Config(BaseModel):
         if profile == "full":
             return self
         size = SIZES[profile]
-        small = self.replace(
-            milestones=(),
-            train_images=min(self.train_images or size["train_images"], size["train_images"]),
-            test_images=min(self.test_images or size["test_images"], size["test_images"]),
-        )
+        images = min(self.train_images or size["train_images"], size["train_images"])
+        steps = math.ceil(images / self.batch_size)  # of an epoch
+        unit, length, most = "epochs", self.epochs, size["epochs"]
         if self.iterations:
-            length, limit = self.iterations, min(self.iterations, size["epochs"] * small.steps_per_epoch)
-        else:
-            length, limit = self.epochs, min(self.epochs, size["epochs"])
-        shorter = {"iterations" if self.iterations else "epochs": limit}
+            unit, length, most = "iterations", self.iterations, size["epochs"] * steps
+        limit = min(length, most)
+        total_steps = limit if self.iterations else limit * steps
         is_ours = self.architecture.family != "hub"
-        return small.replace(
-            **shorter,
+        return self.replace(
+            **{unit: limit},
+            train_images=images,
+            test_images=min(self.test_images or size["test_images"], size["test_images"]),
             milestones=tuple(sorted({max(1, round(m * limit / length)) for m in self.milestones})),
-            warmup=round(self.warmup * small.replace(**shorter).total_steps / self.total_steps),
+            warmup=round(self.warmup * total_steps / self.total_steps),
             dataset="synthetic" if profile == "smoke" else self.dataset,
             precision="fp32",
             width=size.get("width", self.width) if is_ours else self.width,

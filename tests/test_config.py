@@ -230,6 +230,7 @@ def test_quick_scales_iterations_milestones_and_warmup_alike():
     assert small.warmup == 0  # 400 of 64,000 are a quarter of a step of 40
     assert PAPER.replace(warmup=6_400).at("quick").warmup == 4
     assert HUNDRED.replace(warmup=3_910).at("quick").warmup == 4
+    assert PAPER.replace(iterations=3_000_000).at("smoke").iterations == 4  # on its 200 images too many epochs
 
 
 @pytest.mark.parametrize(("model", "width"), [("resnet20", 4), ("resnet50", 4), ("plain20", 4), ("hub-resnet18", None)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from resnet_lib.machine.device import (
     missing_to_compile,
     out_of_memory,
 )
-from resnet_lib.runs import experiment
+from resnet_lib.runs import experiment, weights
 
 
 def test_a_device_that_is_not_there_is_refused_by_name():
@@ -58,6 +59,8 @@ def test_another_default_dtype_is_refused():
     try:
         with pytest.raises(DeviceError, match="default dtype"):
             experiment.run(SYNTHETIC, choice=CPU)
+        with pytest.raises(DeviceError, match="default dtype"):
+            weights.evaluate(SYNTHETIC, Path("none"), CPU)
     finally:
         torch.set_default_dtype(torch.float32)
 

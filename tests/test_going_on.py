@@ -12,7 +12,7 @@ import torch
 from tiny_runs import CPU, SYNTHETIC, Interrupting, Notes, untimed
 
 from resnet_lib.machine.cores import cores
-from resnet_lib.machine.device import THREADS, Choice, DeviceError
+from resnet_lib.machine.device import THREADS, Choice, DeviceError, choose
 from resnet_lib.machine.progress import Progress
 from resnet_lib.records import checkpoint
 from resnet_lib.records.run_folder import RunFolder
@@ -140,3 +140,15 @@ def test_a_compiled_run_goes_on_without_where_there_is_no_compiler(monkeypatch):
     assert experiment._going_on(SYNTHETIC, state, replace(CPU, threads=CPU.threads + 1), show) == CPU
     as_it_began = f"{SYNTHETIC.run_id} goes on as it began: threads {CPU.threads}, not {CPU.threads + 1}"
     assert show.lines == [without, without, as_it_began]
+
+
+def test_a_compiled_run_goes_on_without_if_that_is_asked_and_only_then(monkeypatch):
+    """As where torch.compile fails, though all that it needs is there."""
+    monkeypatch.setattr("resnet_lib.machine.device.missing_to_compile", lambda device: "")
+    began = replace(CPU, compile=True)
+    state = {"choice": began.as_dict(), "sessions": [{}]}
+    show = Notes()
+    uncompiled = experiment._going_on(SYNTHETIC, state, choose(SYNTHETIC, "cpu", CPU.threads, compile=False), show)
+    assert (uncompiled, uncompiled.why) == (CPU, "not compiled: as asked")
+    assert show.lines == [f"{SYNTHETIC.run_id} began compiled, and goes on without: as asked"]
+    assert experiment._going_on(SYNTHETIC, state, choose(SYNTHETIC, "cpu", CPU.threads), show) == began

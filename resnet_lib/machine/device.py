@@ -30,6 +30,7 @@ COMPILE_STEPS = 37_000
 OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "unable to find an engine", "STATUS_ALLOC_FAILED",
 )  # fmt: skip
+NOT_AS_ASKED = "not compiled, as asked"
 THREADS = min(torch.get_num_threads(), cores())  # torch's own choice, before any run has set another, where it may
 # oneDNN may be told by its environment to compute float32 in bf16, as guides for Arm recommend.
 os.environ |= dict.fromkeys(("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"), "STRICT")
@@ -85,6 +86,11 @@ class Choice:
         return torch.device(self.device)
 
     @property
+    def refuses_compile(self) -> bool:
+        """Whether somebody asked for a run that is not compiled."""
+        return self.why.startswith(NOT_AS_ASKED)
+
+    @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
@@ -113,10 +119,11 @@ def choose(
 ) -> Choice:
     """The choice for a run of `config` on this machine, unless told otherwise.
 
-    The best device there is, and as many threads as there are cores to use. NVIDIA GPUs replay the step as a graph, and
-    have a run of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked, for it gains with some networks
-    and loses with others (see the benchmarks), and computes convolutions as products where it can; one CPU was measured
-    with them, and no GPU. Raises DeviceError if something is asked for by name and is not to be had.
+    The best device there is, and as many threads as torch takes, at most one for each core to use. NVIDIA GPUs replay
+    the step as a graph, and have a run of at least COMPILE_STEPS steps compiled. A CPU compiles only if asked, for it
+    gains with some networks and loses with others (see the benchmarks), and computes convolutions as products where it
+    can; one CPU was measured with them, and no GPU. Raises DeviceError if something is asked for by name and is not to
+    be had.
     """
     device = available()[0] if device is None else device
     refuse_missing(device)
@@ -146,7 +153,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     if asked is not None:
         if asked and missing:
             raise DeviceError(f"this cannot be compiled here: {missing}; leave --compile out")
-        return asked, f"{'' if asked else 'not '}compiled, as asked"
+        return asked, "compiled, as asked" if asked else NOT_AS_ASKED
     if device == "cpu":
         return False, "not compiled: on CPUs it does not always pay, so only if asked"
     if missing:
@@ -184,6 +191,12 @@ def refuse_missing(device: str) -> None:
     """Raises DeviceError if a device is not here."""
     if device not in available():
         raise DeviceError(f"device '{device}' is not available here: use {' or '.join(available())}")
+
+
+def refuse_other_dtype() -> None:
+    """Raises DeviceError if torch makes other tensors than float32 by default, which networks and images follow."""
+    if torch.get_default_dtype() != torch.float32:
+        raise DeviceError("torch's default dtype is another than float32: torch.set_default_dtype(torch.float32)")
 
 
 def has_tf32(device: str) -> bool:

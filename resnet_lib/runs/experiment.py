@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
 from torch import nn
 
 from resnet_lib.config import PROTOCOL, Config
@@ -41,9 +40,9 @@ def run(
 
     The config is taken as it is: `config.at(profile)` gives the one that belongs to the profile. `choice` is for new
     runs; an unfinished one goes on with the choice in its checkpoint, and says so where that is another. If it began
-    on a device that is not here, it goes on with `choice`; if it began compiled and this machine has no compiler, it
-    goes on without; if it began elsewhere with more threads than there are cores here, with fewer: equal but for
-    rounding, and the record tells of it. Raises
+    on a device that is not here, it goes on with `choice`; if it began compiled and this machine has no compiler, or
+    `choice` refuses to compile, it goes on without; if it began elsewhere with more threads than there are cores here,
+    with fewer: equal but for rounding, and the record tells of it. Raises
 
     - ConfigError if `profile` is none, or a file of the run holds no config;
     - LabError if the network needs torchvision, and that is not there;
@@ -55,13 +54,12 @@ def run(
       or torch's default dtype is not float32;
     - Diverged if a loss is not finite, or was not when it was last tried;
     - Stopped if a signal asked for it;
-    - OSError if the last state or the record cannot be written.
+    - OSError if the run's folder cannot be written when it begins, or its last state or record in the end.
     """
     folder = RunFolder.of(config, profile)
     if folder.finished:
         return _finished(folder)
-    if torch.get_default_dtype() != torch.float32:  # which networks and images follow
-        raise DeviceError("torch's default dtype is another than float32: torch.set_default_dtype(torch.float32)")
+    device.refuse_other_dtype()
     if config.protocol != PROTOCOL:
         raise RecordError(
             f"{config.run_id} is of protocol {config.protocol}, and this code trains by {PROTOCOL}, which gives other "
@@ -114,9 +112,10 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
             f"{config.run_id} began on {began.device}, which is not available here: it goes on on {choice.device}"
         )
         return choice
-    if began.compile and (missing := device.missing_to_compile(began.device)):
-        show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
-        began = replace(began, compile=False, why=f"not compiled: {missing}")
+    because = "as asked" if choice and choice.refuses_compile else device.missing_to_compile(began.device)
+    if began.compile and because:
+        show.note(f"{config.run_id} began compiled, and goes on without: {because}")
+        began = replace(began, compile=False, why=f"not compiled: {because}")
     here = cores()
     moved = state["sessions"][0].get("cores", here) != here  # where it began, so many may have been asked for
     if moved and began.threads > here:
@@ -173,7 +172,8 @@ def _told(error: Exception, config: Config, choice: Choice) -> DeviceError | Non
         reason = f"{where} has too little memory for batches of {config.batch_size} in {config.model}"
         helps = ["use fewer --jobs if other runs share it"]
         if choice.device == "cpu" or not is_host:  # it is the memory that batches take
-            helps.append("or a smaller batch_size, or precision bf16, in another run")
+            less = "a smaller batch_size" if config.precision == "bf16" else "a smaller batch_size, or precision bf16,"
+            helps.append(f"or {less} in another run")
         if choice.device == "cuda" and not is_host:
             helps.append(f"or {ON_CPU}")
         return DeviceError(f"{reason}: {', '.join(helps)} ({said})")

@@ -87,8 +87,8 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return executor.submit(function, *arguments).result()
         except BrokenProcessPool:
-            said = "the process that was to measure was ended: by you, by the system for lack of memory, or by its GPU"
-            raise LabError(said) from None
+            by = "by you, by the system for lack of memory, or by its GPU"
+            raise LabError(f"the process that was to measure was ended, {by}: free memory, and try again") from None
 
 
 def _begin(names: list[str], taken: Synchronized[int]) -> None:

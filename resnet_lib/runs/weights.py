@@ -15,7 +15,7 @@ from torch import Tensor
 
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.data import cifar10
-from resnet_lib.machine.device import Choice
+from resnet_lib.machine.device import Choice, refuse_other_dtype
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.models.build import build_model, place
 from resnet_lib.records import checkpoint
@@ -77,8 +77,9 @@ def load(path: Path) -> dict[str, Tensor]:
 def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
     """Metrics of saved weights on the held-out images of `config`.
 
-    Raises CheckpointError for a file that holds no weights, or those of another network.
+    Raises CheckpointError for a file that holds no weights, or those of another network, and DeviceError as `run`.
     """
+    refuse_other_dtype()
     state = load(path)
     with torch.device("meta"):  # a small file may name a network of any size
         model, _ = build_model(config)

@@ -92,8 +92,9 @@ class Keeper:
         self.position.start_clock(state["spent"] if state else 0.0)
 
     def load(self, state: dict[str, Any]) -> Position:
-        self.update.model.load_state_dict(state["model"])
-        load_state(self.update.optimizer, state["optimizer"])
+        # Copied, and taken out of a state that the callers hold until the run ends.
+        self.update.model.load_state_dict(state.pop("model"))
+        load_state(self.update.optimizer, state.pop("optimizer"))
         for name, total in self.update.totals.tensors.items():
             total.copy_(state["totals"][name])
         return Position(**{name: state[name] for name in ("epoch", "step", "history", "sessions")})
