@@ -33,7 +33,7 @@ test: env  ## run the tests, then the notebooks on synthetic images
 	RESNET_LAB_PROFILE=smoke RESNET_LAB_REPORTS="$$reports" RESNET_LAB_OFFLINE=1 \
 	pytest --nbval-lax --nbval-sanitize-with tests/nbval.cfg notebooks/
 
-soak: env  ## inject faults for MINUTES, then write how many were survived into the README
+soak: env  ## inject faults for MINUTES, then write how many were survived into CONTRIBUTING.md
 	@$(IN_ENV) python tests/soak.py --minutes $(MINUTES)
 
 lint: env  ## check style and formatting

@@ -1,7 +1,7 @@
 """`make soak`: minutes of faults at random, then every fault of the tests, with 10,000 random inputs and more.
 
-Prints what was injected, survived and lost; writes `reports/faults.json` and the table in the README; ends with 1 if
-anything was lost.
+Prints what was injected, survived and lost; writes `reports/faults.json` and the table in CONTRIBUTING.md; ends with
+1 if anything was lost.
 """
 
 from __future__ import annotations

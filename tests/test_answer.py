@@ -1,4 +1,4 @@
-"""The answer of the README: a paragraph for each finding, said as far as it was seen."""
+"""The answer at length: a paragraph for each finding, said as far as it was seen."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_what_would_take_the_other_networks_elsewhere_speaks_against_a_change():
     assert against() == []  # other seeds may end elsewhere
     thrice(first, 0.80)
     (said,) = against()
-    assert said.startswith("under “learning rate 0.01 throughout” ResNet-50 ends at 71.0 % [6")
+    assert said.startswith("if it was “learning rate 0.01 throughout”, ResNet-50 ends at 71.0 % [6")
     assert said.endswith("], n = 1, not near 82 % (± 5 points)")
     resnet18, resnet50 = (hub.configs[label] for label in sorted(hub.told))
     for config, right in ((resnet50, 0.71), (resnet18, 0.77)):
@@ -199,7 +199,7 @@ def test_what_the_story_has_of_a_change_stands_before_what_records_have():
     (drops,) = candidates("full")
     told, elsewhere = drops.against
     assert told == AGAINST[causes.DROPS]
-    assert elsewhere.startswith("under “the drops never came” ResNet-50 ends at 70.0 % [")
+    assert elsewhere.startswith("if it was “the drops never came”, ResNet-50 ends at 70.0 % [")
 
 
 def test_an_assumption_about_more_than_resnet_20_is_held_against_the_other_networks():
@@ -211,7 +211,7 @@ def test_an_assumption_about_more_than_resnet_20_is_held_against_the_other_netwo
     *told, elsewhere = both.against
     assert told == [AGAINST[causes.STEM], AGAINST[causes.AUGMENTATION]]
     assert elsewhere.startswith(
-        "under “augmented, and the CIFAR network kept the ImageNet stem” ResNet-50 ends at 90.0"
+        "if it was “augmented, and the CIFAR network kept the ImageNet stem”, ResNet-50 ends at 90.0"
     )
 
 
@@ -268,7 +268,8 @@ def test_the_networks_with_imagenets_stem_are_told_of_beside_what_the_story_tell
     assert "; near or not is undecided. Training accuracy ended at 50.0 %, test loss ended at 1.000, its " in paragraph(
         title
     )
-    assert "minimum: 3 of 3 runs underfit." in paragraph(title)
+    rose = "Test loss never rose from one epoch to the next: holds (in 3 runs)."
+    assert f"minimum: 3 of 3 runs underfit. {rose}" in paragraph(title)
     told = story.step("02_hundred_epochs").configs["two LR drops, more weight decay"]
     craft(told, 0.82, RISING, fitted=1.0)
     assert "20.0 % above its minimum (epoch 60): it overfits." in paragraph(title)

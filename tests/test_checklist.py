@@ -25,32 +25,33 @@ def listed():
 def test_without_records_the_checklist_has_its_items_and_no_numbers():
     bare = listed()
     assert re.findall(r"^\d\.", bare, re.MULTILINE) == ["1.", "2.", "3.", "4.", "5."]
-    assert "3×3 stem (this network is not yet run with them)." in bare
+    assert "3×3 stem (this network is not yet run with them)</summary>" in bare
     assert "optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.0005)" in bare
     assert "are not for such images. Look at" in bare
-    assert "single epochs jump about).\n3. " in bare
+    assert "perhaps among other faults; less tells nothing.\n3. " in bare
     assert "may gain little from them.\n" in bare
     assert "at the end of each learning rate): not yet run." in bare
     assert "[17 public threads](threads), of which 13 name a cause, if only as a guess." in bare
-    assert f"Training accuracy {100 * curves.FITTED:g} % or more" in bare
+    assert f"ends at {100 * curves.FITTED:g} % or more, and test loss more than" in bare
 
 
 def test_a_drop_is_weighed_against_what_the_same_comparison_gives_without():
     craft(TOLD, 0.87, high=0.78)
-    chance = "a quarter of the training on, gave at most {}. If yours"
-    one = "at a rate of 0.1, the first drop gave 9.0 points in 1 run with a weight decay of 5e-4. Without a"
+    chance = "By chance, without a drop, it rose by at most {}, at any epoch from a quarter"
+    one = "at a rate of 0.1, the first drop gave 9.0 points in 1 run with 5e-4. Other weight decays"
     assert one in listed()
-    assert chance.format("0.0 points with 5e-4") in listed()
+    assert chance.format("0.0 points with a weight decay of 5e-4") in listed()
     assert "crops and flips, the first drop" not in listed()
     craft(TOLD.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
-    assert chance.format("0.4 points with 5e-4") in listed()
+    assert chance.format("0.4 points with a weight decay of 5e-4") in listed()
     craft(TOLD.replace(weight_decay=1e-4), 0.83, high=0.78)
     craft(TOLD.replace(crop=4, flip=True), 0.91, high=0.79)
     craft(TOLD, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
-    heavier, lighter = "9.0 to 13.0 points in 3 runs with a weight decay of 5e-4", "5.0 points in 1 run with a weight"
+    heavier, lighter = "9.0 to 13.0 points in 3 runs with 5e-4", "5.0 points in 1 run with 1e-4"
     assert "at a rate of 0.1, with or without crops and flips, the first drop gave" in listed()
-    assert f" the first drop gave {heavier} and {lighter} decay of 1e-4. Without" in listed()
-    assert chance.format("0.4 points with 5e-4 and 0.0 points with 1e-4") in listed()
+    assert f" the first drop gave {heavier} and {lighter}. Other" in listed()
+    both = "0.4 points with a weight decay of 5e-4 and 0.0 points with a weight decay of 1e-4"
+    assert chance.format(both) in listed()
 
 
 def test_the_checklist_tells_what_a_change_was_worth():
@@ -81,8 +82,8 @@ def test_the_checklist_tells_what_a_change_was_worth():
     craft(its_own, 0.8)
     craft(augmented, 0.87)
     craft(alike, 0.93)
-    assert " They took torchvision's unchanged ResNet-18 from 80.0 % to 87.0 % (n = 1 and 1)." in listed()
-    assert "3×3 stem (ResNet-20 ended at 91.0 % with them, this network ended at 93.0 %)." in listed()
+    assert " They took torch.hub's ResNet-18, unchanged, from 80.0 % to 87.0 % (n = 1 and 1)." in listed()
+    assert "3×3 stem (ResNet-20 ended at 91.0 % with them, this network ended at 93.0 %)</summary>" in listed()
 
 
 def test_the_code_of_the_checklist_runs_and_has_the_maps_that_it_tells_of():

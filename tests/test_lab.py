@@ -14,11 +14,11 @@ from resnet_lib.__main__ import app
 from resnet_lib.errors import LabError
 from resnet_lib.questions import story
 from resnet_lib.report import (
-    answer,
     answer_figure,
     bars,
     bench_tables,
     checklist,
+    commands,
     execution,
     figure6,
     lab,
@@ -267,25 +267,27 @@ def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path
     assert all((page.parent / picture).exists() for picture in pictures)
 
 
-def test_readme_without_markers_is_refused(readme):
+def test_readme_without_markers_is_refused(documents):
+    readme = documents / published.README
     readme.write_text("# nothing\n")
     with pytest.raises(LabError, match="lacks the lines"):
         published.update_documents()
     assert readme.read_text() == "# nothing\n"
 
 
-SECTIONS = ("short", "answer", "checklist", "bench", "faults")
+SECTIONS = [(published.README, name) for name in ("short", "reached", "checklist", "bench")]
+SECTIONS += [(published.CONTRIBUTING, "faults")]
 PAGES = (published.RESULTS, published.MEASURED)
 
 
 @pytest.fixture
-def readme(tmp_path, monkeypatch):
-    """That of a checkout of the test's own, in which every table says 12.3 and is right."""
+def documents(tmp_path, monkeypatch):
+    """Those of a checkout of the test's own, in which every table says 12.3 and is right."""
     parts = [
         (results, ("page",)),
         (published, ("faults",)),
         (summary, ("short",)),
-        (answer, ("answer",)),
+        (commands, ("reached",)),
         (checklist, ("checklist",)),
         (bench_tables, ("latest", "to_markdown")),
     ]
@@ -293,29 +295,31 @@ def readme(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, lambda *profile: "12.3 %")
     monkeypatch.setattr(published, "CHECKOUT", tmp_path)
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path / "reports"))
-    parts = [f"<!-- {name}: begin -->\n12.3 %\n<!-- {name}: end -->\n" for name in SECTIONS]
-    (tmp_path / "README.md").write_text("between them\n".join(parts))
+    for name in {name for name, _ in SECTIONS}:
+        parts = [f"<!-- {one}: begin -->\n12.3 %\n<!-- {one}: end -->\n" for where, one in SECTIONS if where == name]
+        (tmp_path / name).write_text("between them\n".join(parts))
     for page in PAGES:
         (tmp_path / page).parent.mkdir(parents=True)
         (tmp_path / page).write_text("12.3 %")
-    return tmp_path / "README.md"
+    return tmp_path
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_number_of_the_readme_that_was_changed_by_hand_is_found_and_mended(readme, section):
-    right = readme.read_text()
-    assert verify.report("full") == {"README.md": [], published.RESULTS: [], published.MEASURED: []}
+@pytest.mark.parametrize(("name", "section"), SECTIONS)
+def test_a_number_between_markers_that_was_changed_by_hand_is_found_and_mended(documents, name, section):
+    document = documents / name
+    right = document.read_text()
+    assert verify.report("full") == {name: [] for name in published.DOCUMENTS}
     changed = right.replace(f"<!-- {section}: begin -->\n12.3", f"<!-- {section}: begin -->\n12.4")
-    readme.write_text(changed)
-    assert "its tables differ" in "".join(verify.report("full")["README.md"])
-    assert readme.read_text() == changed  # to verify is not to mend
-    assert published.update_documents() == ["README.md"]
-    assert readme.read_text() == right
+    document.write_text(changed)
+    assert "its tables differ" in "".join(verify.report("full")[name])
+    assert document.read_text() == changed  # to verify is not to mend
+    assert published.update_documents() == [name]
+    assert document.read_text() == right
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_number_of_a_page_that_was_changed_by_hand_is_found_and_mended(readme, name):
-    page = readme.parent / name
+def test_a_number_of_a_page_that_was_changed_by_hand_is_found_and_mended(documents, name):
+    page = documents / name
     page.write_text("12.4 %")
     assert "its tables differ" in "".join(verify.report("full")[name])
     assert published.update_documents() == [name]

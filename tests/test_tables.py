@@ -62,7 +62,8 @@ def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_co
     assert "<td>1</td>" in table
     page.provenance(story_runs["01_ten_epochs"], {"again": story_runs["01_ten_epochs"]["ResNet-50"]})
     page.provenance({"nothing": []})
-    told, nothing = shown[-2:]
+    told, how_to_read, nothing, _ = shown[-4:]
+    assert tables.TERMS in how_to_read
     assert "<summary>2 runs, 0.0 hours of training in all</summary><table" in told
     assert all(record.path.name in told for record in story_runs["01_ten_epochs"]["ResNet-50"])
     assert "<summary>0 runs, 0.0 hours of training in all</summary></details>" in nothing

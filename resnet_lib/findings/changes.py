@@ -91,5 +91,5 @@ def _missed(hypothesis: Hypothesis, profile: str) -> list[str]:
         if len(ends) == len(runs) and all(between(end, *step.near) == "does not hold" for end in ends.values()):
             titles = {step.configs[label].architecture.title: end for label, end in ends.items()}
             where = " and ".join(f"{title} ends at {end.number}, n = {end.seeds}" for title, end in titles.items())
-            said.append(f"under “{hypothesis.name}” {where}, not near {step.about}")
+            said.append(f"if it was “{hypothesis.name}”, {where}, not near {step.about}")
     return said

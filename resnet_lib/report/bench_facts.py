@@ -27,7 +27,9 @@ HOW_TO_READ = (
     "Rates and gains are medians over the repeats, ranges from the slowest to the fastest. A gain is the median of the "
     "ratios within each repeat, which need not be that of the medians; one that is small beside the ranges means "
     "nothing. Start-up was measured once each, in this order, in one process: what the first pipeline loads, the "
-    "others find there."
+    "others find there. Matrix products stand for convolutions by 1×1 kernels, and by 3×3 kernels on maps of at most "
+    "2×2 pixels: with the CIFAR stem ResNet-20 has neither, and its ratio for them is chance. All rows, the usual "
+    "script included, use the lab's memory settings (large pages, freed memory kept), whose worth is not shown."
 )
 PAPER_STEPS = recipe("paper", "resnet20")["iterations"]
 

@@ -46,8 +46,10 @@ def checklist(runs: str, threads: str, folder: str) -> str:
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
     said = (
-        f"Look in this order. Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs, "
-        f"with the settings that the lab assumes of the story: {wording.training(suspects.changed())}."
+        "Look in this order. `resnet-lab diagnose LOG.csv` looks for points 2 to 4 in a log of yours (see point "
+        f"{Check.ELSE:d}). Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs, with the "
+        f"settings that the lab assumes of the story: {wording.training(suspects.changed())}. Adam and other batch "
+        "sizes were not measured."
     )
     return "\n\n".join([said, "\n".join(numbered), own_code.settings()])
 
@@ -76,7 +78,8 @@ def _learning_rate() -> str:
     return _with_parts(
         "**Did the learning rate come down?** Log it; divide it by ten after half and three quarters of the training. "
         f"To test a training of yours, go on for {SETTLED} epochs at a tenth of the rate, and compare their mean test "
-        f"accuracy with that of the {HIGH} epochs before (single epochs jump about).",
+        f"accuracy with that of the {HIGH} epochs before (single epochs jump about). If it rose by more than it does "
+        "by chance, the rate was too high to end with, perhaps among other faults; less tells nothing.",
         *_drops_seen(),
         *_small_rate(),
     )
@@ -92,17 +95,18 @@ def _drops_seen() -> list[str]:
     if not gains:
         return []
     gave = [
-        f"{in_range(found)} points in {runs_in_words(len(found))} with a weight decay of {wording.scientific(decay)}"
+        f"{in_range(found)} points in {runs_in_words(len(found))} with {wording.scientific(decay)}"
         for decay, found in gains.items()
     ]
     most = {decay: 100 * max(0.0, *map(rise_by_chance, by_decay[decay])) for decay in gains}
-    chance = " and ".join(f"{rise:.1f} points with {wording.scientific(decay)}" for decay, rise in most.items())
+    chance = " and ".join(
+        f"{rise:.1f} points with a weight decay of {wording.scientific(decay)}" for decay, rise in most.items()
+    )
     rate = ", ".join([f"a rate of {story.TUNED.lr:g}", *_kinds(cells)])
     return [
-        f"In {cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Without a "
-        "drop, the same comparison, made at every epoch from a quarter of the training on, gave at most "
-        f"{chance}. If yours rises by more, your rate was too high to end with, perhaps among other faults; a smaller "
-        "rise tells nothing. Other weight decays were not measured."
+        f"By chance, without a drop, it rose by at most {chance}, at any epoch from a quarter of the training on. In "
+        f"{cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Other weight decays "
+        "were not measured."
     ]
 
 
@@ -140,9 +144,9 @@ def _overfitting() -> str:
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
     return (
-        f"**Does it overfit?** Training accuracy {100 * FITTED:g} % or more (the mean of an epoch, measured while it "
-        f"trains, on the images as they are trained on), test loss ending more than {100 * LOSS_TREND:g} % above its "
-        f"minimum. {first}Add random crops (4 pixels of padding) and flips{worth}.{_on_the_hub()} A short training may "
+        f"**Does it overfit?** Training accuracy, as measured while it trains, ends at {100 * FITTED:g} % or more, and "
+        f"test loss more than {100 * LOSS_TREND:g} % above its minimum. {first}Add random crops (4 pixels of padding) "
+        f"and flips{worth}.{_on_the_hub()} A short training may "
         f"gain little from them{f': {short}' if short else ''}.{_in_good_ones()}"
     )
 
@@ -154,9 +158,9 @@ def _in_good_ones() -> str:
         return ""
     fitted, rise = 100 * mean_curve(paper, "train_accuracy")[-1], 100 * loss_rise(paper)
     return (
-        " With crops and flips in use, these signs alone mean nothing: the lab's training by the paper's settings "
-        f"shows them (training accuracy {fitted:.1f} %, test loss {rise:.0f} % above its minimum), and ends at "
-        f"{percent(paper)} ({runs_in_words(len(paper))})."
+        " If you have crops and flips already, ignore these signs: a good training shows them, too (the lab's by the "
+        f"paper's settings ends at {percent(paper)}, with a training accuracy of {fitted:.1f} % and a test loss "
+        f"{rise:.0f} % above its minimum; {runs_in_words(len(paper))})."
     )
 
 
@@ -167,7 +171,7 @@ def _on_the_hub() -> str:
     if not before or not after:
         return ""
     n = f"n = {len(before)} and {len(after)}"
-    return f" They took torchvision's unchanged ResNet-18 from {percent(before)} to {percent(after)} ({n})."
+    return f" They took torch.hub's ResNet-18, unchanged, from {percent(before)} to {percent(after)} ({n})."
 
 
 def _underfitting() -> str:
@@ -201,8 +205,8 @@ def _between() -> str:
     of_each = zip(ends, (wrong, right), strict=True)
     with_imagenets, with_3x3 = (f"{100 * end:.0f} % ({runs_in_words(len(records))})" for end, records in of_each)
     return (
-        " The stem may be wrong where neither sign shows, too: with crops and flips, ResNet-20 ended with "
-        f"{with_imagenets} of its training images right with ImageNet's, with {with_3x3} with the 3×3 one."
+        " A wrong stem can hide from both signs: with crops and flips, the training accuracy of ResNet-20 ended at "
+        f"{with_imagenets} with ImageNet's, at {with_3x3} with the 3×3 one."
     )
 
 

@@ -14,7 +14,16 @@ from resnet_lib.records.record import Record
 from resnet_lib.report import tables
 from resnet_lib.report.wording import duration
 
-OPTIONS = ("epochs", "milestones", "lr", "weight_decay", "crop", "flip", "seed")  # of `run`; others by --set
+OPTIONS = (
+    "epochs",
+    "milestones",
+    "lr",
+    "weight_decay",
+    "crop",
+    "flip",
+    "precision",
+    "seed",
+)  # of `run`; others by --set
 
 
 def command(config: Config) -> str:
@@ -22,7 +31,7 @@ def command(config: Config) -> str:
     usual, chosen = Config(model=config.model).model_dump(), config.model_dump()
     length = "iterations" if config.iterations else "epochs"
     other = {name: value for name, value in chosen.items() if value != usual[name] or name == length}
-    is_option = {name: name in OPTIONS and not isinstance(other[name], str) for name in other}  # as flip may be
+    is_option = {name: name in OPTIONS and (name, other[name]) != ("flip", "alternating") for name in other}
     parts = [f"resnet-lab run --model {config.model}"]
     for name in sorted(filter(is_option.get, other), key=OPTIONS.index):
         parts.append(f"--{name.replace('_', '-')} {_text(other[name])}".removesuffix(" true"))

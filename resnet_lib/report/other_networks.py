@@ -6,6 +6,7 @@ from resnet_lib.findings.comparison import accuracy_of, compare
 from resnet_lib.findings.curves import curve, loss_end, mean_curve, overfits, underfits
 from resnet_lib.findings.judgement import between, mean_accuracy
 from resnet_lib.findings.recorded import in_those_recorded, runs_in_words
+from resnet_lib.findings.sentences import loss_never_rose
 from resnet_lib.questions import causes, story
 from resnet_lib.questions.suspects import EPOCHS, OTHERS
 from resnet_lib.questions.wording import reduced
@@ -28,6 +29,8 @@ def told() -> str:
         if records and config.architecture.shape == "imagenet":
             title = f"{config.architecture.title}, {config.epochs} epochs{reduced(config, ', {}')}"
             parts.append(f"{title} (the story: {step.claimed:g} %): {_reached(step, records)}")
+            if config == story.BASELINE:
+                parts[-1] += f" {loss_never_rose(records, 'full')}"
             parts[-1] += _changed() if config == causes.square()[causes.AS_IT_IS] else ""
     if not parts:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnet_lib.questions import causes
 from resnet_lib.records.find import find_seeds
-from resnet_lib.report import commands
+from resnet_lib.report import commands, tables
 from resnet_lib.report.wording import percent
 
 MEAN, SD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # a test holds them against the images
@@ -19,9 +19,7 @@ def settings() -> str:
     first, other = find_seeds(config, "full"), find_seeds(alike, "full")
     known = [f"ResNet-20 ended at {percent(first)} with them"] if first else []
     known += [f"this network ended at {percent(other)}" if other else "this network is not yet run with them"]
-    return f"""The settings of `{command}` in plain PyTorch, here for torchvision's ResNet-18 with a 3×3 stem ({
-        ", ".join(known)
-    }). `batches` is your `DataLoader`:
+    code = f"""`batches` is your `DataLoader`:
 
 ```python
 import torch
@@ -57,3 +55,5 @@ def accuracy(batches):  # of the test images, by test_transform
     right = [model(images).argmax(1) == labels for images, labels in batches]
     return torch.cat(right).float().mean().item()
 ```"""
+    said = f"The settings of <code>{command}</code> in plain PyTorch, here for torchvision's ResNet-18 with a 3×3 stem"
+    return tables.folded(f"{said} ({', '.join(known)})", code)

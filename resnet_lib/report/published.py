@@ -18,13 +18,13 @@ from resnet_lib.machine.files import read_json, write_atomic
 from resnet_lib.questions import paper_runs, story
 from resnet_lib.records.find import find_runs, reports_folder
 from resnet_lib.report import (
-    answer,
     answer_figure,
     bars,
     bench_figure,
     bench_tables,
     canvas,
     checklist,
+    commands,
     figure6,
     plots,
     results,
@@ -37,7 +37,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 RUNS = "reports/full/runs"
 # Of two pictures that look alike, so many points may differ visibly, for processors round otherwise: a digit has more.
 VISIBLE, POINTS = 0.2, 20
-DOCUMENTS = README, RESULTS, MEASURED = "README.md", "reports/full/README.md", "reports/bench/README.md"
+DOCUMENTS = README, CONTRIBUTING, RESULTS, MEASURED = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "reports/full/README.md",
+    "reports/bench/README.md",
+)
 
 
 def is_published(profile: str) -> bool:
@@ -85,23 +90,28 @@ def update_documents() -> list[str]:
 def outdated() -> dict[str, str]:
     """The documents of the checkout that differ from what the records say, each with the text that it should have.
 
-    They show the `full` records, the benchmarks and the last soak: the README between its markers, the others as a
-    whole. Raises LabError if a marker is not there.
+    They show the `full` records, the benchmarks and the last soak: README and CONTRIBUTING between their markers, the
+    others as a whole. Raises LabError if a marker is not there.
     """
     benches = _benchmarks()
-    sections = {
-        "short": summary.short() or story.NOT_YET,
-        "answer": answer.answer("full"),
-        "checklist": checklist.checklist(RUNS, f"{RESULTS}#{results.THREADS.lower().replace(' ', '-')}", RUNS),
+    readme = {
+        "short": summary.short(f"[in the results]({_place(results.ANSWER)})") or story.NOT_YET,
+        "reached": commands.reached() or story.NOT_YET,
+        "checklist": checklist.checklist(RUNS, _place(results.THREADS), RUNS),
         "bench": bench_tables.latest(list(benches.values())),
-        "faults": faults(),
     }
     texts = {
-        README: _between_markers(CHECKOUT / README, sections),
+        README: _between_markers(CHECKOUT / README, readme),
+        CONTRIBUTING: _between_markers(CHECKOUT / CONTRIBUTING, {"faults": faults()}),
         RESULTS: results.page(),
         MEASURED: bench_tables.to_markdown(benches),
     }
     return {name: text for name, text in texts.items() if text != _text(CHECKOUT / name)}
+
+
+def _place(title: str) -> str:
+    """A section of the page of results, as the README links to it."""
+    return f"{RESULTS}#{title.lower().replace(' ', '-')}"
 
 
 def can_compare_pictures() -> bool:

@@ -38,10 +38,10 @@ SETTINGS = (
 )
 ONE_CHANGE = (
     "Each change alone of the assumed settings on ResNet-20, as far as it is recorded. A difference has two "
-    "intervals: one for this change alone, which the README shows, and a wider one that holds for all "
+    "intervals: one for this change alone, as in the answer above, and a wider one that holds for all "
     f"{len(suspects.one_at_a_time()) - 1} changes that are planned at once. Runs without drops are taken to have a "
     "seed spread of their own, so that their intervals may be the widest; pairs of runs that are one until the drop "
-    f"(see the README) tell more of what drops are worth. {symptoms.HOW_TO_READ}"
+    f"(see the answer) tell more of what drops are worth. {symptoms.HOW_TO_READ}"
 )
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
@@ -49,6 +49,7 @@ ACCOUNT = (
     "what it does not tell; “open”: undecided or not yet run. That test loss never rose is taken to mean that it comes "
     "near its minimum in the last epochs"
 )
+ANSWER = "The answer so far"
 THREADS = "Others who were stuck"
 OTHERS = (
     f"Public reports, as read in {field_guide.READ}, those with a cause first; beside some, the lab's run most like "
@@ -60,12 +61,13 @@ CHECKED = "Over all recorded runs of the plan:"
 def page() -> str:
     """A page of what the `full` records say, and of what has none yet, which stands in `reports/full/`."""
     said = (
-        "What the story is, what the lab assumes of it, and the answer so far: see the [README](../../README.md). "
-        "Made by `resnet-lab figures` from the records in `runs/`, which `resnet-lab verify-report` checks. "
-        "`resnet-lab report --profile full --no-train` makes pages of them, with every notebook."
+        "What the story is, and what the lab assumes of it: see the [README](../../README.md). Made by `resnet-lab "
+        "figures` from the records in `runs/`, which `resnet-lab verify-report` checks. `resnet-lab report --profile "
+        "full --no-train` makes pages of them, with every notebook."
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
-    parts = ["# Results", said, answer.coverage("full"), re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE)]
+    parts = ["# Results", said, f"## {ANSWER}", answer.answer("full")]
+    parts.append(re.sub("^###", "##", body("full", IMG), flags=re.MULTILINE))
     folded = tables.folded(ACCOUNT, tables.markdown(accounts.table("full")))
     parts += [f"## {ACCOUNTS}", accounts.conclusion("full"), folded]
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
@@ -103,7 +105,8 @@ def body(profile: str, img: str = "img") -> str:
         parts.append(_picture(img, figure6.FIGURE, figure6.CAPTION))
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
-    return "\n\n".join([*parts, "### Two checks on these numbers", CHECKED, _list(checks)])
+    parts += ["### Two checks on these numbers", CHECKED, _list(checks)]
+    return "\n\n".join([*parts, f"### {tables.HOW_TO_READ}", tables.TERMS])
 
 
 def _of_resnet20(profile: str) -> list[str]:

@@ -23,6 +23,7 @@ CLAIMS = (
     "recorded runs alone. Each interval holds alone, not jointly with the others."
 )
 
+INPUTS = ("hostile names and parameters", "random configs, CSVs, JSONs, notebooks and npz files")  # of `make soak`
 HOW_TO_READ = "How the numbers are to be read"
 TERMS = (
     "Intervals are of 95 %, over test images and seeds. `n`: the number of runs; for a difference, that of the smaller "
@@ -104,7 +105,7 @@ def story_markdown(profile: str) -> str:
     steps, told = recorded_story(profile), story.BASELINE
     note = (
         "Step: the number of its notebook. Test accuracy after the last epoch. LR drops made: how many of those that "
-        f"are scheduled came before the end. {TERMS} Steps 01 to 04: SGD, learning rate {told.lr:g}, momentum "
+        f"are scheduled came before the end. Steps 01 to 04: SGD, learning rate {told.lr:g}, momentum "
         f"{told.momentum:g}, batch {told.batch_size}, {augmentation(told)}."
     )
     if others := _in_other_precision(steps):
@@ -178,7 +179,11 @@ def faults_markdown(found: dict[str, Any]) -> str:
     ]
     survived = sum(row["survived"] for row in found["faults"].values())
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
-    said = f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried:,} faults and random or hostile inputs"
+    inputs = sum(row["tried"] for fault, row in found["faults"].items() if fault in INPUTS)
+    said = (
+        f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried - inputs:,} injected faults and {inputs:,} "
+    )
+    said += "random or hostile inputs"
     how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests"
     how += f" (commit {found['commit'][:10]})."
     survivors = "all survived" if survived == tried else f"{survived:,} survived"
