@@ -131,7 +131,7 @@ def test_what_the_story_may_have_been_is_what_ends_near_it_with_what_speaks_agai
     thrice(TOLD, 0.88)
     assert paragraph(title) == f"{told} none brings ResNet-20 near it. {answer.NOT_EXAMINED}"
     thrice(TOLD.replace(stem="imagenet"), 0.749, spread=0.004)  # which other runs may have above 75 %
-    (stem,) = candidates("full")
+    (stem,) = candidates()
     assert (stem.label, stem.verdict) == ("ImageNet's stem", "undecided")
     for seed in range(3):
         craft(TOLD.replace(stem="imagenet"), 0.70, seed=seed)
@@ -165,7 +165,7 @@ def test_what_would_take_the_other_networks_elsewhere_speaks_against_a_change():
     craft(TOLD.replace(lr=0.01), 0.81)
 
     def against():
-        (rate,) = candidates("full")
+        (rate,) = candidates()
         return rate.against
 
     craft(first.replace(lr=0.01), 0.71)
@@ -194,9 +194,9 @@ def test_what_the_story_has_of_a_change_stands_before_what_records_have():
     thrice(TOLD, 0.88)
     thrice(TOLD.replace(milestones=()), 0.79)
     thrice(first, 0.70)  # which ends elsewhere with the drops as well
-    assert [one.against for one in candidates("full")] == [[AGAINST[causes.DROPS]]]
+    assert [one.against for one in candidates()] == [[AGAINST[causes.DROPS]]]
     thrice(first.replace(milestones=()), 0.70)
-    (drops,) = candidates("full")
+    (drops,) = candidates()
     told, elsewhere = drops.against
     assert told == AGAINST[causes.DROPS]
     assert elsewhere.startswith("if it was “the drops never came”, ResNet-50 ends at 70.0 % [")
@@ -207,7 +207,7 @@ def test_an_assumption_about_more_than_resnet_20_is_held_against_the_other_netwo
     thrice(TOLD, 0.88)
     thrice(TOLD.replace(stem="imagenet", **CROP_AND_FLIP), 0.82)
     thrice(first.replace(**CROP_AND_FLIP), 0.90)
-    (both,) = candidates("full")
+    (both,) = candidates()
     *told, elsewhere = both.against
     assert told == [AGAINST[causes.STEM], AGAINST[causes.AUGMENTATION]]
     assert elsewhere.startswith(

@@ -61,7 +61,7 @@ def test_a_difference_has_one_interval_wherever_it_stands():
     table = single_changes.table(suspects.one_at_a_time(), "full").set_index("change")["against the first row"]
     pooled = ((0.001**2 + 0.004**2 + 0.012**2) / 3) ** 0.5
     for name in ("in bf16", "ImageNet's stem"):
-        found = comparison.change(suspects.one_at_a_time()[name], suspects.changed(), "full")
+        found = comparison.change(suspects.one_at_a_time()[name], suspects.changed())
         assert table[name] == found.without_unit
         assert found.seed_sd == pytest.approx(2**0.5 * pooled)
 

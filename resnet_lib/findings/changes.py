@@ -24,10 +24,10 @@ def runs(profile: str) -> Runs:
     return {label: records for label, records in find_runs(shown, profile).items() if records}
 
 
-def others(profile: str) -> Runs:
+def others() -> Runs:
     """The story's other networks of as many epochs, with the assumed settings, as far as they are recorded."""
     told = {config.architecture.title: config for _, config in suspects.OTHERS}
-    return {title: records for title, records in find_runs(told, profile).items() if records}
+    return {title: records for title, records in find_runs(told, "full").items() if records}
 
 
 AGAINST = {  # what the story tells that does not go with a change
@@ -55,39 +55,39 @@ class Candidate:
         return [AGAINST[factor] for factor in self.factors if factor in AGAINST] + self.elsewhere
 
 
-def candidates(profile: str) -> list[Candidate]:
+def candidates() -> list[Candidate]:
     """Those of the changes that are shown, and of all single ones, as far as they are recorded."""
     single = {label: one for label, one in suspects.one_at_a_time().items() if one.epochs == suspects.EPOCHS}
     configs = {label: one for label, one in single.items() if label != suspects.ASSUMED}
     configs |= {label: suspects.changed(*factors) for label, factors in SHOWN.items()}
     low, high = CIFAR_STEP.near
     found = []
-    for label, records in find_runs(configs, profile).items():
+    for label, records in find_runs(configs, "full").items():
         if not records:
             continue
-        end = accuracy_of(records, profile)
+        end = accuracy_of(records, "full")
         verdict = between(end, low, high)
         # Where no interval over seeds can be told, which is undecided as well, the mean has to do.
         if verdict == "holds" or (verdict == UNDECIDED and (end.seed_sd is not None or low < end.mean < high)):
             levels = causes.levels_of(configs[label]) or causes.HUNDRED
             factors = tuple(factor for factor, level in enumerate(levels) if level != causes.HUNDRED[factor])
-            found.append(Candidate(label, factors, records, end, verdict, elsewhere(configs[label], profile)))
+            found.append(Candidate(label, factors, records, end, verdict, elsewhere(configs[label])))
     return found
 
 
-def elsewhere(config: Config, profile: str) -> list[str]:
+def elsewhere(config: Config) -> list[str]:
     """What records say against assumptions of which this run of ResNet-20 is a part, and which are of others, too."""
     of_others = [one for one in HYPOTHESES if one.fields]
     assumed = [one for one in of_others if config in one.configs()[CIFAR_STEP.notebook].values()]
-    return [said for hypothesis in assumed for said in _missed(hypothesis, profile)]
+    return [said for hypothesis in assumed for said in _missed(hypothesis)]
 
 
-def _missed(hypothesis: Hypothesis, profile: str) -> list[str]:
+def _missed(hypothesis: Hypothesis) -> list[str]:
     """The steps of a hundred epochs whose networks, trained as is assumed, all end elsewhere than the story tells."""
     said = []
     for step in AFTER_HUNDRED:
-        runs = find_runs(hypothesis.configs()[step.notebook], profile)
-        ends = {label: accuracy_of(records, profile) for label, records in runs.items() if records}
+        runs = find_runs(hypothesis.configs()[step.notebook], "full")
+        ends = {label: accuracy_of(records, "full") for label, records in runs.items() if records}
         if len(ends) == len(runs) and all(between(end, *step.near) == "does not hold" for end in ends.values()):
             titles = {step.configs[label].architecture.title: end for label, end in ends.items()}
             where = " and ".join(f"{title} ends at {end.number}, n = {end.seeds}" for title, end in titles.items())

@@ -5,7 +5,6 @@ How much seeds differ is then taken from comparable settings; of a change always
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,15 +26,15 @@ def accuracy_of(records: list[Record], profile: str) -> Estimate:
     return weighted_sum([(1.0, [record.correct for record in records], comparable)]).as_accuracy()
 
 
-def worth(profile: str, *factors: int) -> Estimate | None:
-    """What changing these of the assumed settings does to the accuracy; None if either is not recorded."""
-    return change(suspects.changed(*factors), suspects.changed(), profile)
+def worth(*factors: int) -> Estimate | None:
+    """What changing these of the assumed settings does to the accuracy at full size; None if either is not recorded."""
+    return change(suspects.changed(*factors), suspects.changed())
 
 
-def change(changed: Config, base: Config, profile: str) -> Estimate | None:
-    """The accuracy of one config less that of another; None if either is not recorded."""
-    sides = [find_seeds(config.at(profile), profile) for config in (changed, base)]
-    return difference(*sides, profile) if all(sides) else None
+def change(changed: Config, base: Config) -> Estimate | None:
+    """The accuracy of one config less that of another, at full size; None if either is not recorded."""
+    sides = [find_seeds(config, "full") for config in (changed, base)]
+    return difference(*sides, "full") if all(sides) else None
 
 
 def compare(a: list[Record], b: list[Record], profile: str) -> Estimate:
@@ -84,17 +83,13 @@ def _kind(records: list[Record]) -> _Kind:
 def _comparable(records: list[Record], profile: str) -> Spread | None:
     """How much seeds differ in all settings of the kind of these, planned or combinations of factors, and in these."""
     kind, configs = _kind(records), [record.config for record in records]
-    same = [*configs, *(config.at(profile) for config in _planned(kind.model))]
+    planned = (config for part in agenda.parts() for config in part.configs if config.model == kind.model)
+    same = [*configs, *(config.at(profile) for config in planned)]
     if causes.levels_of(configs[0]):
         same += [causes.cell(levels, configs[0].epochs) for levels in causes.ALL]
     settings = {config.fingerprint: config for config in same if config.length_label == kind.length}
     found = [runs for one in settings.values() if (runs := find_seeds(one, profile)) and _kind(runs) == kind]
     return spread(*([record.correct for record in runs] for runs in found))
-
-
-@cache
-def _planned(model: str) -> list[Config]:
-    return [config for part in agenda.parts() for config in part.configs if config.model == model]
 
 
 def _refuse_other_images(a: list[Record], b: list[Record]) -> None:

@@ -114,14 +114,16 @@ def verdicts(cells: Cells) -> list[Claim]:
         return [or_diverged(Claim(text, NOT_YET, done), *needed, profile=cells.profile)]
     if cells.profile != "full":
         return [Claim(text, UNDECIDED)]
-    found = shares(cells)
+    found, way_up = shares(cells), gap(cells)
     first, second, *_ = found
-    lead, *_ = _leads(found, cells)
+    lead, *others = _leads(found, cells)
+    # Whether that of the first is decided, and the whole way is one upwards.
+    is_largest = all(positive(one) == "holds" for one in (way_up, lead, *others, first.estimate))
     largest = "The largest share of that (its Shapley value: averaged over all orders of the changes)"
     judged = [
-        Claim(f"{network}: {way}, the accuracy rises", positive(gap(cells)), str(gap(cells))),
+        Claim(f"{network}: {way}, the accuracy rises", positive(way_up), str(way_up)),
         Claim(f"{largest} is that of {first.name}", "holds", f"ahead of {second.name} by {lead}")
-        if _first_is_largest(found, cells)
+        if is_largest
         else Claim(largest, UNDECIDED, f"{first.name} is ahead of {second.name} by {lead}"),
     ]
     for share in found:
@@ -137,8 +139,3 @@ def _leads(found: list[Effect], cells: Cells) -> list[Estimate]:
     """How far the first of the shares is ahead of each other one, in intervals that hold jointly."""
     first, *others = (cells.shares[share.factor] for share in found)
     return [weigh({levels: first[levels] - one[levels] for levels in cells.way}, cells, len(others)) for one in others]
-
-
-def _first_is_largest(found: list[Effect], cells: Cells) -> bool:
-    """Whether that is decided, and the whole way is one upwards."""
-    return all(positive(one) == "holds" for one in (gap(cells), *_leads(found, cells), found[0].estimate))

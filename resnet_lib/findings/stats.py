@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -195,6 +196,7 @@ def _normal(tail: float) -> float:
     return NormalDist().inv_cdf(1 - tail)
 
 
+@cache  # for it is asked hundreds of times, of few values
 def _student(freedom: float, tail: float) -> float:
     """The same of Student's t. With t = sqrt(freedom) tan(angle), its density is a power of the angle's cosine."""
     if freedom > MANY:

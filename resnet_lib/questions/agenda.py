@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from resnet_lib.config import Config
 from resnet_lib.questions import causes, field_guide, paper_runs, story, suspects
@@ -21,7 +22,8 @@ class Part:
     configs: tuple[Config, ...]
 
 
-def parts() -> list[Part]:
+@cache
+def parts() -> tuple[Part, ...]:
     """All of them; a run that belongs to several is in the first."""
     ten, hundred, architecture, hub = (step.configs for step in story.STEPS)
     augmented = architecture["ResNet-20, 100 epochs"].replace(**story.CROP_AND_FLIP)
@@ -52,7 +54,7 @@ def parts() -> list[Part]:
         Part("05, accounts and plateaus, other seeds", seeded([*suspects.accounts(), *plateaus], others)),
     ]
     seen: set[str] = set()
-    return [Part(part.name, tuple(unseen(part.configs, seen))) for part in found]
+    return tuple(Part(part.name, tuple(unseen(part.configs, seen))) for part in found)
 
 
 def factorial(epochs: int) -> tuple[Config, ...]:

@@ -85,7 +85,7 @@ def _overfitting() -> str:
         return ""
     cure = "Whether the paper's random crops and flips prevent that is not yet run."
     if augmented:
-        worth = comparison.worth("full", causes.AUGMENTATION)
+        worth = comparison.worth(causes.AUGMENTATION)
         cure = (
             f"With the paper's random crops and flips it ended at {percent(augmented)} ({worth}), and its test loss "
             f"{loss_end(augmented)}. {ANCHOR}"
@@ -107,14 +107,14 @@ def _stem() -> str:
         return ""
     augmented = ""
     right, wrong = (causes.cell(one, suspects.EPOCHS) for one in (causes.PAPER, turned(causes.PAPER, causes.STEM)))
-    if lost := comparison.change(wrong, right, "full"):
+    if lost := comparison.change(wrong, right):
         ends = [percent(find_seeds(config, "full")) for config in (right, wrong)]
         how = f"crops, flips and weight decay {scientific(right.weight_decay)}, the paper's"
         augmented = f"; with {how}, it turns {ends[0]} into {ends[1]} ({lost})"
     return (
         "**The stem.** ImageNet's is a 7×7 convolution of stride 2, then max-pool: all feature maps after it are a "
         f"quarter of the width and of the height. On ResNet-20 that alone turns {percent(plain)} into {percent(stem)} "
-        f"({comparison.worth('full', causes.STEM)}){augmented}."
+        f"({comparison.worth(causes.STEM)}){augmented}."
     )
 
 
@@ -123,7 +123,7 @@ def _what_it_may_have_been() -> str:
     plain = runs("full").get(ASSUMED)
     if not plain or mean_accuracy(plain) < CIFAR_STEP.near[1]:
         return ""
-    title, near = f"**What the story's {CIFAR_STEP.claimed:g} % may have been.**", candidates("full")
+    title, near = f"**What the story's {CIFAR_STEP.claimed:g} % may have been.**", candidates()
     is_open = between(comparison.accuracy_of(plain, "full"), *CIFAR_STEP.near) == UNDECIDED
     what = "If other runs end there, too, something" if is_open else "Something"
     said = f"{title} {what} differed that was not told. Of the recorded changes of one setting, and of stem and "

@@ -55,7 +55,7 @@ def checklist(runs: str, threads: str, folder: str) -> str:
 
 
 def _code() -> str:
-    cost = comparison.worth("full", causes.STEM)
+    cost = comparison.worth(causes.STEM)
     worth = f": 3×3 is worth {(-cost).number} to ResNet-20" if cost else ""
     return _with_parts(
         "**Is the network one for 32×32 images, and the code right?**",
@@ -116,7 +116,7 @@ def _small_rate() -> list[str]:
     costs = {
         config.architecture.title: cost
         for config in (suspects.changed(), *(config for _, config in suspects.OTHERS))
-        if (cost := comparison.change(config.replace(**rate), config, "full"))
+        if (cost := comparison.change(config.replace(**rate), config))
     }
     if not costs:
         return []
@@ -140,7 +140,7 @@ def _overfitting() -> str:
     alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
     first = f"With {' or '.join(alike)} it looks the same: see to that first. " if alike else ""
     first += logs.before_the_drop(found) if others[suspects.SMALL_RATE] in alike else ""
-    gain = comparison.worth("full", causes.AUGMENTATION)
+    gain = comparison.worth(causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
     return (
@@ -188,7 +188,7 @@ def _underfitting() -> str:
 def _of_resnet50() -> str:
     """What the same did to the story's first network, after a semicolon."""
     small = story.BASELINE.replace(**causes.FACTORS[causes.RATE].suspect.fields)
-    known = comparison.change(story.BASELINE, small, "full")
+    known = comparison.change(story.BASELINE, small)
     title, epochs = story.BASELINE.architecture.title, story.BASELINE.epochs
     return f"; {known.number} of {title} in {epochs} epochs, n = {known.seeds}" if known else ""
 

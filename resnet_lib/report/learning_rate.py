@@ -44,7 +44,7 @@ def drops() -> str:
 
 def _of_others() -> list[str]:
     """What the first drop gave the story's other networks, and where they stood before it."""
-    found = others("full")
+    found = others()
     if not found:
         return []
     before = [f"{100 * first_drop(records).before.mean():.1f} % ({title})" for title, records in found.items()]
@@ -83,14 +83,14 @@ def _without(undropped: list[Record]) -> str:
     last = 100 * last_epochs(undropped)
     return (
         f"Without any drop it ended at {comparison.accuracy_of(undropped, 'full').number} "
-        f"({comparison.worth('full', causes.DROPS)}); its last {LAST} epochs ranged from {last.min():.1f} to "
+        f"({comparison.worth(causes.DROPS)}); its last {LAST} epochs ranged from {last.min():.1f} to "
         f"{last.max():.1f} %, {last.mean():.1f} % on average."
     )
 
 
 def _small(records: list[Record]) -> str:
     """Where the same training ended that began at a smaller rate, and how its curves look."""
-    ended = f"{comparison.accuracy_of(records, 'full').number} ({comparison.worth('full', causes.RATE)})"
+    ended = f"{comparison.accuracy_of(records, 'full').number} ({comparison.worth(causes.RATE)})"
     fitted = 100 * mean_curve(records, "train_accuracy")[-1]
     return (
         f"Begun at {records[0].config.lr:g}, with the same drops, it ended at {ended}, with {fitted:.1f} % of its "

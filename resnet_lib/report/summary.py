@@ -56,7 +56,7 @@ def short(where: str = "below") -> str:
 
 def _in_bf16() -> str:
     """Which rows were trained in another precision, and what that is known to change."""
-    known = comparison.change(suspects.one_at_a_time()["in bf16"], suspects.changed(), "full")
+    known = comparison.change(suspects.one_at_a_time()["in bf16"], suspects.changed())
     return (
         f"{BF16}; in it, ResNet-20's hundred epochs end elsewhere than in fp32 by {known}."
         if known
@@ -85,7 +85,7 @@ def _ends(found: Runs) -> str:
 
 def _others() -> str:
     """What became of those beside ResNet-20, and what is known to help them, in sentences; empty without any."""
-    found = others("full")
+    found = others()
     ends = sorted(100 * record.accuracy for records in found.values() for record in records)
     if not ends:
         return ""
@@ -128,7 +128,7 @@ def _what_it_may_have_been(found: Runs, where: str) -> str:
     if mean_accuracy(found[ASSUMED]) < CIFAR_STEP.near[1]:
         return ""
     said = f"**Why the story's network for CIFAR-10 had {CIFAR_STEP.claimed:g} %** is open: its code is not known."
-    shown = candidates("full")
+    shown = candidates()
     near, perhaps = ([one for one in shown if one.verdict == verdict] for verdict in ("holds", UNDECIDED))
     what = f"ResNet-20 within {100 * story.NEAR:g} points of that"
     if near:
@@ -187,7 +187,7 @@ def _is_known(config: Config) -> bool:
 
 def _worth(changed: Config, told: Config) -> str:
     """The difference that a change made, with its interval where one can be told; empty if either is not recorded."""
-    found = comparison.change(changed, told, "full")
+    found = comparison.change(changed, told)
     return f"{100 * found.mean:+.1f}{found.sure}" if found else ""
 
 
