@@ -54,10 +54,14 @@ def table(profile: str) -> pd.DataFrame:
         f"01: in the last {SETTLED} epochs test loss within {trend} of its minimum",
         "02: training loss still falls",
     ]
-    rows = []
+    rows: list[dict[str, str]] = []
+    first = observations(HYPOTHESES[0], profile)
     for hypothesis in HYPOTHESES:
         claims = observations(hypothesis, profile)
-        cells = [f"{claim.verdict} ({claim.brief})" if claim.evidence else claim.verdict for claim in claims]
+        cells = []
+        for claim, same in zip(claims, first, strict=True):
+            seen = "as in the first row" if rows and claim == same else claim.brief
+            cells.append(f"{claim.verdict} ({seen})" if claim.evidence else claim.verdict)
         row = {"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)}
         if profile == "full":
             apart = farthest(hypothesis, profile)

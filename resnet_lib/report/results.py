@@ -73,7 +73,8 @@ def page() -> str:
     parts += [f"## {THREADS}", OTHERS, tables.markdown(plateaus.table("full"))]
     if any(any(runs.values()) for runs in recorded_story("full").values()):
         parts += ["## Curves", _picture(IMG, plots.FIGURE, plots.CAPTION)]
-    parts += ["## What to know of single records", single_records.about()]
+    moved = "Runs that moved, paused, shared a machine, or name a commit that is gone"
+    parts += ["## What to know of single records", tables.folded(moved, single_records.about())]
     if lacking := unfinished():
         parts += ["## Not yet run", order, lacking]
     return "\n\n".join(parts) + "\n"
