@@ -197,6 +197,8 @@ def test_an_account_is_scored_by_what_is_recorded(monkeypatch):
     table = accounts.table("full").set_index("assumption")
     assert table.loc[told.name, "03: 80 %, ResNet-20"].startswith("holds (80.0 % [79.")
     assert table.loc[HYPOTHESES[2].name, "holds"] == "0 of 6, 6 open"
+    of_cifar_network = next(one for one in HYPOTHESES if one.of_cifar_network)
+    assert table.loc[of_cifar_network.name, "01: 50 %, ResNet-50"] == "does not hold (as in the first row)"
     hub = "04: 83 %, ResNet-50 (torch.hub) or ResNet-18 (torch.hub)"
     for label in ("ResNet-50 (torch.hub)", "ResNet-18 (torch.hub)"):
         folder = RunFolder.of(flat(told)[label], "full")

@@ -40,17 +40,17 @@ def test_a_drop_is_weighed_against_what_the_same_comparison_gives_without():
     chance = "By chance, without a drop, it rose by at most {}, at any epoch from a quarter"
     one = "at a rate of 0.1, the first drop gave 9.0 points in 1 run with 5e-4. Other weight decays"
     assert one in listed()
-    assert chance.format("0.0 points with a weight decay of 5e-4") in listed()
+    assert chance.format("0.0 points with a weight decay of 5e-4 (1 run)") in listed()
     assert "crops and flips, the first drop" not in listed()
     craft(TOLD.replace(milestones=()), 0.79, high=[0.77, 0.79, 0.78, 0.78, 0.78, 0.78])
-    assert chance.format("0.4 points with a weight decay of 5e-4") in listed()
+    assert chance.format("0.4 points with a weight decay of 5e-4 (2 runs)") in listed()
     craft(TOLD.replace(weight_decay=1e-4), 0.83, high=0.78)
     craft(TOLD.replace(crop=4, flip=True), 0.91, high=0.79)
     craft(TOLD, 0.88, seed=1, high=0.75)  # more than the mean over its seeds
     heavier, lighter = "9.0 to 13.0 points in 3 runs with 5e-4", "5.0 points in 1 run with 1e-4"
     assert "at a rate of 0.1, with or without crops and flips, the first drop gave" in listed()
     assert f" the first drop gave {heavier} and {lighter}. Other" in listed()
-    both = "0.4 points with a weight decay of 5e-4 and 0.0 points with a weight decay of 1e-4"
+    both = "0.4 points with a weight decay of 5e-4 (4 runs) and 0.0 points with a weight decay of 1e-4 (1 run)"
     assert chance.format(both) in listed()
 
 
@@ -76,8 +76,8 @@ def test_the_checklist_tells_what_a_change_was_worth():
     assert f"   - With SGD and momentum begin at 0.1. {changed}" in listed()
     assert " (over images alone) (n = 1).\n" in listed()
     alike = "With ImageNet's stem or a learning rate of 0.01 it looks the same: see to that first."
-    fitted = "A rate shows in the training accuracy before its first drop: ResNet-20 had 100 % at 0.01 and 50 % at 0.1."
-    assert f"{alike} {fitted} Add random" in listed()
+    fitted = "Too small a rate shows before its first drop: the training accuracy of ResNet-20 was 100 % at 0.01 and"
+    assert f"{alike} {fitted} 50 % at 0.1. Add random" in listed()
     its_own, augmented, _, alike = causes.square().values()
     craft(its_own, 0.8)
     craft(augmented, 0.87)

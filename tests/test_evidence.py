@@ -142,6 +142,13 @@ def test_every_cell_with_several_seeds_tells_how_much_seeds_differ(cells):
     assert "1.42 points without LR drops (pooled from 2.00, 0.10, taken to be " in root_cause.known(noisy)
 
 
+@pytest.mark.parametrize(("epochs", "count"), [(10, 5), (100, 10)])
+def test_the_mean_before_a_drop_is_of_ten_epochs_if_there_are_as_many(epochs, count):
+    craft(causes.cell(PAPER, epochs), 0.8)
+    table = root_cause.settings_table(evidence.find_cells(epochs, "full"))
+    assert f"mean test accuracy of the {count} epochs before the first drop, %" in table.columns
+
+
 def test_a_setting_that_the_factorial_has_not_tells_it_too_and_has_a_row(cells):
     beside = next(levels for levels in causes.ALL if levels not in CELLS)
     calm = evidence.gap(cells)

@@ -148,7 +148,9 @@ def test_a_compiled_run_goes_on_without_if_that_is_asked_and_only_then(monkeypat
     began = replace(CPU, compile=True)
     state = {"choice": began.as_dict(), "sessions": [{}]}
     show = Notes()
-    uncompiled = experiment._going_on(SYNTHETIC, state, choose(SYNTHETIC, "cpu", CPU.threads, compile=False), show)
-    assert (uncompiled, uncompiled.why) == (CPU, "not compiled: as asked")
-    assert show.lines == [f"{SYNTHETIC.run_id} began compiled, and goes on without: as asked"]
-    assert experiment._going_on(SYNTHETIC, state, choose(SYNTHETIC, "cpu", CPU.threads), show) == began
+    usual, told = (choose(SYNTHETIC, "cpu", CPU.threads, compile=asked) for asked in (None, False))
+    assert experiment._going_on(SYNTHETIC, state, usual, Notes()) == began
+    uncompiled = experiment._going_on(SYNTHETIC, state, told, show)
+    assert (uncompiled, uncompiled.why) == (CPU, "not compiled, as asked")
+    assert show.lines == [f"{SYNTHETIC.run_id} began compiled, and goes on without, as asked"]
+    assert experiment._going_on(SYNTHETIC, state, usual, Notes()) == CPU  # nobody has to ask again

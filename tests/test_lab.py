@@ -267,12 +267,13 @@ def test_the_documents_are_made_from_the_committed_records(monkeypatch, tmp_path
     assert all((page.parent / picture).exists() for picture in pictures)
 
 
-def test_readme_without_markers_is_refused(documents):
-    readme = documents / published.README
-    readme.write_text("# nothing\n")
+@pytest.mark.parametrize("name", [published.README, published.CONTRIBUTING])
+def test_a_document_without_markers_is_refused(documents, name):
+    document = documents / name
+    document.write_text("# nothing\n")
     with pytest.raises(LabError, match="lacks the lines"):
         published.update_documents()
-    assert readme.read_text() == "# nothing\n"
+    assert document.read_text() == "# nothing\n"
 
 
 SECTIONS = [(published.README, name) for name in ("short", "reached", "checklist", "bench")]

@@ -73,6 +73,18 @@ def test_plain_nets_degrade_where_every_deeper_one_of_enough_fits_its_own_images
     assert judged()["“plain-20” ends with less training error than “plain-56”"] == verdict
 
 
+def test_claims_that_wait_for_runs_are_counted():
+    def said():
+        return paper_table.conclusion(find_runs(CONFIGS, "full"), "full")
+
+    count = len(judged())
+    assert said().startswith(f"Of {count} claims, {count} wait for runs that are not yet recorded.\n\n")
+    craft(CONFIGS["ResNet-20"], 0.9125)
+    table, waiting, _ = said().split("\n\n")
+    assert len(table.splitlines()) == 3
+    assert waiting == f"Of {count} claims, {count - 1} wait for runs that are not yet recorded."
+
+
 def test_what_choosing_the_best_epoch_would_add_is_said_of_full_runs_alone():
     assert best_epoch.sentence(find_runs(CONFIGS, "full"), "full").endswith(f"{NOT_YET}.")
     record = craft(CONFIGS["ResNet-20"], 0.9)

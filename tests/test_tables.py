@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from crafted import craft, texts
+from faults import FAULTS
 
 from resnet_lib.findings import claims
 from resnet_lib.findings.recorded import overlay, recorded_story
@@ -67,6 +68,16 @@ def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_co
     assert "<summary>2 runs, 0.0 hours of training in all</summary><table" in told
     assert all(record.path.name in told for record in story_runs["01_ten_epochs"]["ResNet-50"])
     assert "<summary>0 runs, 0.0 hours of training in all</summary></details>" in nothing
+
+
+def test_inputs_are_counted_apart_from_the_faults_of_the_soak():
+    assert set(tables.INPUTS) < set(FAULTS)
+    environment = {"device": "cpu", "device_name": "a CPU", "threads": 2, "torch": "2.11"}
+    found = {"date": "2026-11-28", "environment": environment, "minutes": 4, "commit": "0" * 40}
+    told = tables.faults_markdown(found | {"faults": {fault: {"tried": 3, "survived": 3} for fault in FAULTS}})
+    assert f"{3 * (len(FAULTS) - 2)} injected faults and 6 random or hostile inputs, all survived" in told
+    told = tables.faults_markdown(found | {"faults": {fault: {"tried": 3, "survived": 2} for fault in FAULTS}})
+    assert f"inputs, {2 * len(FAULTS)} survived" in told
 
 
 def test_results_show_the_record_or_say_not_yet_run(story_runs):

@@ -126,7 +126,7 @@ def test_a_damaged_record_is_named_and_stops_no_other_check(tmp_path, monkeypatc
     found = verify.report("full")
     assert list(found) == ["3 runs", "documents", "00_gone"]
     assert f"{record.path.name}: the history's length does not agree" in found["3 runs"]
-    assert found["documents"][0].startswith("README, its pages and pictures cannot be made anew: ")
+    assert found["documents"][0].startswith("documents and pictures cannot be made anew: ")
 
 
 def test_without_the_images_the_notebooks_are_not_executed_and_the_rest_is_checked(tmp_path, monkeypatch):

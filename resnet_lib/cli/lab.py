@@ -75,7 +75,7 @@ def report(
 
 @app.command("verify-report")
 def verify_report(profile: Annotated[Profile, typer.Option(help="The size of the experiments")] = "full") -> None:
-    """Make anew what README, its pages and pictures and the executed notebooks say of records; fail if any differs."""
+    """Make anew what documents, pictures and executed notebooks say of the records; fail if any differs."""
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import verify
 
@@ -165,7 +165,7 @@ def figures(
         Path | None, typer.Option(metavar="DIR", help="Draw PDFs into DIR, for a paper, and no more")
     ] = None,
 ) -> None:
-    """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the README."""
+    """Redraw the figures from the records; those of the checkout's own `full` records go to img/ and the documents."""
     from resnet_lib.records.find import reports_folder
     from resnet_lib.report import published
 

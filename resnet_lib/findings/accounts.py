@@ -54,13 +54,11 @@ def table(profile: str) -> pd.DataFrame:
         f"01: in the last {SETTLED} epochs test loss within {trend} of its minimum",
         "02: training loss still falls",
     ]
-    rows: list[dict[str, str]] = []
-    first = observations(HYPOTHESES[0], profile)
-    for hypothesis in HYPOTHESES:
-        claims = observations(hypothesis, profile)
+    rows, judged = [], [observations(hypothesis, profile) for hypothesis in HYPOTHESES]
+    for hypothesis, claims in zip(HYPOTHESES, judged, strict=True):
         cells = []
-        for claim, same in zip(claims, first, strict=True):
-            seen = "as in the first row" if rows and claim == same else claim.brief
+        for claim, same in zip(claims, judged[0], strict=True):
+            seen = "as in the first row" if claim == same and claims is not judged[0] else claim.brief
             cells.append(f"{claim.verdict} ({seen})" if claim.evidence else claim.verdict)
         row = {"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)}
         if profile == "full":

@@ -104,7 +104,7 @@ def _of(config: Config, records: list[Record]) -> list[Record]:
 def _ten_epochs(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]:
     (records,) = told.values()
     about_loss = [loss_never_rose(records, profile), loss_settled(records, profile)]
-    at_the_end = no_drop_reached(next((records for records in shown.values() if records), []))
+    at_the_end = no_drop_reached(shown.get(step.headline, []))
     return [near(step, step.headline, records, profile), at_the_end, *about_loss, underfitting(records, profile)]
 
 
@@ -136,7 +136,7 @@ def _hub(step: story.Step, told: Runs, shown: Runs, profile: str) -> list[Claim]
 
 def _first_network(profile: str) -> tuple[Config, list[Record]]:
     """The story's first network in a hundred epochs, and its runs."""
-    *_, ours = story.first_network().values()
+    (ours,) = story.headlines("02_hundred_epochs").values()
     return ours, find_seeds(ours.at(profile), profile)
 
 

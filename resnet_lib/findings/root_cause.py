@@ -117,7 +117,7 @@ def verdicts(cells: Cells) -> list[Claim]:
     found, way_up = shares(cells), gap(cells)
     first, second, *_ = found
     lead, *others = _leads(found, cells)
-    # Whether that of the first is decided, and the whole way is one upwards.
+    # Decided if the whole way, the first share and its lead before every other one are above zero.
     is_largest = all(positive(one) == "holds" for one in (way_up, lead, *others, first.estimate))
     largest = "The largest share of that (its Shapley value: averaged over all orders of the changes)"
     judged = [

@@ -159,8 +159,8 @@ def less_accurate(cifar: list[Record], first: list[Record], profile: str) -> Cla
     text = "ResNet-20 is less accurate than ResNet-50"
     if claim := unjudged(text, profile, cifar, first):
         return claim
-    verdict = positive(compare(first, cifar, profile))
-    return Claim(text, verdict, f"ResNet-20 less ResNet-50: {compare(cifar, first, profile)}")
+    beside = compare(cifar, first, profile)
+    return Claim(text, positive(-beside), f"ResNet-20 less ResNet-50: {beside}")
 
 
 def hub_agrees(hub: list[Record], own: list[Record], profile: str) -> Claim:

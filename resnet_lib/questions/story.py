@@ -116,9 +116,9 @@ STEPS = (
 TOLD = tuple((step, step.configs[label]) for step in STEPS for label in step.told)
 
 
-def first_network() -> dict[str, Config]:
-    """What the story may report of its first network, by a label that is unique in the story."""
-    return {one.label(one.headline): one.configs[one.headline] for one in STEPS[:2]}
+def headlines(*notebooks: str) -> dict[str, Config]:
+    """The runs that the story reports in these steps, by labels that are unique in it."""
+    return {one.label(one.headline): one.configs[one.headline] for one in map(step, notebooks)}
 
 
 def step(notebook: str) -> Step:

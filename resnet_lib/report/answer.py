@@ -18,7 +18,7 @@ from resnet_lib.questions.suspects import ASSUMED, AUGMENTED, CIFAR_STEP, OTHERS
 from resnet_lib.questions.wording import scientific
 from resnet_lib.records.find import find_runs, find_seeds, runs_folder
 from resnet_lib.records.record import Record, read_diverged
-from resnet_lib.report import commands, learning_rate, other_networks, tables
+from resnet_lib.report import learning_rate, other_networks, tables
 from resnet_lib.report.wording import listed, percent
 
 NOTHING = "nothing known"
@@ -39,8 +39,7 @@ def answer(profile: str) -> str:
     Small profiles answer nothing, and tell how much is recorded.
     """
     seen = (other_networks.told, _resnet20, learning_rate.drops, _overfitting, _stem)
-    findings = (*seen, _what_it_may_have_been, commands.reached)
-    said = [say() for say in findings] if profile == "full" else []
+    said = [say() for say in (*seen, _what_it_may_have_been)] if profile == "full" else []
     return "\n\n".join([*filter(None, said), coverage(profile)])
 
 
@@ -75,7 +74,10 @@ def _in_order(plain: list[Record]) -> str:
     if not here:
         return ""
     said = f" In the story it ended {listed(there)}. Here it differs by {listed(here)}"
-    return f"{said}: the order is reversed, so at least one of the assumptions is wrong." if reversed_ else f"{said}."
+    if not reversed_:
+        return f"{said}."
+    wrong = "an assumption of the lab is wrong, or the story's network was not the paper's"
+    return f"{said}: the order is reversed, so {wrong}."
 
 
 def _overfitting() -> str:
@@ -140,7 +142,7 @@ def _what_it_may_have_been() -> str:
         }
         for one in near
     ]
-    said += " these bring ResNet-20 near it, or may:"
+    said += " these bring ResNet-20 near it, or may (other combinations: the tables below):"
     return f"{said}\n\n{tables.markdown(pd.DataFrame(rows))}\n\n{NOT_EXAMINED}"
 
 

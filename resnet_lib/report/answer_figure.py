@@ -113,8 +113,8 @@ def _fork_in_words(found: Runs) -> str:
     shared = epochs_before_the_drop(forked[0])
     ends = [curve(record, "accuracy")[shared : shared + SETTLED] for record in forked]
     with_drop, without = (100 * seen.mean() for seen in ends)
-    then = "One epoch later" if len(ends[0]) == 1 else f"Mean of the next {len(ends[0])} epochs"
+    then = "One epoch later" if len(ends[0]) == 1 else f"Mean of its next {len(ends[0])} epochs"
     return (
         f" The curve without drops begins at the dot: until epoch {shared} it is seed {forked[0].config.seed} of the "
-        f"assumed settings. {then}: {with_drop:.1f} % with the drop, {without:.1f} % without."
+        f"assumed settings. {then}: {with_drop:.1f} % with the drop, {without:.1f} % without (a run each)."
     )

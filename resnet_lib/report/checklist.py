@@ -24,7 +24,7 @@ from resnet_lib.questions import causes, factorial, field_guide, paper_runs, sto
 from resnet_lib.questions.causes import HALF
 from resnet_lib.questions.paper import TABLE_6
 from resnet_lib.records.find import find_seeds
-from resnet_lib.report import logs, own_code
+from resnet_lib.report import learning_rate, logs, own_code
 from resnet_lib.report.wording import in_range, listed, percent
 
 SMALL = causes.FACTORS[causes.RATE].suspect.label
@@ -46,10 +46,10 @@ def checklist(runs: str, threads: str, folder: str) -> str:
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
     said = (
-        "Look in this order. `resnet-lab diagnose LOG.csv` looks for points 2 to 4 in a log of yours (see point "
-        f"{Check.ELSE:d}). Unless it is said otherwise, numbers are of ResNet-20 in {suspects.EPOCHS} epochs, with the "
-        f"settings that the lab assumes of the story: {wording.training(suspects.changed())}. Adam and other batch "
-        "sizes were not measured."
+        f"Look in this order. `resnet-lab diagnose LOG.csv` looks for items {Check.RATE:d} to {Check.UNDERFITTING:d} "
+        f"in a log of yours (see item {Check.ELSE:d}). Unless it is said otherwise, numbers are of ResNet-20 in "
+        f"{suspects.EPOCHS} epochs, with the settings that the lab assumes of the story: "
+        f"{wording.training(suspects.changed())}. Adam was not measured."
     )
     return "\n\n".join([said, "\n".join(numbered), own_code.settings()])
 
@@ -100,13 +100,15 @@ def _drops_seen() -> list[str]:
     ]
     most = {decay: 100 * max(0.0, *map(rise_by_chance, by_decay[decay])) for decay in gains}
     chance = " and ".join(
-        f"{rise:.1f} points with a weight decay of {wording.scientific(decay)}" for decay, rise in most.items()
+        f"{rise:.1f} points with a weight decay of {wording.scientific(decay)} ({runs_in_words(len(by_decay[decay]))})"
+        for decay, rise in most.items()
     )
     rate = ", ".join([f"a rate of {story.TUNED.lr:g}", *_kinds(cells)])
     return [
         f"By chance, without a drop, it rose by at most {chance}, at any epoch from a quarter of the training on. In "
         f"{cells.epochs} epochs of ResNet-20 at {rate}, the first drop gave {' and '.join(gave)}. Other weight decays "
-        "were not measured."
+        "were not measured.",
+        *learning_rate.twins(cells),
     ]
 
 
@@ -205,7 +207,8 @@ def _between() -> str:
     of_each = zip(ends, (wrong, right), strict=True)
     with_imagenets, with_3x3 = (f"{100 * end:.0f} % ({runs_in_words(len(records))})" for end, records in of_each)
     return (
-        " A wrong stem can hide from both signs: with crops and flips, the training accuracy of ResNet-20 ended at "
+        f" A wrong stem may show the signs neither of item {Check.OVERFITTING:d} nor of item {Check.UNDERFITTING:d}: "
+        "with crops and flips, the training accuracy of ResNet-20 ended at "
         f"{with_imagenets} with ImageNet's, at {with_3x3} with the 3×3 one."
     )
 
@@ -240,4 +243,4 @@ def _in_ten_epochs(factor: int) -> str:
     if not cells.have(HALF):
         return ""
     effect = evidence.weigh(factorial.effect((factor,), HALF), cells)
-    return f"{effect.number} on average over settings of {cells.epochs} epochs"
+    return f"{effect.number} on average over settings of {cells.epochs} epochs, an interval that holds alone"

@@ -14,16 +14,8 @@ from resnet_lib.records.record import Record
 from resnet_lib.report import tables
 from resnet_lib.report.wording import duration
 
-OPTIONS = (
-    "epochs",
-    "milestones",
-    "lr",
-    "weight_decay",
-    "crop",
-    "flip",
-    "precision",
-    "seed",
-)  # of `run`; others by --set
+# Of `run`; others by --set.
+OPTIONS = ("epochs", "milestones", "lr", "weight_decay", "crop", "flip", "precision", "seed")
 
 
 def command(config: Config) -> str:

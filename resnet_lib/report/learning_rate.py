@@ -38,7 +38,7 @@ def drops() -> str:
     )
     more = [_without(found[NO_DROP])] if NO_DROP in found else []
     more += [_small(found[SMALL_RATE])] if SMALL_RATE in found else []
-    more += [*_of_others(), *_twins(cells)]
+    more += [*_of_others(), *twins(cells)]
     return "\n\n".join(filter(None, [said, _table(cells), "\n".join(f"- {one}" for one in more)]))
 
 
@@ -98,7 +98,7 @@ def _small(records: list[Record]) -> str:
     )
 
 
-def _twins(cells: Cells) -> list[str]:
+def twins(cells: Cells) -> list[str]:
     """What the drops gave runs that were one and the same training until then."""
     pairs = evidence.forks(cells)
     if not pairs:

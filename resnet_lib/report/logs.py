@@ -35,4 +35,4 @@ def before_the_drop(found: Runs) -> str:
         return ""
     fitted = [100 * first_drop(records, "train_accuracy").before.mean() for records in both]
     known = [f"{share:.0f} % at {records[0].config.lr:g}" for share, records in zip(fitted, both, strict=True)]
-    return f"A rate shows in the training accuracy before its first drop: ResNet-20 had {listed(known)}. "
+    return f"Too small a rate shows before its first drop: the training accuracy of ResNet-20 was {listed(known)}. "

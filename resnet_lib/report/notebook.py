@@ -143,7 +143,7 @@ class Page:
         said = f"{runs_in_words(len(records))}, {hours:,.1f} hours of training in all"
         table = tables.provenance(list(records)).to_html(index=False, border=0) if records else ""
         display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
-        self.text(tables.folded(tables.HOW_TO_READ, tables.TERMS))
+        self.text(tables.folded(tables.TERMS_TITLE, tables.TERMS))
 
     # --- figures, words, tables
 

@@ -19,7 +19,7 @@ def settings() -> str:
     first, other = find_seeds(config, "full"), find_seeds(alike, "full")
     known = [f"ResNet-20 ended at {percent(first)} with them"] if first else []
     known += [f"this network ended at {percent(other)}" if other else "this network is not yet run with them"]
-    code = f"""`batches` is your `DataLoader`:
+    code = f"""`batches` is your `DataLoader`; on a GPU, move the model to it, and each batch:
 
 ```python
 import torch

@@ -14,7 +14,7 @@ from pygments.formatters import HtmlFormatter
 from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine.files import write_atomic
 from resnet_lib.records.find import reports_folder, runs_folder
-from resnet_lib.report import answer, checklist, plots, summary
+from resnet_lib.report import answer, checklist, commands, plots, summary
 from resnet_lib.report.execution import outcome_of
 from resnet_lib.report.published import figures
 from resnet_lib.report.results import body
@@ -56,7 +56,9 @@ def write_index(profile: str) -> Path:
             name: f"settings recorded: {sum(map(bool, runs.values()))} of {len(runs)}"
             for name, runs in recorded_story(profile).items()
         },
-        answer=markdown2html(f"{summary.short()}\n\n{answer.answer(profile)}") if profile == "full" else "",
+        answer=markdown2html("\n\n".join([summary.short(), answer.answer(profile), commands.reached()]))
+        if profile == "full"
+        else "",
         checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html", str(runs_folder(profile))))
         if profile == "full"
         else "",

@@ -46,7 +46,7 @@ DOCUMENTS = README, CONTRIBUTING, RESULTS, MEASURED = (
 
 
 def is_published(profile: str) -> bool:
-    """Whether these are the records that the checkout's README and img/ show."""
+    """Whether these are the records that the checkout's documents and img/ show."""
     return profile == "full" and reports_folder() == CHECKOUT / "reports"
 
 
@@ -110,7 +110,7 @@ def outdated() -> dict[str, str]:
 
 
 def _place(title: str) -> str:
-    """A section of the page of results, as the README links to it."""
+    """A section of the page of results, as the README links to it; of a title of plain words."""
     return f"{RESULTS}#{title.lower().replace(' ', '-')}"
 
 

@@ -63,7 +63,8 @@ def page() -> str:
     said = (
         "What the story is, and what the lab assumes of it: see the [README](../../README.md). Made by `resnet-lab "
         "figures` from the records in `runs/`, which `resnet-lab verify-report` checks. `resnet-lab report --profile "
-        "full --no-train` makes pages of them, with every notebook."
+        "full --no-train` makes pages of them, with every notebook. [How the numbers are to be read]"
+        f"(#{tables.TERMS_TITLE.lower().replace(' ', '-')})."
     )
     order = "`resnet-lab full` runs what is missing, in this order, and can be interrupted at any time."
     parts = ["# Results", said, f"## {ANSWER}", answer.answer("full")]
@@ -107,7 +108,7 @@ def body(profile: str, img: str = "img") -> str:
         parts.append(_list(claim for claim in paper_table.verdicts(paper, profile) if claim.verdict != story.NOT_YET))
     checks = [best_epoch.sentence(measured, profile), purged.sentence(measured)]
     parts += ["### Two checks on these numbers", CHECKED, _list(checks)]
-    return "\n\n".join([*parts, f"### {tables.HOW_TO_READ}", tables.TERMS])
+    return "\n\n".join([*parts, f"### {tables.TERMS_TITLE}", tables.TERMS])
 
 
 def _of_resnet20(profile: str) -> list[str]:

@@ -21,26 +21,26 @@ from resnet_lib.report.wording import in_range, listed, percent
 
 HOW_TO_READ = (
     "Test accuracy after the last epoch. ↳: the nearest row above without this sign, changed as named; “the change” is "
-    "the difference from it. n: runs, each with a seed of its own. [a, b]: 95 % interval over seeds and test images; "
-    f"below {MIN_SEEDS} runs, and for changes, seeds are taken to differ as in similar settings (if there are none, no "
-    "interval is given)."
+    "the difference from it, before both were rounded. n: runs, each with a seed of its own. [a, b]: 95 % interval "
+    f"over seeds and test images; below {MIN_SEEDS} runs, and for changes, seeds are taken to differ as in similar "
+    "settings (if there are none, no interval is given)."
 )
 BF16 = "bf16: mixed precision, to save hours; all others are in fp32"
 UNKNOWN = "; whether that changes where a training ends is not yet measured"
 RATES = causes.FACTORS[causes.RATE]
 THINGS = {  # to look at, in the checklist's order, by the change of the assumed settings that shows what they do
-    WRONG_STEM: "**ImageNet's stem** (7×7, stride 2, max-pool) instead of one 3×3 convolution",
-    NO_DROP: "**no learning-rate drop**",
-    SMALL_RATE: f"**SGD begun at {RATES.suspect.label}** instead of {RATES.paper.label}",
-    AUGMENTED: "**random crops and flips**",
+    WRONG_STEM: "with **ImageNet's stem** (7×7, stride 2, max-pool) instead of one 3×3 convolution",
+    NO_DROP: "with **no learning-rate drop**",
+    SMALL_RATE: f"with **SGD begun at {RATES.suspect.label}** instead of {RATES.paper.label}",
+    AUGMENTED: "with **random crops and flips**, no fault but the cure that helps most",
 }
 FOLD = "The commands of these runs. As they stand they show the record; a new <code>--seed</code> trains"
 
 
 def short(where: str = "below") -> str:
-    """The answer in words, as a table, and as a picture in a folder `img`; empty before ResNet-20's are recorded.
+    """The answer in words, as a picture in a folder `img`, and as a table; empty before ResNet-20's are recorded.
 
-    `where` the answer is told at length, in words.
+    `where` is the place in which it is told at length.
     """
     found = runs("full")
     if not found:
@@ -65,21 +65,22 @@ def _in_bf16() -> str:
 
 
 def _commands() -> dict[str, str]:
-    """What trains each row of the table that is recorded."""
-    known = {config: line for line, config in commands.COMMANDS.items()}
-    return {
-        f"{_title(told)}, {name}" if told else name: known.get(config) or commands.command(config)
-        for name, config, _, told in _shown()
-        if find_seeds(config, "full")
-    }
+    """What trains each row of the table, with a seed that is recorded."""
+    recipes = {config: line for line, config in commands.COMMANDS.items()}  # that of the paper, in short
+    found = {}
+    for name, config, _, told in _shown():
+        for record in find_seeds(config, "full")[:1]:
+            line = recipes.get(record.config) or commands.command(record.config)
+            found[f"{_title(told)}, {name}" if told else name] = line
+    return found
 
 
 def _ends(found: Runs) -> str:
     """What the story's networks come to, trained as the lab assumes."""
     plain = found[ASSUMED]
     near = "" if mean_accuracy(plain) < CIFAR_STEP.near[1] else f", not near the story's {CIFAR_STEP.claimed:g} %"
-    own = f"ResNet-20, the paper's for CIFAR-10, ends at {percent(plain)} ({runs_in_words(len(plain))}){near}."
-    how = f"Unless another setting is named, these are {suspects.EPOCHS} epochs as the lab assumes them of the story"
+    own = f"ResNet-20, the paper's network for CIFAR-10, ends at {percent(plain)} ({runs_in_words(len(plain))}){near}."
+    how = f"Unless said otherwise: {suspects.EPOCHS} epochs with the settings that the lab assumes of the story"
     return " ".join(filter(None, [_others(), own, f"{how}: {training(plain[0].config)}."]))
 
 
@@ -106,7 +107,7 @@ def _others() -> str:
 def _what_stops(found: Runs) -> str:
     """What is most often wrong, and what ResNet-20 comes to with it; empty if nothing of it was run."""
     seen = [
-        f"- {percent(found[label])} ({runs_in_words(len(found[label]))}) with {thing}"
+        f"- {percent(found[label])} ({runs_in_words(len(found[label]))}) {thing}"
         for label, thing in THINGS.items()
         if label in found
     ]

@@ -24,7 +24,7 @@ CLAIMS = (
 )
 
 INPUTS = ("hostile names and parameters", "random configs, CSVs, JSONs, notebooks and npz files")  # of `make soak`
-HOW_TO_READ = "How the numbers are to be read"
+TERMS_TITLE = "How the numbers are to be read"
 TERMS = (
     "Intervals are of 95 %, over test images and seeds. `n`: the number of runs; for a difference, that of the smaller "
     "group. `seed sd`: the standard deviation over seeds; for a difference, of one run of the first group minus one of "
@@ -180,10 +180,8 @@ def faults_markdown(found: dict[str, Any]) -> str:
     survived = sum(row["survived"] for row in found["faults"].values())
     where = f"{machine(found['environment'])}, torch {found['environment']['torch']}"
     inputs = sum(row["tried"] for fault, row in found["faults"].items() if fault in INPUTS)
-    said = (
-        f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried - inputs:,} injected faults and {inputs:,} "
-    )
-    said += "random or hostile inputs"
+    said = f"<code>make soak</code> on {found['date'][:10]} ({where}): {tried - inputs:,} injected faults and "
+    said += f"{inputs:,} random or hostile inputs"
     how = f"{found['minutes']:g} minutes of faults at random, then every fault of the tests"
     how += f" (commit {found['commit'][:10]})."
     survivors = "all survived" if survived == tried else f"{survived:,} survived"

@@ -1,4 +1,4 @@
-"""Whether what is shown is what was measured: records, README, pictures and executed notebooks, each made anew."""
+"""Whether what is shown is what was measured: records, documents, pictures and executed notebooks, each made anew."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def report(profile: str, say: Callable[[str], None] = lambda line: None) -> dict
                 say("pictures")
                 found["pictures"] = [f"img/{name}: {drawn}" for name in published.outdated_pictures()]
         except (LabError, ValueError) as error:  # mostly of a damaged record
-            found["documents"] = [f"README, its pages and pictures cannot be made anew: {error}"]
+            found["documents"] = [f"documents and pictures cannot be made anew: {error}"]
     notebooks = sorted((reports_folder() / profile).glob("*.ipynb"))
     executed = {path: outcome for path in notebooks if (outcome := execution.outcome_of(path))}
     if executed and profile != "smoke":

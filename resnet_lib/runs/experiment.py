@@ -104,7 +104,10 @@ def _saved(folder: RunFolder, show: progress.Progress) -> dict[str, Any] | None:
 
 
 def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show: progress.Progress) -> Choice:
-    """The choice with which an unfinished run goes on: the one it began with, as far as this machine has it."""
+    """The choice with which an unfinished run goes on: the one it began with, as far as this machine has it.
+
+    If `choice` refuses to compile, `state` is told so, too.
+    """
     began = Choice(**state["choice"])
     if began.device not in device.available():
         choice = choice or device.choose(config)
@@ -112,10 +115,13 @@ def _going_on(config: Config, state: dict[str, Any], choice: Choice | None, show
             f"{config.run_id} began on {began.device}, which is not available here: it goes on on {choice.device}"
         )
         return choice
-    because = "as asked" if choice and choice.refuses_compile else device.missing_to_compile(began.device)
-    if began.compile and because:
-        show.note(f"{config.run_id} began compiled, and goes on without: {because}")
-        began = replace(began, compile=False, why=f"not compiled: {because}")
+    if began.compile and choice and choice.refuses_compile:
+        show.note(f"{config.run_id} began compiled, and goes on without, as asked")
+        began = replace(began, compile=False, why=choice.why)
+        state["choice"] = began.as_dict()  # from now on: whoever resumes it next need not ask again
+    if began.compile and (missing := device.missing_to_compile(began.device)):
+        show.note(f"{config.run_id} began compiled, and goes on without: {missing}")
+        began = replace(began, compile=False, why=f"not compiled: {missing}")
     here = cores()
     moved = state["sessions"][0].get("cores", here) != here  # where it began, so many may have been asked for
     if moved and began.threads > here:

@@ -78,7 +78,10 @@ class Keeper:
         signals: StopSignals,
         state: dict[str, Any] | None = None,
     ) -> None:
-        """Go on from a saved `state` where there is one: network, optimizer, totals, history and position."""
+        """Go on from a saved `state` where there is one: network, optimizer, totals, history and position.
+
+        The first two are taken out of it.
+        """
         self.run = run
         self.update = update
         self.choice_at_start = state["choice"] if state else choice.as_dict()
@@ -92,7 +95,7 @@ class Keeper:
         self.position.start_clock(state["spent"] if state else 0.0)
 
     def load(self, state: dict[str, Any]) -> Position:
-        # Copied, and taken out of a state that the callers hold until the run ends.
+        # Taken out of the state, for the callers hold that until the run ends.
         self.update.model.load_state_dict(state.pop("model"))
         load_state(self.update.optimizer, state.pop("optimizer"))
         for name, total in self.update.totals.tensors.items():
