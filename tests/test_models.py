@@ -12,9 +12,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, ConfigError
 from resnet_lib.machine.device import Choice
-from resnet_lib.models import hub, resnet
+from resnet_lib.models import hub, resnet, shapes
 from resnet_lib.models.build import build_model, place
 from resnet_lib.models.resnet import PadShortcut
+
+
+@pytest.mark.parametrize(
+    ("config", "maps"),
+    [
+        (Config(model="resnet20"), [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]),
+        (Config(model="resnet20", stem="imagenet"), [(16, 8, 8), (16, 8, 8), (32, 4, 4), (64, 2, 2)]),
+        (Config(model="hub-resnet18"), [(64, 16, 16), (64, 8, 8), (64, 8, 8), (128, 4, 4), (256, 2, 2), (512, 1, 1)]),
+        (Config(model="plain20"), [(16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8)]),
+    ],
+    ids=lambda one: one.model if isinstance(one, Config) else "",
+)
+def test_a_network_is_told_part_by_part(config, maps):
+    *others, last = shapes.parts(config)
+    assert [part.output for part in others] == maps
+    assert (last.name, last.output) == ("fc", (10,))
+    network, _ = build_model(config)
+    assert sum(part.parameters for part in [*others, last]) == resnet.count_parameters(network)
 
 
 def build(name, num_classes=10, **fields):

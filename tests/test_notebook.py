@@ -119,6 +119,13 @@ def test_a_page_judges_runs_with_other_parameters_by_each_other_alone(shown):
     assert "Not as in the story" not in shown[0]
 
 
+def test_a_page_shows_a_network_at_its_own_size(shown):
+    for profile, maps in (("quick", "2048×1×1"), ("smoke", "128×1×1")):
+        Page(profile, train=False).network(story.BASELINE)
+        assert f"<td>{maps}</td>" in shown[-1]
+    assert "ResNet-50 on an image of 3×32×32, part by part: 23.53 million parameters." in shown[0]
+
+
 def test_a_config_of_ones_own_is_shown_beside_the_storys(shown):
     page = Page("full", train=False)
     configs = {"ResNet-50": story.BASELINE, "mine": story.BASELINE.replace(lr=0.05)}

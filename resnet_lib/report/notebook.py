@@ -15,6 +15,7 @@ from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings import claims, single_changes
 from resnet_lib.findings.evidence import Cells
 from resnet_lib.findings.recorded import runs_in_words
+from resnet_lib.models.shapes import parts
 from resnet_lib.questions.story import NOT_YET, stamp
 from resnet_lib.records.find import Runs, find_diverged, find_runs
 from resnet_lib.records.record import Diverged, Record
@@ -91,6 +92,14 @@ class Page:
         if dataset := self._dataset(config.at(self.profile)):
             caption = "Training images, one row per class, with the number of images in each."
             self.figure(gallery.images(dataset, self.profile), caption)
+
+    def network(self, config: Config) -> None:
+        """Show what the network of `config` makes of an image, at this page's profile."""
+        found = parts(config.at(self.profile))
+        millions = sum(part.parameters for part in found) / 1e6
+        said = f"{config.architecture.title} on an image of 3×32×32, part by part: {millions:.2f} million parameters."
+        rows = [(part.name, "×".join(map(str, part.output)), f"{part.parameters:,}") for part in found]
+        self.table(pd.DataFrame(rows, columns=["part", "output (channels × height × width)", "parameters"]), said)
 
     def curves(self, runs: Runs) -> None:
         """Show training loss, held-out accuracy and loss by epoch."""
