@@ -63,7 +63,7 @@ def table(profile: str) -> pd.DataFrame:
         row = {"assumption": hypothesis.name, **dict(zip(heads, cells, strict=True)), "holds": score(claims)}
         if profile == "full":
             apart = farthest(hypothesis, profile)
-            row[f"farthest from {_told('%')}, points"] = "–" if apart is None else f"{apart:+.1f}"
+            row[f"farthest from {_told()}, points"] = "–" if apart is None else f"{apart:+.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -98,10 +98,10 @@ def _named(names: list[str]) -> str:
     return f": {'; '.join(f'“{name}”' for name in names)}" if names else ""
 
 
-def _told(unit: str) -> str:
+def _told() -> str:
     """`82, 80 and 83 %`: what the story tells of a hundred epochs."""
     *first, last = (f"{step.claimed:g}" for step in AFTER_HUNDRED)
-    return f"{', '.join(first)} and {last} {unit}"
+    return f"{', '.join(first)} and {last} %"
 
 
 def _networks(step: Step) -> str:

@@ -20,15 +20,20 @@ def bias(record: Record) -> float:
 def sentence(runs: Runs, profile: str) -> str:
     """What would be added to a run's accuracy by choosing its epoch on the images that it is measured on."""
     text = "Reporting the best epoch on the test images, instead of the last, would add"
-    gains: dict[bool, list[float]] = {True: [], False: []}
-    for record in (record for records in runs.values() for record in records):
-        gains[came_down(record)].append(100 * bias(record))
-    if not any(gains.values()):
+    found = [record for records in runs.values() for record in records]
+    if not found:
         return f"{text}: {NOT_YET}."
     if profile != "full":
         return f"{text}: {UNDECIDED}."
-    ends = {True: "to runs whose learning rate came down", False: "to runs whose learning rate did not come down"}
-    parts = [f"{np.mean(found):.1f} points {ends[which]} ({_of(found)})" for which, found in gains.items() if found]
+    gains = {
+        "came down": [100 * bias(record) for record in found if came_down(record)],
+        "did not come down": [100 * bias(record) for record in found if not came_down(record)],
+    }
+    parts = [
+        f"{np.mean(those):.1f} points to runs whose learning rate {what} ({_of(those)})"
+        for what, those in gains.items()
+        if those
+    ]
     return f"{text} {' and '.join(parts)}."
 
 

@@ -29,10 +29,9 @@ from resnet_lib.questions.story import NOT_YET
 from resnet_lib.records.find import Runs, find_seeds
 from resnet_lib.records.record import Record
 
-UNDECIDED_IS = {  # what the word means, below a table of claims
-    True: "Undecided: the interval allows both, or too few runs show how much seeds differ.",
-    False: "Runs this small can neither confirm nor refute what the story says; those of the profile `full` can.",
-}
+# What “undecided” means, below a table of claims.
+UNDECIDED_IS = "Undecided: the interval allows both, or too few runs show how much seeds differ."
+TOO_SMALL = "Runs this small can neither confirm nor refute what the story says; those of the profile `full` can."
 
 
 def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) -> str:
@@ -50,7 +49,7 @@ def page(notebook: str, runs: Runs, configs: dict[str, Config], profile: str) ->
         labels = ", ".join(f"“{label}”" for label, other in others.items() if other == what)
         parts.append(f"Not as in the story, which is judged by it only where runs are compared: {labels} ({what}).")
     if any(one.verdict == UNDECIDED for one in said):
-        parts.append(f"*{UNDECIDED_IS[profile == 'full']}*")
+        parts.append(f"*{UNDECIDED_IS if profile == 'full' else TOO_SMALL}*")
     return "\n\n".join(parts)
 
 

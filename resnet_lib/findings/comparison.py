@@ -56,15 +56,15 @@ def difference(changed: list[Record], base: list[Record], profile: str, comparis
     evaluated on the same images.
     """
     _refuse_other_images(changed, base)
-    kinds = [_kind(changed), _kind(base)]
-    if kinds[0] == kinds[1]:
-        spreads = [_comparable(changed + base, profile)] * 2  # one, which errs for both sides alike
+    one, other = _kind(changed), _kind(base)
+    if one == other:
+        of_changed = of_base = _comparable(changed + base, profile)  # one, which errs for both sides alike
     else:
-        spreads = [_comparable(changed, profile), _comparable(base, profile)]
-        if kinds[0]._replace(length="") == kinds[1]._replace(length=""):
-            spreads = [spreads[0] or spreads[1], spreads[1] or spreads[0]]
-    sides = zip((1.0, -1.0), (changed, base), spreads, strict=True)
-    return weighted_sum([(sign, [one.correct for one in found], differ) for sign, found, differ in sides], comparisons)
+        of_changed, of_base = _comparable(changed, profile), _comparable(base, profile)
+        if (one.model, one.came_down) == (other.model, other.came_down):
+            of_changed, of_base = of_changed or of_base, of_base or of_changed
+    sides = [(1.0, changed, of_changed), (-1.0, base, of_base)]
+    return weighted_sum([(sign, [run.correct for run in runs], differ) for sign, runs, differ in sides], comparisons)
 
 
 class _Kind(NamedTuple):

@@ -42,11 +42,20 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 }
 
 
-SHOWN = {  # what is changed of it in the table and the picture that are shown first, by label
-    change(HUNDRED, turned(HUNDRED, *factors)): factors
-    for factors in ((DROPS,), (RATE,), (AUGMENTATION,), (STEM,), (STEM, AUGMENTATION))
+def label(*factors: int) -> str:
+    """What it is called to make the choice of these factors the other way."""
+    return change(HUNDRED, turned(HUNDRED, *factors))
+
+
+NO_DROP, SMALL_RATE, AUGMENTED, WRONG_STEM = label(DROPS), label(RATE), label(AUGMENTATION), label(STEM)
+STEM_AUGMENTED = label(STEM, AUGMENTATION)
+SHOWN = {  # what is changed in the table and the picture that are shown first
+    NO_DROP: (DROPS,),
+    SMALL_RATE: (RATE,),
+    AUGMENTED: (AUGMENTATION,),
+    WRONG_STEM: (STEM,),
+    STEM_AUGMENTED: (STEM, AUGMENTATION),
 }
-NO_DROP, SMALL_RATE, AUGMENTED, WRONG_STEM, STEM_AUGMENTED = SHOWN
 
 
 def changed(*factors: int) -> Config:
@@ -58,7 +67,7 @@ def one_at_a_time() -> dict[str, Config]:
     """The assumed settings on ResNet-20, and each change of them alone."""
     return {
         ASSUMED: changed(),
-        **{change(HUNDRED, turned(HUNDRED, factor)): changed(factor) for factor in range(len(FACTORS))},
+        **{label(factor): changed(factor) for factor in range(len(FACTORS))},
         **{name: changed().replace(**fields) for name, fields in ADDED.items()},
     }
 
