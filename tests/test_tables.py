@@ -64,7 +64,7 @@ def test_a_page_says_of_an_empty_table_that_it_is_and_folds_where_its_numbers_co
     page.provenance(story_runs["01_ten_epochs"], {"again": story_runs["01_ten_epochs"]["ResNet-50"]})
     page.provenance({"nothing": []})
     told, how_to_read, nothing, _ = shown[-4:]
-    assert tables.TERMS in how_to_read
+    assert "<code>seed sd</code>: the standard deviation over seeds" in how_to_read
     assert "<summary>2 runs, 0.0 hours of training in all</summary><table" in told
     assert all(record.path.name in told for record in story_runs["01_ten_epochs"]["ResNet-50"])
     assert "<summary>0 runs, 0.0 hours of training in all</summary></details>" in nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 
 import pandas as pd
@@ -152,7 +153,8 @@ class Page:
         said = f"{runs_in_words(len(records))}, {hours:,.1f} hours of training in all"
         table = tables.provenance(list(records)).to_html(index=False, border=0) if records else ""
         display(HTML(f'<details class="provenance"><summary>{said}</summary>{table}</details>'))
-        self.text(tables.folded(tables.TERMS_TITLE, tables.TERMS))
+        terms = re.sub("`(.+?)`", r"<code>\1</code>", tables.TERMS)  # no Markdown: pages do not fold that of an output
+        display(HTML(f"<details><summary>{tables.TERMS_TITLE}</summary><p>{terms}</p></details>"))
 
     # --- figures, words, tables
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from resnet_lib.report.published import figures
 from resnet_lib.report.results import body
 from resnet_lib.report.wording import first_sentence
 
+INTERVAL = r"\[([-+]?\d+\.\d+), ([-+]?\d+\.\d+)\]"  # as of an estimate
 PAGES = PackageLoader("resnet_lib.report", "")
 
 
@@ -56,17 +58,22 @@ def write_index(profile: str) -> Path:
             name: f"settings recorded: {sum(map(bool, runs.values()))} of {len(runs)}"
             for name, runs in recorded_story(profile).items()
         },
-        answer=markdown2html("\n\n".join([summary.short(), answer.answer(profile), commands.reached()]))
+        answer=_html("\n\n".join([summary.short(), answer.answer(profile), commands.reached()]))
         if profile == "full"
         else "",
-        checklist=markdown2html(checklist.checklist("runs", "05_root_cause.html", str(runs_folder(profile))))
+        checklist=_html(checklist.checklist("runs", "05_root_cause.html", str(runs_folder(profile))))
         if profile == "full"
         else "",
-        results=markdown2html(body(profile)),
+        results=_html(body(profile)),
         curves=plots.FIGURE if plots.FIGURE in drawn else "",
         alt=first_sentence(plots.CAPTION),
         caption=plots.CAPTION,
     )
+
+
+def _html(text: str) -> str:
+    """Of Markdown, in which no line breaks within an interval."""
+    return re.sub(INTERVAL, r"[\1,&nbsp;\2]", markdown2html(text))
 
 
 def _is_rendered(notebook: Path) -> bool:
