@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import metadata
@@ -56,6 +57,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; what a user can mend ends in one message, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a locale may lack some of our characters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for name in FOLDERS:  # the notebooks' kernels work in another folder
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))

@@ -131,13 +131,34 @@ def test_eval_of_foreign_weights_says_what_they_lack_and_never_to_delete_them(ca
     torch.save({"a": torch.zeros(1)}, tmp_path / "mine.pth")
     save_file({"a": torch.zeros(1)}, tmp_path / "mine.safetensors")
     for name, words in (
-        ("mine.pth", "mine.pth is not a whole checkpoint of this lab"),
+        (
+            "mine.pth",
+            "mine.pth is not a whole checkpoint of this lab; weights of your own are read from a .safetensors",
+        ),
         ("mine.safetensors", "does not tell which network it belongs to: add --model"),
     ):
         result = called("eval", str(tmp_path / name))
         assert result.returncode == 1
         assert words in result.stderr
         assert "delete" not in result.stderr
+
+
+def test_eval_names_what_data_parallel_put_before_names(called, tmp_path):
+    save_file({"module.fc.weight": torch.zeros(1)}, tmp_path / "mine.safetensors")
+    result = called("eval", str(tmp_path / "mine.safetensors"), "--model", "resnet8")
+    assert result.returncode == 1
+    assert "take `module.`, which DataParallel puts before all names, from them" in result.stderr
+
+
+def test_output_that_nobody_reads_any_more_stops_nothing():
+    code = "import sys; from resnet_lib.cli.options import out; sys.stdin.read(); [out.print(n) for n in range(9)]; "
+    code += "print('on', file=sys.stderr)"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b"on\n"
+    assert process.returncode == 0
 
 
 def test_eval_takes_the_network_that_is_named_where_the_weights_tell_of_none(trained_by_command, called, tmp_path):

@@ -56,6 +56,8 @@ def test_a_relative_folder_is_the_callers_also_in_the_notebooks_kernels(tmp_path
         (["run", "--milestones", "5,x"], 2, "milestones"),
         (["run", "--set", "depth=3"], 2, "unknown field 'depth'"),
         (["run", "--set", "depth"], 2, "name=value"),
+        (["run", "--set", "lr=0.1", "--set", "lr=0.2"], 2, "--set lr is given twice"),
+        (["run", "--lr", "0.1", "--set", "lr=0.2"], 2, "lr is given twice: leave --set lr out"),
         (["run", "--profile", "huge"], 2, "'huge' is not one of 'smoke'"),
         (["run", "--recipe", "slow"], 2, "recipe = 'slow' is not valid: choose paper or fast"),
         (["run", "--recipe", "paper", "--set", "model=[1]"], 2, "model = [1] is not valid"),

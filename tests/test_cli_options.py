@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from resnet_lib.__main__ import app
+from resnet_lib.cli import training
 from resnet_lib.config import Config
 from resnet_lib.recipes import RECIPES, recipe
 from resnet_lib.runs import experiment
@@ -72,6 +73,7 @@ def test_an_option_of_run_is_its_field_of_the_config(asked_for, option):
         ("--set milestones=1,2", {"milestones": (1, 2)}),
         ("--set milestones=5", {"milestones": (5,)}),
         ("--set milestones=[1,2]", {"milestones": (1, 2)}),
+        ("--set nesterov=True --set muon_lr=None", {"nesterov": True}),  # as Python has them
     ],
 )
 def test_what_a_recipe_sets_can_be_unset_and_any_field_given(asked_for, options, fields):
@@ -113,6 +115,23 @@ def test_what_a_run_is_trained_with_is_as_asked(asked_for, options, name, value)
 def test_a_run_is_compiled_as_asked_whatever_its_length(asked_for, monkeypatch, compile):
     monkeypatch.setattr("resnet_lib.machine.device._compile", lambda device, steps, asked: (asked, "as asked"))
     assert asked_for("--compile" if compile else "--no-compile")[2].compile is compile
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--milestones 50,75", "never drops: milestones 50, 75 lie past the end, after 10 epochs"),
+        ("--iterations 640 --milestones 50,75", "within the first epoch: milestones 50, 75 are iterations here"),
+        ("--milestones 5,75", ""),
+        ("--iterations 640 --milestones 50,480", ""),
+        ("", ""),
+    ],
+)
+def test_milestones_that_may_not_have_been_meant_are_pointed_out(asked_for, capsys, options, words):
+    config, *_ = asked_for(*options.split())
+    said = training._without_effect(config)
+    assert words in said
+    assert bool(said) == bool(words)
 
 
 def test_images_of_a_folder_are_looked_for_there(asked_for, monkeypatch, tmp_path):

@@ -216,7 +216,9 @@ def test_other_files_that_were_changed_are_found(three):
     assert any("not a whole checkpoint" in line for line in ledger.problems(ledger.entry(three[1])))
     renamed = three[2].rename(three[2].with_name("resnet8-1ep-s0-000000000000"))
     assert ledger.entry(renamed).state == "damaged"  # and nothing that could be resumed
-    assert ledger.problems(ledger.entry(renamed)) == [f"its config belongs to {three[2].name}"]
+    assert ledger.problems(ledger.entry(renamed)) == [
+        f"its config belongs to {three[2].name}: rename or delete the folder"
+    ]
 
 
 @pytest.mark.fault("truncated or bit-flipped checkpoint")

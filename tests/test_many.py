@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,18 @@ def test_an_unexpected_error_of_one_run_of_several_says_where_it_was(reports, mo
     told = capsys.readouterr()
     assert "in broken" in told.err
     assert "0 of 1 runs have their record in" in told.out
+
+
+def test_a_full_disk_of_one_run_of_several_is_told_without_a_traceback(reports, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(train, "fit", full)
+    with pytest.raises(typer.Exit):
+        options.run_all([SYNTHETIC], "quick", device="cpu")
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert "Traceback" not in told
 
 
 def test_a_failed_run_of_several_leaves_nothing_of_its_network_behind(reports, monkeypatch):

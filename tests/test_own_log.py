@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from dataclasses import replace
 
 import pandas as pd
@@ -142,13 +144,61 @@ def test_marks_at_the_ends_of_rows_and_commas_in_names_move_no_column(tmp_path):
     named.to_csv(tmp_path / "log.csv", index=False, sep=";")
     assert [row["test_accuracy"] for row in read_log(tmp_path / "log.csv").history] == own["test_accuracy"].tolist()
     (tmp_path / "log.csv").write_text(own.to_csv(index=False).replace("\n", ",1\n").replace("loss,1", "loss", 1))
-    with pytest.raises(LabError, match="cannot be read as CSV: Length of header"):
+    with pytest.raises(LabError, match="more fields than there are names; if numbers have commas, write points"):
         read_log(tmp_path / "log.csv")
 
 
 def test_a_log_is_text_whatever_its_name(tmp_path):
     (tmp_path / "log.zip").write_bytes((RUNS / STORY / "history.csv").read_bytes())
     assert len(read_log(tmp_path / "log.zip").history) == 100
+
+
+@pytest.mark.parametrize("lost", ["nan", "inf", "NaN"])
+@pytest.mark.parametrize("column", ["train_loss", "test_loss"])
+def test_of_a_training_that_diverged_nothing_else_is_told(tmp_path, column, lost):
+    own = pd.read_csv(RUNS / STORY / "history.csv").astype({column: object})
+    own.loc[60:, column] = lost
+    own.loc[60:, ["test_accuracy", "train_accuracy"]] = 0.1
+    own.to_csv(tmp_path / "log.csv", index=False)
+    (only,) = signs(read_log(tmp_path / "log.csv"))
+    assert (only.name, only.seen) == ("it diverged", "yes")
+    assert only.evidence == ("a loss is nan or infinite in the last 40 of the 100 epochs with a test accuracy",)
+    own.loc[99, column] = 1.0  # it came back, or stands for an empty cell
+    own.to_csv(tmp_path / "log.csv", index=False)
+    assert len(signs(read_log(tmp_path / "log.csv"))) == 3
+    own[column] = None
+    own.to_csv(tmp_path / "log.csv", index=False)
+    assert len(signs(read_log(tmp_path / "log.csv"))) == 3
+
+
+def test_a_log_may_come_through_a_pipe_or_from_excel(tmp_path):
+    text = (RUNS / STORY / "history.csv").read_text()
+    expected = read_log(RUNS / STORY / "history.csv").history
+    (tmp_path / "log.csv").write_text("sep=;\n" + text.replace(",", ";"), encoding="utf-8-sig")
+    assert read_log(tmp_path / "log.csv").history == expected
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+    writer.start()
+    assert read_log(tmp_path / "pipe").history == expected
+    writer.join()
+    (tmp_path / "log.csv").write_text(text, encoding="utf-16")
+    with pytest.raises(LabError, match="not text in UTF-8: save it as CSV in UTF-8"):
+        read_log(tmp_path / "log.csv")
+
+
+def test_a_log_that_was_begun_anew_says_so(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv")
+    own[40:].to_csv(tmp_path / "log.csv", index=False)
+    log = read_log(tmp_path / "log.csv")
+    assert (log.first, log.epochs) == (41, 60)
+    assert " The log begins at epoch 41: what came before is not compared." in diagnose.nearest(log)[1]
+    assert "The log begins" not in diagnose.nearest(read_log(RUNS / STORY / "history.csv"))[1]
+
+
+def test_columns_of_one_name_that_nobody_asks_for_are_no_harm(tmp_path):
+    own = pd.read_csv(RUNS / STORY / "history.csv").assign(**{"Seconds ": 1.0})
+    own.to_csv(tmp_path / "log.csv", index=False)
+    assert len(read_log(tmp_path / "log.csv").history) == 100
 
 
 def test_of_a_loss_that_was_rounded_to_nothing_no_rise_is_told(tmp_path):
@@ -250,8 +300,8 @@ GOOD = ["test_accuracy", *["0.5"] * 12]
         ([*GOOD, "1.2"], "neither a share nor in %"),
         (["epoch,test_acc", "0,0.1", "1,0.2", "0,0.1"], "comes to its first epoch again"),
         (["epoch,test_acc", "1/20,0.1", "2/20,0.2"], "has '1/20' in the column epoch"),
-        (["Test_acc,test acc", "0.1,0.1"], "two columns of one name"),
-        (["epoch,lr-SGD,lr-Adam,val_acc", "1,0.1,0.1,0.5"], "two columns of one name"),
+        (["Test_acc,test acc", "0.1,0.1"], "two columns that mean one thing, Test_acc and test acc: rename one"),
+        (["epoch,lr-SGD,lr-Adam,val_acc", "1,0.1,0.1,0.5"], "one thing, lr-SGD and lr-Adam: rename one"),
         ([*GOOD, "-0.1"], "neither a share nor in %"),
         ([*GOOD, "300"], "neither a share nor in %"),
     ],
@@ -270,7 +320,8 @@ def test_a_log_of_another_length_is_compared_with_nothing(tmp_path, monkeypatch)
     path = tmp_path / "log.csv"
     path.write_text("test_accuracy\n" + "0.5\n" * 1_000)
     result = CliRunner().invoke(app, ["diagnose", str(path)])
-    assert "No record is at least half and at most twice as long" in " ".join(result.output.split())
+    said = "twice as long as this log (taken for 1,000 epochs, one for each row, as there is no column `epoch`)"
+    assert f"No record is at least half and at most {said}" in " ".join(result.output.split())
     monkeypatch.setenv("RESNET_LAB_REPORTS", str(tmp_path))
     result = CliRunner().invoke(app, ["diagnose", str(path)])
     assert "There are no records in" in result.output

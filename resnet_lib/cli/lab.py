@@ -23,6 +23,7 @@ from resnet_lib.cli.options import (
     teller,
     use_data,
     warn_if_busy,
+    writable,
 )
 from resnet_lib.config import Config, ConfigError, Profile
 
@@ -97,7 +98,10 @@ def bench(
     quick: Annotated[bool, switch("--quick", "The usual script, the lab's pipeline, the machine's limits")] = False,
     sweep: Annotated[bool, switch("--sweep", "Against depth, batch size, threads, parallel runs")] = False,
     json_: Annotated[
-        Path | None, typer.Option("--json", help="Write what was measured to this file; a sweep into a benchmark's")
+        Path | None,
+        typer.Option(
+            "--json", help="Write what was measured to this file; a sweep into a benchmark's", callback=writable
+        ),
     ] = None,
     figure: Annotated[
         Path | None, typer.Option(help="Draw the gain of each improvement into this PNG file", callback=drawable)
@@ -114,8 +118,6 @@ def bench(
 
     if sweep and (quick or figure):
         raise ConfigError("--sweep measures all that it has, and draws nothing: leave out --quick and --figure")
-    if json_:  # now, and not after minutes of measuring
-        json_.parent.mkdir(parents=True, exist_ok=True)
     choice = choose(Config(iterations=64_000, precision="bf16"), device, threads)
     warn_if_busy("the rates will be too low")
     kept = measured.kept(json_, quick, sweep, environment(choice)) if json_ else {}
@@ -125,14 +127,14 @@ def bench(
         result = (
             {"sweep": kept.get("sweep", {}) | bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
         )
-    if json_:
-        write_atomic(json_, (json.dumps(kept | result, indent=1) + "\n").encode())
     if sweep:
         out.print(as_table(bench_tables.sweep(result["sweep"])))
-        return
-    for table in (bench_tables.ladder(result), bench_tables.networks(result)):
-        out.print(as_table(table))
-    out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
+    else:
+        for table in (bench_tables.ladder(result), bench_tables.networks(result)):
+            out.print(as_table(table))
+        out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
+    if json_:
+        write_atomic(json_, (json.dumps(kept | result, indent=1) + "\n").encode())
     if figure:
         canvas.save(bench_figure.draw(result), figure)
 

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,19 @@ FAILED, REFUSED, STOPPED, INTERRUPTED = 1, 2, 75, 130
 
 BUSY = 0.35  # load per core from which on a measurement may not be alone
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+class Terminal(Console):
+    """Prints what it is given as it is; once nobody reads any more (`| head`), nothing, and the work goes on."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=stderr)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # for Python flushes it at its end
+
+
+out, err = Terminal(), Terminal(stderr=True)
 
 DataFolder = Annotated[
     Path | None,
@@ -106,6 +118,9 @@ def assignments(items: list[str]) -> dict[str, Any]:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError(f"--set {item!r} is not valid: give name=value")
+        if name in fields:
+            raise ConfigError(f"--set {name} is given twice: leave one out")
+        value = {"True": "true", "False": "false", "None": "null"}.get(value, value)
         if name == "milestones" and "[" not in value:  # as the option of this name has them
             fields[name] = integers(value)
             continue
@@ -116,13 +131,21 @@ def assignments(items: list[str]) -> dict[str, Any]:
     return fields
 
 
+def writable(path: Path | None) -> Path | None:
+    """A file that can be written at the end, its folder made now; refused before anything is measured."""
+    if path:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder: give the name of a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()  # raises OSError where none can be written
+    return path
+
+
 def drawable(figure: Path | None) -> Path | None:
-    """A PNG file that can be written at the end, its folder made now; refused before anything is measured."""
-    if figure:
-        if figure.suffix != ".png":
-            raise ConfigError(f"{figure.name} is not the name of a PNG file: let it end in .png")
-        figure.parent.mkdir(parents=True, exist_ok=True)
-    return figure
+    """The same, of a PNG file."""
+    if figure and figure.suffix != ".png":
+        raise ConfigError(f"{figure.name} is not the name of a PNG file: let it end in .png")
+    return writable(figure)
 
 
 def teller(status: Status) -> Callable[[str], None]:

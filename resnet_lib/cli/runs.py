@@ -107,7 +107,10 @@ def resume(data: DataFolder = None, profile: OfProfile = None) -> None:
     from resnet_lib.runs import ledger
 
     use_data(data)
-    waiting = [e.config for e in ledger.entries(profile) if e.state == "unfinished"]
+    entries = ledger.entries(profile)
+    if damaged := sum(entry.state == "damaged" for entry in entries):
+        err.print(f"left out: {damaged} damaged, of which `resnet-lab runs` tells", style="yellow")
+    waiting = [entry.config for entry in entries if entry.state == "unfinished"]
     if not waiting:
         out.print(f"no run at profile {profile} is unfinished")
         return

@@ -28,7 +28,7 @@ from resnet_lib.cli.options import (
     warn_if_busy,
     with_recipe,
 )
-from resnet_lib.config import Config, Profile
+from resnet_lib.config import Config, ConfigError, Profile
 from resnet_lib.errors import LabError
 
 app = typer.Typer()
@@ -83,9 +83,14 @@ def run(
         weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, crop=crop, flip=flip, precision=precision,
         split=split, seed=seed, milestones=None if milestones is None else integers(milestones),
     )  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None} | assignments(set_ or [])
+    given, others = {name: value for name, value in given.items() if value is not None}, assignments(set_ or [])
+    if twice := given.keys() & others.keys():
+        raise ConfigError(f"{min(twice)} is given twice: leave --set {min(twice)} out")
+    given |= others
     config = Config(**with_recipe(recipe, given)).at(profile)
     use_data(data)
+    if drops := _without_effect(config):
+        err.print(drops, style="yellow")
     known = experiment.is_finished(config, profile)
     choice = None if known else choose(config, device, threads, compile, deterministic)
     record = experiment.run(config, profile, choice)
@@ -98,6 +103,17 @@ def run(
         out.print(f"weights  {path}\nnext     resnet-lab eval {quoted(path)}")
     else:
         out.print("weights  not kept beside this record; to have some, train with another --seed")
+
+
+def _without_effect(config: Config) -> str:
+    """What may not have been meant by milestones, in words; empty if nothing is odd."""
+    milestones = ", ".join(map(str, config.milestones))
+    length, unit = (config.iterations, "iterations") if config.iterations else (config.epochs, "epochs")
+    if config.milestones and config.milestones[0] >= length:
+        return f"the learning rate never drops: milestones {milestones} lie past the end, after {length} {unit}"
+    if config.iterations and config.milestones and config.milestones[-1] < config.steps_per_epoch:
+        return f"all drops come within the first epoch: milestones {milestones} are iterations here, as the length is"
+    return ""
 
 
 @app.command("run-many")
@@ -167,7 +183,10 @@ def evaluate(
         raise LabError(f"{path} is not a file{published}: give a .safetensors file or a checkpoint.pt")
     try:
         config = weights.config_of(path)
-    except LabError:
+    except LabError as error:
+        if path.suffix != ".safetensors":
+            how = "weights of your own are read from a .safetensors file (safetensors.torch.save_file), with --model"
+            raise LabError(f"{error}; {how}") from None
         if not model:
             raise
         config = None

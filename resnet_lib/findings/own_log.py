@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Iterable
@@ -25,6 +26,10 @@ NAMES = {
     "test_loss": ("test_loss", "val_loss", "valid_loss"),
     "lr": ("lr", "learning_rate"),
 }
+LOSSES = (*NAMES["test_loss"], "train_loss", "training_loss", "loss")
+KNOWN = {"epoch", *LOSSES, *(name for names in NAMES.values() for name in names)}
+# What stands in an empty cell; not nan, which a loss may come to.
+EMPTY = ["", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "None", "NULL", "null"]
 TENTHS = 10  # parts of a training over which accuracies are compared: single epochs jump about
 PERCENT = 1.5  # accuracies above it are in %
 ROUNDING = 1e-6  # by which a share may be above 1
@@ -36,6 +41,8 @@ class Log:
 
     history: list[Row]  # a row for each epoch in which the test accuracy was measured
     epochs: int  # that it took, also those without one
+    first: int | None  # the number of its first epoch; None: it numbers none, so that each row was taken for one
+    lost: int = 0  # rows at the end in which a loss is no number
     held_out: str = "test"
 
 
@@ -57,6 +64,7 @@ def read_log(path: Path) -> Log:
         count = int(known.sum())
         told = "1 row" if count == 1 else f"{count} rows"
         raise LabError(f"{path} has a test accuracy in {told}: {TENTHS} epochs are needed for a curve to show anything")
+    lost = _lost(table[known])
     columns = {name: column[known] for name, column in columns.items()}
     columns = {name: column for name, column in columns.items() if np.isfinite(column).all()}
     if "test_loss" in columns and columns["test_loss"].min() <= 0:  # of what was rounded to 0, no share can be told
@@ -64,33 +72,51 @@ def read_log(path: Path) -> Log:
     for name in columns.keys() & {"test_accuracy", "train_accuracy"}:
         columns[name] = _shares(columns[name], name, path)
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
-    return Log(rows, epochs=1 + int(table.index.max() - table.index.min()))
+    first = int(table.index.min())
+    return Log(rows, 1 + int(table.index.max()) - first, first if table.index.name == "epoch" else None, lost)
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         raise LabError(
             f"{path} is {'a folder' if path.is_dir() else 'not there'}: give the path of your log, a CSV file"
         )
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
+        text = path.read_bytes().decode("utf-8-sig")  # at once: a pipe can be read only once
+        header, _, rest = text.partition("\n")
+        if re.fullmatch("sep=.\r?", header.strip('"')):  # as Excel may have it
+            text, header = rest, rest.partition("\n")[0]
         with warnings.catch_warnings():
-            warnings.simplefilter("error", ParserWarning)  # of a row with more fields than there are names
+            warnings.simplefilter("error", ParserWarning)
             table = pd.read_csv(
-                path, sep=max(",;\t", key=header.count), index_col=False, compression=None, encoding="utf-8-sig"
-            )
-    except (OSError, ValueError, ParserWarning) as error:  # of pandas' own errors, too
+                io.StringIO(text), sep=max(",;\t", key=header.count), index_col=False, keep_default_na=False,
+                na_values=EMPTY,
+            )  # fmt: skip
+    except UnicodeDecodeError:
+        raise LabError(f"{path} is not text in UTF-8: save it as CSV in UTF-8") from None
+    except ParserWarning as error:
+        more = "a row has more fields than there are names; if numbers have commas, write points"
+        raise LabError(f"{path} cannot be read as CSV: {more} ({error})") from None
+    except (OSError, ValueError) as error:  # of pandas' own errors, too
         raise LabError(f"{path} cannot be read as CSV: {error}") from None
-    table.columns = [_plain(str(name)) for name in table.columns]
+    return _named(table, path)
+
+
+def _named(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Its columns by the names in KNOWN, where they can be told; others as they are."""
+    plain = {name: _plain(str(name)) for name in table.columns}
     # Keras names an accuracy by its loss; one that is plainly named as well is taken instead.
     # Lightning's monitor names a learning rate by its optimizer, as `lr-SGD`.
     longer = "(sparse_)?categorical_(?=acc)|(?<=^lr)_(sgd|[nr]?adamw?|rmsprop)(_pg1)?$"
-    short = {name: re.sub(longer, "", name) for name in table.columns}
-    table = table.rename(columns={name: one for name, one in short.items() if one not in table.columns})
-    if len(set(table.columns)) < len(table.columns):
-        raise LabError(f"{path} has two columns of one name among {', '.join(table.columns)}: rename one")
-    return table
+    short = {name: re.sub(longer, "", one) for name, one in plain.items()}
+    names = plain | {name: one for name, one in short.items() if one not in plain.values()}
+    meant: dict[str, list[str]] = {}
+    for name, one in names.items():
+        if one in KNOWN:
+            meant.setdefault(one, []).append(str(name))
+    if twice := next((found for found in meant.values() if len(found) > 1), None):
+        raise LabError(f"{path} has two columns that mean one thing, {' and '.join(twice)}: rename one")
+    return table.rename(columns={name: one for name, one in names.items() if one in KNOWN})
 
 
 def _plain(name: str) -> str:
@@ -109,7 +135,18 @@ def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     means = {name: column.groupby(epochs).mean() for name, column in trained.items()}
     following = pd.Series(epochs).bfill()  # Lightning's rows of rates name no epoch, and come before its others
     rates = {name: table[name].groupby(following).last() for name in NAMES["lr"] if name in table}
-    return table.groupby(epochs).last().assign(**means, **rates)
+    return table.groupby(epochs).last().assign(**means, **rates).rename_axis("epoch")
+
+
+def _lost(table: pd.DataFrame) -> int:
+    """How many rows at the end have a loss that is no number, as after a training that diverged; the most of any."""
+    most = 0
+    for name in LOSSES:
+        if name in table:
+            values = pd.to_numeric(table[name], errors="coerce")
+            is_lost = (table[name].notna() & ~np.isfinite(values)).to_numpy()
+            most = max(most, len(is_lost) if is_lost.all() else int(is_lost[::-1].argmin()))
+    return most
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarray | None:
@@ -121,7 +158,8 @@ def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarr
 def _numbers(column: pd.Series, path: Path) -> np.ndarray:
     """NaN where a cell is empty, or not finite."""
     values = pd.to_numeric(column, errors="coerce")
-    if wrong := list(column[values.isna() & column.notna()]):
+    is_wrong = values.isna() & column.notna() & ~column.astype(str).str.lower().isin(("nan", "-nan"))
+    if wrong := list(column[is_wrong]):
         reason = f"{path} has {wrong[0]!r} in the column {column.name}, which is no number"
         raise LabError(f"{reason}: write 43.7 or 0.437, say, and leave cells empty where there is none")
     return np.where(np.isfinite(values), values, np.nan)

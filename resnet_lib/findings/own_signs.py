@@ -34,8 +34,17 @@ class Check(IntEnum):
 
 
 def signs(log: Log) -> list[Sign]:
-    """What the curves show, in the order of the README's checklist, whose first point no curve shows."""
-    return [_high_rate(log), _overfitting(log), _underfitting(log)]
+    """What the curves show, in the order of the README's checklist, whose first point no curve shows.
+
+    Of a training that diverged, that alone.
+    """
+    return [_diverged(log)] if log.lost else [_high_rate(log), _overfitting(log), _underfitting(log)]
+
+
+def _diverged(log: Log) -> Sign:
+    seen = f"a loss is nan or infinite in the last {log.lost} of the {len(log.history)} epochs with a test accuracy"
+    advice = "begin at a lower learning rate, or warm it up; the curves after that tell nothing"
+    return Sign("it diverged", "yes", (seen,), advice)
 
 
 def _high_rate(log: Log) -> Sign:

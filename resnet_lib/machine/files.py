@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -34,8 +35,8 @@ def write_atomic(path: Path, *content: bytes | memoryview, keep: Path | None = N
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ValueError for what is not JSON, however deeply nested or torn, and OSError."""
-    return from_json(path.read_bytes(), allow_inf_nan=False)
+    """What a JSON file in UTF-8 holds. Raises ValueError for any other, however deeply nested or torn, and OSError."""
+    return from_json(path.read_bytes().removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
 
 
 def sha256(path: Path) -> str:

@@ -34,8 +34,14 @@ def nearest(log: own_log.Log) -> tuple[pd.DataFrame, str]:
     if not recorded:
         return pd.DataFrame(), f"There are no records in {runs_folder('full')} to compare it with."
     if not found:
-        return pd.DataFrame(), "No record is at least half and at most twice as long, so it is compared with none."
+        each = "" if log.first is not None else ", one for each row, as there is no column `epoch`"
+        return pd.DataFrame(), (
+            "No record is at least half and at most twice as long as this log (taken for "
+            f"{log.epochs:,} epochs{each}), so it is compared with none."
+        )
     said = COMPARED
+    if log.first and log.first > 1:
+        said += f" The log begins at epoch {log.first}: what came before is not compared."
     if seeds:
         is_near = found[0][0] <= FAR * seeds[-1]
         said += f" Seeds of one setting are {in_range(seeds)} apart: " + (

@@ -53,7 +53,7 @@ def entry(path: Path) -> Entry:
     try:
         config = read_config(path / "config.json")
         if path.name != config.run_id:
-            return Entry(path, "damaged", f"its config belongs to {config.run_id}")
+            return Entry(path, "damaged", f"its config belongs to {config.run_id}: rename or delete the folder")
         if (path / "result.json").exists():
             record = read_record(path)
             return Entry(path, "finished", f"{config.held_out} accuracy {100 * record.accuracy:.2f} %", config, record)
@@ -64,6 +64,9 @@ def entry(path: Path) -> Entry:
             return Entry(path, "diverged", f"at {where}", config)
         state = "running" if folder.is_held else "unfinished"
         return Entry(path, state, f"{done} of {config.total_epochs} epochs", config)
+    except FileNotFoundError as error:
+        name = Path(error.filename or "").name
+        return Entry(path, "damaged", f"{name} is missing: run its command again, or delete the folder")
     except (LabError, OSError, ValueError) as error:
         return Entry(path, "damaged", str(error))
 

@@ -58,7 +58,7 @@ def _outcome(
         is_unfinished = not experiment.is_finished(config, profile)
         return experiment.run(config, profile, choose(config) if choose and is_unfinished else None, show)
     except Exception as error:
-        if not isinstance(error, LabError):  # nothing that a user did: say where, as text
+        if not isinstance(error, LabError | OSError):  # nothing that a user did: say where, as text
             error.add_note("".join(traceback.format_exception(error)))
         error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
         return error.with_traceback(None)
