@@ -67,22 +67,24 @@ python:
 	done; \
 	[ -x "$(ENV)/bin/python" ] || { exec >&2; \
 	    echo "Python 3.11 or newer, with venv, is needed, and none is here (tried: $(PYTHON))."; \
-	    echo "Install one (on Debian with: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
+	    echo "Install one (on Debian 12, Ubuntu 24.04 and newer: apt install python3-venv), or name one:"; \
+	    echo "make PYTHON=/path/to/python3.12"; \
 	    exit 1; }
 
-# The stamp says which checkout and which versions are installed. It is emptied first and written last, so that an
-# interrupted install is taken up again.
+# The stamp says for which checkout and Python, and which versions, are installed: all but the first once they are, so
+# that an interrupted install is taken up again.
 env: python  ## install, or bring up to date, what all others need
-	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd -P; cksum pyproject.toml requirements.lock); \
+	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd -P; "$(ENV)/bin/python" -V; cksum pyproject.toml requirements.lock); \
 	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else "$(ENV)/$(READY); fi && exit; \
 	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s has Python %d.%d, but 3.11 or newer \
 	is needed: remove that folder and call make again." % (sys.prefix, *sys.version_info[:2]))' || exit; \
 	echo "Installing into $(ENV): about 6 GB on Linux, where torch brings the CUDA libraries along."; \
 	{ $(PIP) --version >/dev/null 2>&1 || "$(ENV)/bin/python" -m ensurepip --default-pip; } && \
-	: >"$$stamp" && $(PIP) install --require-hashes -r requirements.lock && \
+	pwd -P >"$$stamp" && $(PIP) install --require-hashes -r requirements.lock && \
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable . && \
 	echo "$$wanted" >"$$stamp" || { exec >&2; \
 	    echo "The install is not complete; pip says why above. \"from versions: none\" means that the package index"; \
 	    echo "did not answer (look at the network and at pip's proxy settings), or that it has nothing for this Python"; \
-	    echo "and system (remove $(ENV), and name another one: make PYTHON=python3.12). Then call make again."; \
+	    echo "and system (remove $(ENV), and name another one: make PYTHON=python3.12). \"No space left\": pip needs room"; \
+	    echo "in TMPDIR and in its cache, too. Then call make again."; \
 	    exit 1; }

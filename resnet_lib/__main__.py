@@ -88,7 +88,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("resnet_lib"):
             raise
-        _stop(f"{error}; the notebooks and figures need more: pip install -e '.[lab]' in the clone", FAILED)
+        _stop(f"{error}; the notebooks and figures need more: pip install -e '.[lab,dev]' in the clone", FAILED)
 
 
 def _stop(message: object, code: int) -> None:

@@ -21,6 +21,7 @@ from resnet_lib.data import sources
 from resnet_lib.data.dataset import Dataset
 from resnet_lib.findings.recorded import recorded_story
 from resnet_lib.machine import device
+from resnet_lib.machine.cores import cores
 from resnet_lib.machine.progress import Progress
 from resnet_lib.questions import story
 from resnet_lib.records.record import Record
@@ -48,6 +49,12 @@ device.THREADS = 1  # the imports above asked torch for it, before the variable 
 settings.register_profile("lab", deadline=None, derandomize=True)
 settings.register_profile("soak", deadline=None, max_examples=2_000, database=None)
 settings.load_profile(os.environ.get("RESNET_LAB_HYPOTHESIS", "lab"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """As many as there are cores to use: xdist would count those of the host of a container."""
+    return cores()
 
 
 @pytest.hookimpl(wrapper=True)

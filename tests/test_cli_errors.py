@@ -101,7 +101,11 @@ def raising(error):
         (ConfigError("no such thing"), 2, "error: no such thing"),
         (LabError("no such file"), 1, "error: no such file"),
         (OSError(28, "No space left on device"), 1, "No space left on device; when that is mended, call it again"),
-        (ModuleNotFoundError("No module named 'seaborn'", name="seaborn"), 1, "pip install -e '.[lab]' in the clone"),
+        (
+            ModuleNotFoundError("No module named 'seaborn'", name="seaborn"),
+            1,
+            "pip install -e '.[lab,dev]' in the clone",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; call it again: nothing that was finished or saved is lost"),
         (Stopped("stopped at step 3"), 75, "stopped at step 3"),
     ],

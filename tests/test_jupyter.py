@@ -180,7 +180,8 @@ def test_a_notebook_run_again_or_out_of_order_trains_nothing_twice(reports, tmp_
 
     notebook = nbformat.read(tmp_path / "once.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    start, rest = code[:4], code[4:]  # parameters given and declared, configs, runs
+    runs = 1 + next(place for place, cell in enumerate(code) if "page.run(" in cell.source)
+    start, rest = code[:runs], code[runs:]
     notebook.cells = [*start, *reversed(rest), *start, start[-1], *rest]
     for cell in notebook.cells:
         cell.id = nbformat.v4.new_code_cell().id
@@ -205,6 +206,12 @@ class Tags(HTMLParser):
 
     def handle_endtag(self, tag):
         self.inside = False
+
+
+def test_sockets_have_a_short_path_also_where_temporary_files_have_a_long_one(monkeypatch):
+    for usual, found in (("/scratch/job", None), (f"/scratch/{'job' * 30}", "/tmp")):
+        monkeypatch.setattr("tempfile.tempdir", usual)
+        assert execution.near_root() == found
 
 
 @pytest.mark.fault("hostile names and parameters")

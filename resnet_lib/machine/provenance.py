@@ -63,8 +63,10 @@ def commit() -> str:
     def git(*arguments: str) -> str:
         folder = Path(__file__).parents[1]  # the whole library
         return subprocess.run(
-            ["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
+            # Whoever owns the checkout, as in a container: its code runs already.
+            ["git", "-c", "safe.directory=*", "--no-optional-locks", *arguments],
+            cwd=folder, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
 
     try:
         git("ls-files", "--error-unmatch", __file__)  # the library may be installed inside another project's checkout

@@ -47,8 +47,12 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
         import torchvision
     except ModuleNotFoundError:
         raise LabError(
-            f"{config.model} needs torchvision: pip install -e '.[lab]' in the clone, or choose a network of the lab's"
+            f"{config.model} needs torchvision: pip install -e '.[lab,dev]' in the clone, or choose a network of the "
+            "lab's"
         ) from None
+    except (ImportError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        raise LabError(f"torchvision does not fit this torch: install both from the same place ({said})") from None
     release = torchvision.__version__.partition("+")[0]
     why = "hub not reached" if ask else "the hub was not asked"
     if ask and _reachable():

@@ -25,6 +25,7 @@ from resnet_lib.machine.files import write_atomic
 from resnet_lib.report.published import CHECKOUT
 
 SOURCES = CHECKOUT / "notebooks"
+LONGEST = 80  # characters of the folder of temporary files: a socket's path has 103 at most, 21 of them below it
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 
 
@@ -57,7 +58,11 @@ def execute(path: Path, settings: dict[str, Any], target: Path, say: Callable[[s
     declared = papermill.inspect_notebook(verbatim(path))
     error = cell = None
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="lab") as folder, warnings.catch_warnings(), importing_this_library():
+    with (
+        tempfile.TemporaryDirectory(prefix="lab", dir=near_root()) as folder,
+        warnings.catch_warnings(),
+        importing_this_library(),
+    ):
         warnings.simplefilter("ignore")  # papermill's own dependencies; the kernel shows its warnings in the page
         written = Path(folder) / path.name
         try:
@@ -124,6 +129,12 @@ def client_settings(sockets: str) -> Traits:
     manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
     quiet = ["--log-level=CRITICAL"]  # jupyter_client interrupts a kernel that it shuts down, which logs it as an error
     return Traits({"KernelManager": manager, "NotebookClient": {"iopub_timeout": 300, "extra_arguments": quiet}})
+
+
+def near_root() -> str | None:
+    """Where sockets can be: /tmp if the usual folder for temporary files has too long a path, as on some clusters."""
+    is_long = len(tempfile.gettempdir()) > LONGEST
+    return "/tmp" if is_long and os.access("/tmp", os.W_OK) else None
 
 
 class Listener:
