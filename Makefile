@@ -71,10 +71,12 @@ python:
 	    echo "make PYTHON=/path/to/python3.12"; \
 	    exit 1; }
 
-# The stamp says for which checkout and Python, and which versions, are installed: all but the first once they are, so
-# that an interrupted install is taken up again.
+# The stamp says which checkout the environment is of, and, once all is installed, for which Python and from which
+# lists: an interrupted install is taken up again.
 env: python  ## install, or bring up to date, what all others need
-	@stamp="$(ENV)/.resnet-lab"; wanted=$$(pwd -P; "$(ENV)/bin/python" -V; cksum pyproject.toml requirements.lock); \
+	@stamp="$(ENV)/.resnet-lab"; \
+	wanted=$$(pwd -P; "$(ENV)/bin/python" -c 'import sys; print(*sys.version_info[:2])'; \
+	    cksum pyproject.toml requirements.lock); \
 	if [ -e "$$stamp" ]; then [ "$$(cat "$$stamp")" = "$$wanted" ]; else "$(ENV)/$(READY); fi && exit; \
 	"$(ENV)/bin/python" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s has Python %d.%d, but 3.11 or newer \
 	is needed: remove that folder and call make again." % (sys.prefix, *sys.version_info[:2]))' || exit; \

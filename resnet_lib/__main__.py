@@ -58,7 +58,7 @@ def _options(
 def main() -> None:
     """Run the command line; what a user can mend ends in one message, never in a traceback."""
     for stream in (sys.stdout, sys.stderr):  # a locale may lack some of our characters
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
     for name in FOLDERS:  # the notebooks' kernels work in another folder
         if os.environ.get(name):

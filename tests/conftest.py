@@ -54,7 +54,7 @@ settings.load_profile(os.environ.get("RESNET_LAB_HYPOTHESIS", "lab"))
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """As many as there are cores to use: xdist would count those of the host of a container."""
-    return cores()
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -66,7 +66,7 @@ def test_a_sweep_joins_what_was_measured_on_its_own_machine_alone(tmp_path, monk
         (["--figure", "ladder.jpg"], "ladder.jpg is not the name of a PNG file: let it end in .png"),
         (["--sweep", "--quick"], "--sweep measures all that it has, and draws nothing: leave out --quick and --figure"),
         (["--sweep", "--figure", "ladder.png"], "draws nothing: leave out --quick and --figure"),
-        (["--json", "."], "is a folder: give the name of a file"),
+        (["--json", "."], "is no file: give the name of one"),
     ],
 )
 def test_what_a_benchmark_cannot_do_is_refused_before_it_begins(options, words, tmp_path, monkeypatch):

@@ -162,22 +162,35 @@ def test_of_a_training_that_diverged_nothing_else_is_told(tmp_path, column, lost
     own.to_csv(tmp_path / "log.csv", index=False)
     (only,) = signs(read_log(tmp_path / "log.csv"))
     assert (only.name, only.seen) == ("it diverged", "yes")
-    assert only.evidence == ("a loss is nan or infinite in the last 40 of the 100 epochs with a test accuracy",)
+    assert only.evidence == ("a loss is nan or infinite in the last 40 epochs that have one",)
+    assert diagnose.nearest(read_log(tmp_path / "log.csv"))[1] == "It is compared with no record, for none diverged."
     own.loc[99, column] = 1.0  # it came back, or stands for an empty cell
     own.to_csv(tmp_path / "log.csv", index=False)
     assert len(signs(read_log(tmp_path / "log.csv"))) == 3
-    own[column] = None
-    own.to_csv(tmp_path / "log.csv", index=False)
-    assert len(signs(read_log(tmp_path / "log.csv"))) == 3
+    for cells in (None, lost, "tensor(0.53)" if column == "train_loss" else 1.0):  # none ever, or such as nobody reads
+        own[column] = cells
+        own.to_csv(tmp_path / "log.csv", index=False)
+        assert len(signs(read_log(tmp_path / "log.csv"))) == 3
+
+
+def test_nan_may_stand_for_an_empty_cell(tmp_path):
+    lines = ["epoch,train_loss,test_loss,val_acc"]
+    for epoch in range(12):
+        lines += [f"{epoch},0.5,nan,nan", f"{epoch}, nan,0.6,0.5"]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    log = read_log(tmp_path / "log.csv")
+    assert (len(log.history), log.lost) == (12, 0)
+    assert log.history[0] == {"test_accuracy": 0.5, "test_loss": 0.6}
 
 
 def test_a_log_may_come_through_a_pipe_or_from_excel(tmp_path):
     text = (RUNS / STORY / "history.csv").read_text()
     expected = read_log(RUNS / STORY / "history.csv").history
-    (tmp_path / "log.csv").write_text("sep=;\n" + text.replace(",", ";"), encoding="utf-8-sig")
-    assert read_log(tmp_path / "log.csv").history == expected
+    for first, sep in (("sep=;", ";"), ('"sep=|"\r', "|")):
+        (tmp_path / "log.csv").write_text(f"{first}\n" + text.replace(",", sep), encoding="utf-8-sig", newline="")
+        assert read_log(tmp_path / "log.csv").history == expected
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,), daemon=True)
     writer.start()
     assert read_log(tmp_path / "pipe").history == expected
     writer.join()

@@ -111,7 +111,7 @@ def test_conda_installs_what_pyproject_lists() -> None:
 STAND_IN = """#!/bin/sh
 echo "$@" >>"{log}"
 case "$*" in
-    -V) echo "Python ${{VERSION:-3.12.1}}" ;;
+    *"print(*sys.version_info"*) echo "${{VERSION:-3 12}}" ;;
     *find_spec*) exit ${{FOUND:-1}} ;;
     *sys.version_info*) exit ${{TOO_OLD:-0}} ;;
     *" install --require-hashes"*) exit ${{PIP_STATUS:-0}} ;;
@@ -182,7 +182,7 @@ def test_make_installs_once_and_again_when_the_lock_changes(checkout: Path) -> N
 
 
 def test_make_installs_again_for_another_python(checkout: Path) -> None:
-    for version, count in (("3.12.1", 1), ("3.12.1", 1), ("3.13.0", 2)):  # the system's own was replaced
+    for version, count in (("3 12", 1), ("3 12", 1), ("3 13", 2)):  # the system's own was replaced
         assert make(checkout, "env", VERSION=version).returncode == 0
         assert installs(checkout) == count
 

@@ -127,14 +127,16 @@ def bench(
         result = (
             {"sweep": kept.get("sweep", {}) | bench.sweep(choice, say)} if sweep else bench.measure(choice, quick, say)
         )
-    if sweep:
-        out.print(as_table(bench_tables.sweep(result["sweep"])))
-    else:
-        for table in (bench_tables.ladder(result), bench_tables.networks(result)):
-            out.print(as_table(table))
-        out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
-    if json_:
-        write_atomic(json_, (json.dumps(kept | result, indent=1) + "\n").encode())
+    try:
+        if sweep:
+            out.print(as_table(bench_tables.sweep(result["sweep"])))
+        else:
+            for table in (bench_tables.ladder(result), bench_tables.networks(result)):
+                out.print(as_table(table))
+            out.print(*bench_facts.facts(result), bench_facts.HOW_TO_READ, sep="\n")
+    finally:  # neither is lost if the other fails
+        if json_:
+            write_atomic(json_, (json.dumps(kept | result, indent=1) + "\n").encode())
     if figure:
         canvas.save(bench_figure.draw(result), figure)
 

@@ -120,10 +120,10 @@ def assignments(items: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {item!r} is not valid: give name=value")
         if name in fields:
             raise ConfigError(f"--set {name} is given twice: leave one out")
-        value = {"True": "true", "False": "false", "None": "null"}.get(value, value)
         if name == "milestones" and "[" not in value:  # as the option of this name has them
             fields[name] = integers(value)
             continue
+        value = {"True": "true", "False": "false", "None": "null"}.get(value, value)
         try:
             fields[name] = json.loads(value)
         except (ValueError, RecursionError):
@@ -131,13 +131,22 @@ def assignments(items: list[str]) -> dict[str, Any]:
     return fields
 
 
+def refuse_twice(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Raises ConfigError if a field is given by an option of its own and by --set."""
+    if twice := one.keys() & other.keys():
+        raise ConfigError(f"{min(twice)} is given twice: leave --set {min(twice)} out")
+
+
 def writable(path: Path | None) -> Path | None:
     """A file that can be written at the end, its folder made now; refused before anything is measured."""
     if path:
-        if path.is_dir():
-            raise ConfigError(f"{path} is a folder: give the name of a file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()  # raises OSError where none can be written
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is no file: give the name of one")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise LabError(f"{path} cannot be written: {error.strerror}") from None
     return path
 
 

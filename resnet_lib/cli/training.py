@@ -21,6 +21,7 @@ from resnet_lib.cli.options import (
     out,
     quoted,
     read_configs,
+    refuse_twice,
     run_all,
     switch,
     teller,
@@ -28,7 +29,7 @@ from resnet_lib.cli.options import (
     warn_if_busy,
     with_recipe,
 )
-from resnet_lib.config import Config, ConfigError, Profile
+from resnet_lib.config import Config, Profile
 from resnet_lib.errors import LabError
 
 app = typer.Typer()
@@ -84,13 +85,12 @@ def run(
         split=split, seed=seed, milestones=None if milestones is None else integers(milestones),
     )  # fmt: skip
     given, others = {name: value for name, value in given.items() if value is not None}, assignments(set_ or [])
-    if twice := given.keys() & others.keys():
-        raise ConfigError(f"{min(twice)} is given twice: leave --set {min(twice)} out")
-    given |= others
-    config = Config(**with_recipe(recipe, given)).at(profile)
+    refuse_twice(given, others)
+    config = Config(**with_recipe(recipe, given | others))
+    if odd := _odd_milestones(config):
+        err.print(odd, style="yellow")
+    config = config.at(profile)
     use_data(data)
-    if drops := _without_effect(config):
-        err.print(drops, style="yellow")
     known = experiment.is_finished(config, profile)
     choice = None if known else choose(config, device, threads, compile, deterministic)
     record = experiment.run(config, profile, choice)
@@ -105,14 +105,14 @@ def run(
         out.print("weights  not kept beside this record; to have some, train with another --seed")
 
 
-def _without_effect(config: Config) -> str:
+def _odd_milestones(config: Config) -> str:
     """What may not have been meant by milestones, in words; empty if nothing is odd."""
-    milestones = ", ".join(map(str, config.milestones))
-    length, unit = (config.iterations, "iterations") if config.iterations else (config.epochs, "epochs")
+    milestones, length = ",".join(map(str, config.milestones)), config.iterations or config.epochs
     if config.milestones and config.milestones[0] >= length:
-        return f"the learning rate never drops: milestones {milestones} lie past the end, after {length} {unit}"
-    if config.iterations and config.milestones and config.milestones[-1] < config.steps_per_epoch:
-        return f"all drops come within the first epoch: milestones {milestones} are iterations here, as the length is"
+        unit = "iterations" if config.iterations else "epochs"
+        return f"the learning rate never drops: --milestones {milestones} is past the end (--{unit} {length})"
+    if config.iterations and config.milestones and config.milestones[-1] < config.steps_per_epoch < config.iterations:
+        return f"all drops come within the first epoch: --milestones {milestones} counts iterations, as the length does"
     return ""
 
 
@@ -176,24 +176,26 @@ def evaluate(
 ) -> None:
     """Print the metrics of saved weights on the images held out from their training."""
     from resnet_lib.machine.device import choose
+    from resnet_lib.records import checkpoint
     from resnet_lib.runs import weights
 
     if not path.is_file():
         published = ": most published runs come without their weights" if (path.parent / "result.json").exists() else ""
         raise LabError(f"{path} is not a file{published}: give a .safetensors file or a checkpoint.pt")
+    if path.suffix != ".safetensors" and not checkpoint.is_one(path):
+        how = "weights of your own are read from a .safetensors file (safetensors.torch.save_file), with --model"
+        raise LabError(f"{path} is not a whole checkpoint of this lab; {how}")
     try:
         config = weights.config_of(path)
-    except LabError as error:
-        if path.suffix != ".safetensors":
-            how = "weights of your own are read from a .safetensors file (safetensors.torch.save_file), with --model"
-            raise LabError(f"{error}; {how}") from None
+    except LabError:
         if not model:
             raise
         config = None
     if not config and not model:
         raise LabError(f"{path} does not tell which network it belongs to: add --model")
-    named = {"model": model} if model else {}
-    config = (config or Config()).replace(**(named | assignments(set_ or [])))
+    named, others = {"model": model} if model else {}, assignments(set_ or [])
+    refuse_twice(named, others)
+    config = (config or Config()).replace(**(named | others))
     use_data(data)
     _print_metrics(weights.evaluate(config, path, choose(config, device, compile=False)), config)
 

@@ -28,8 +28,8 @@ NAMES = {
 }
 LOSSES = (*NAMES["test_loss"], "train_loss", "training_loss", "loss")
 KNOWN = {"epoch", *LOSSES, *(name for names in NAMES.values() for name in names)}
-# What stands in an empty cell; not nan, which a loss may come to.
-EMPTY = ["", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "None", "NULL", "null"]
+EMPTY = ("na", "n/a", "#n/a", "#na", "<na>", "none", "null")  # what stands in a cell without a number, and
+LOST = ("nan", "-nan", "inf", "-inf", "infinity", "-infinity")  # which a loss may come to as well
 TENTHS = 10  # parts of a training over which accuracies are compared: single epochs jump about
 PERCENT = 1.5  # accuracies above it are in %
 ROUNDING = 1e-6  # by which a share may be above 1
@@ -42,7 +42,7 @@ class Log:
     history: list[Row]  # a row for each epoch in which the test accuracy was measured
     epochs: int  # that it took, also those without one
     first: int | None  # the number of its first epoch; None: it numbers none, so that each row was taken for one
-    lost: int = 0  # rows at the end in which a loss is no number
+    lost: int = 0  # epochs at the end whose loss became nan or infinite
     held_out: str = "test"
 
 
@@ -64,7 +64,7 @@ def read_log(path: Path) -> Log:
         count = int(known.sum())
         told = "1 row" if count == 1 else f"{count} rows"
         raise LabError(f"{path} has a test accuracy in {told}: {TENTHS} epochs are needed for a curve to show anything")
-    lost = _lost(table[known])
+    lost = _lost(table, known)
     columns = {name: column[known] for name, column in columns.items()}
     columns = {name: column for name, column in columns.items() if np.isfinite(column).all()}
     if "test_loss" in columns and columns["test_loss"].min() <= 0:  # of what was rounded to 0, no share can be told
@@ -84,13 +84,14 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         text = path.read_bytes().decode("utf-8-sig")  # at once: a pipe can be read only once
         header, _, rest = text.partition("\n")
-        if re.fullmatch("sep=.\r?", header.strip('"')):  # as Excel may have it
-            text, header = rest, rest.partition("\n")[0]
+        sep = max(",;\t", key=header.count)
+        if told := re.fullmatch('"?sep=(.)"?', header.strip()):  # as Excel may have it
+            text, sep = rest, told[1]
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)
             table = pd.read_csv(
-                io.StringIO(text), sep=max(",;\t", key=header.count), index_col=False, keep_default_na=False,
-                na_values=EMPTY,
+                io.StringIO(text), sep=sep, index_col=False, dtype=str, keep_default_na=False, na_values=[""],
+                skipinitialspace=True,
             )  # fmt: skip
     except UnicodeDecodeError:
         raise LabError(f"{path} is not text in UTF-8: save it as CSV in UTF-8") from None
@@ -99,7 +100,12 @@ def _read(path: Path) -> pd.DataFrame:
         raise LabError(f"{path} cannot be read as CSV: {more} ({error})") from None
     except (OSError, ValueError) as error:  # of pandas' own errors, too
         raise LabError(f"{path} cannot be read as CSV: {error}") from None
-    return _named(table, path)
+    table = _named(table, path)
+    for name in table:
+        cells = table[name].str.strip().str.lower()
+        lost = np.inf if name in LOSSES else None
+        table[name] = table[name].mask(cells.isin(LOST), lost).mask(cells.isin(EMPTY), None)
+    return table
 
 
 def _named(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -135,18 +141,32 @@ def _by_epoch(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     means = {name: column.groupby(epochs).mean() for name, column in trained.items()}
     following = pd.Series(epochs).bfill()  # Lightning's rows of rates name no epoch, and come before its others
     rates = {name: table[name].groupby(following).last() for name in NAMES["lr"] if name in table}
-    return table.groupby(epochs).last().assign(**means, **rates).rename_axis("epoch")
-
-
-def _lost(table: pd.DataFrame) -> int:
-    """How many rows at the end have a loss that is no number, as after a training that diverged; the most of any."""
-    most = 0
-    for name in LOSSES:
+    for name in NAMES["test_loss"]:
         if name in table:
-            values = pd.to_numeric(table[name], errors="coerce")
-            is_lost = (table[name].notna() & ~np.isfinite(values)).to_numpy()
-            most = max(most, len(is_lost) if is_lost.all() else int(is_lost[::-1].argmin()))
-    return most
+            _numbers(table[name], path)  # refuses what is none; what a training loss has beside numbers is left out
+    losses = {name: _last_loss(table[name], epochs) for name in LOSSES if name in table}
+    return table.groupby(epochs).last().assign(**means, **rates, **losses).rename_axis("epoch")
+
+
+def _last_loss(column: pd.Series, epochs: np.ndarray) -> pd.Series:
+    """The last number of each epoch; inf where there is none, but a loss that was lost."""
+    values = pd.to_numeric(column, errors="coerce")
+    last = values.where(np.isfinite(values)).groupby(epochs).last()
+    return last.where(last.notna() | ~np.isinf(values).groupby(epochs).any(), np.inf)
+
+
+def _lost(table: pd.DataFrame, is_tested: np.ndarray) -> int:
+    """In how many epochs at the end a loss is nan or infinite that was a number before; the most of any.
+
+    Less than two are none: it may stand for an empty cell.
+    """
+    most = 0
+    for name in (name for name in LOSSES if name in table):
+        seen = table[name][is_tested] if name in NAMES["test_loss"] else table[name]
+        is_lost = np.isinf(pd.to_numeric(seen, errors="coerce").dropna()).to_numpy()
+        if is_lost.any() and not is_lost.all():
+            most = max(most, int(is_lost[::-1].argmin()))
+    return most if most > 1 else 0
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarray | None:
@@ -158,8 +178,7 @@ def _column(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> np.ndarr
 def _numbers(column: pd.Series, path: Path) -> np.ndarray:
     """NaN where a cell is empty, or not finite."""
     values = pd.to_numeric(column, errors="coerce")
-    is_wrong = values.isna() & column.notna() & ~column.astype(str).str.lower().isin(("nan", "-nan"))
-    if wrong := list(column[is_wrong]):
+    if wrong := list(column[values.isna() & column.notna()]):
         reason = f"{path} has {wrong[0]!r} in the column {column.name}, which is no number"
         raise LabError(f"{reason}: write 43.7 or 0.437, say, and leave cells empty where there is none")
     return np.where(np.isfinite(values), values, np.nan)

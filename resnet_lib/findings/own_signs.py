@@ -42,7 +42,7 @@ def signs(log: Log) -> list[Sign]:
 
 
 def _diverged(log: Log) -> Sign:
-    seen = f"a loss is nan or infinite in the last {log.lost} of the {len(log.history)} epochs with a test accuracy"
+    seen = f"a loss is nan or infinite in the last {log.lost} epochs that have one"
     advice = "begin at a lower learning rate, or warm it up; the curves after that tell nothing"
     return Sign("it diverged", "yes", (seen,), advice)
 

@@ -61,10 +61,10 @@ def commit() -> str:
     """
 
     def git(*arguments: str) -> str:
-        folder = Path(__file__).parents[1]  # the whole library
+        folder = Path(__file__).resolve().parents[1]  # the whole library
         return subprocess.run(
-            # Whoever owns the checkout, as in a container: its code runs already.
-            ["git", "-c", "safe.directory=*", "--no-optional-locks", *arguments],
+            # This checkout alone, whoever owns it, as in a container: its code runs already.
+            ["git", "-c", f"safe.directory={folder.parent}", "--no-optional-locks", *arguments],
             cwd=folder, capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
 

@@ -30,7 +30,7 @@ def build(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, str]:
     If not to `ask`, from the installed torchvision at once.
 
     With stem "cifar", its first convolution and max-pool are replaced by a 3x3 convolution of stride 1, so that images
-    of 32x32 keep their resolution. Raises LabError where torchvision is not installed.
+    of 32x32 keep their resolution. Raises LabError where torchvision is not installed, or does not fit torch.
     """
     model, source = _original(config, num_classes, ask)
     if config.stem == "cifar":
@@ -50,7 +50,7 @@ def _original(config: Config, num_classes: int, ask: bool) -> tuple[nn.Module, s
             f"{config.model} needs torchvision: pip install -e '.[lab,dev]' in the clone, or choose a network of the "
             "lab's"
         ) from None
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, AttributeError) as error:  # by version, and by whether it is tried again
         said = str(error).partition("\n")[0]
         raise LabError(f"torchvision does not fit this torch: install both from the same place ({said})") from None
     release = torchvision.__version__.partition("+")[0]

@@ -73,6 +73,12 @@ def newest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
     return None
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file begins as a checkpoint does, whole or not."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def load(path: Path) -> dict[str, Any]:
     """The state saved at `path`, on the CPU. Nothing in it is executed: tensors and plain values only.
 

@@ -19,7 +19,7 @@ CHECKLIST = "The checklist is the README's, â€œIf your own ResNet stops at 80 %â
 
 
 def signs(log: own_log.Log) -> list[str]:
-    """Of each sign of trouble, whether the log shows it, by what, and what then."""
+    """Of each sign of trouble that can be told, whether the log shows it, by what, and what then."""
     told = []
     for one in own_signs.signs(log):
         then = [f"then: {one.advice}"] if one.seen in ("yes", "in part") else []
@@ -29,6 +29,8 @@ def signs(log: own_log.Log) -> list[str]:
 
 def nearest(log: own_log.Log) -> tuple[pd.DataFrame, str]:
     """One row for each of the `full` records that are most like the log, the nearest first, and how to read them."""
+    if log.lost:
+        return pd.DataFrame(), "It is compared with no record, for none diverged."
     recorded = [run for run in finished("full") if (run.config.dataset, run.config.train_images) == ("cifar10", None)]
     found, seeds = own_log.nearest(log, recorded), own_log.apart(log, recorded)
     if not recorded:

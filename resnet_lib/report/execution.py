@@ -25,7 +25,7 @@ from resnet_lib.machine.files import write_atomic
 from resnet_lib.report.published import CHECKOUT
 
 SOURCES = CHECKOUT / "notebooks"
-LONGEST = 80  # characters of the folder of temporary files: a socket's path has 103 at most, 21 of them below it
+LONGEST = 80  # bytes of the path of the folder of temporary files: a socket's path has 103 at most, 21 of them below it
 OUTCOME = "resnet_lab"  # where an executed notebook keeps what became of it, in its metadata
 
 
@@ -133,7 +133,7 @@ def client_settings(sockets: str) -> Traits:
 
 def near_root() -> str | None:
     """Where sockets can be: /tmp if the usual folder for temporary files has too long a path, as on some clusters."""
-    is_long = len(tempfile.gettempdir()) > LONGEST
+    is_long = len(os.fsencode(tempfile.gettempdir())) > LONGEST
     return "/tmp" if is_long and os.access("/tmp", os.W_OK) else None
 
 

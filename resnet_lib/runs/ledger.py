@@ -65,8 +65,8 @@ def entry(path: Path) -> Entry:
         state = "running" if folder.is_held else "unfinished"
         return Entry(path, state, f"{done} of {config.total_epochs} epochs", config)
     except FileNotFoundError as error:
-        name = Path(error.filename or "").name
-        return Entry(path, "damaged", f"{name} is missing: run its command again, or delete the folder")
+        gone = Path(error.filename or "a file").name
+        return Entry(path, "damaged", f"{gone} is missing: restore it, or delete the folder if nothing runs there")
     except (LabError, OSError, ValueError) as error:
         return Entry(path, "damaged", str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import traceback
@@ -16,6 +17,9 @@ from resnet_lib.machine.device import Choice, DeviceLost
 from resnet_lib.machine.stop import Stopped
 from resnet_lib.records.record import Record
 from resnet_lib.runs import experiment
+
+# What a user can mend: a disk that is full or cannot be written. Others are defects, to be told with a traceback.
+MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def run_many(
@@ -58,7 +62,7 @@ def _outcome(
         is_unfinished = not experiment.is_finished(config, profile)
         return experiment.run(config, profile, choose(config) if choose and is_unfinished else None, show)
     except Exception as error:
-        if not isinstance(error, LabError | OSError):  # nothing that a user did: say where, as text
+        if not isinstance(error, LabError) and getattr(error, "errno", None) not in MENDABLE:  # say where, as text
             error.add_note("".join(traceback.format_exception(error)))
         error.__cause__ = error.__context__ = None  # whose frames would keep the network and its memory alive
         return error.with_traceback(None)

@@ -88,7 +88,7 @@ def evaluate(config: Config, path: Path, choice: Choice) -> dict[str, Any]:
     except RuntimeError as error:
         reason = shorten(str(error).partition("\n")[2], 120, placeholder=" ...")  # which may name hundreds of tensors
         help_ = "name their network by --model, and --set stem=... where its stem is another"
-        if all(name.startswith("module.") for name in state):
+        if state and all(name.startswith("module.") for name in state):
             help_ = "take `module.`, which DataParallel puts before all names, from them"
         raise CheckpointError(f"{path} does not fit {config.model}: {help_} ({reason})") from None
     dataset = cifar10.load(config)
