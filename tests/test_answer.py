@@ -90,9 +90,7 @@ def test_runs_that_were_one_until_the_drop_are_told_of_in_pairs():
         craft(TOLD.replace(stem=stem, milestones=()), 0.78)
         pairs = "In 2 pairs of runs (1 with ImageNet's stem) that are" if stem else "In one pair that is"
         gains = "-3.0 to 9.0" if stem else "9.0"
-        told = (
-            f"- {pairs} one and the same training until the first drop, the run with drops ended {gains} points above"
-        )
+        told = f"- {pairs} identical until the first drop, the run with drops ended {gains} points above"
         assert told in paragraph("The learning rate.")
 
 
@@ -125,9 +123,9 @@ def test_the_stem_is_weighed_alone_and_from_the_papers_settings():
 def test_what_the_story_may_have_been_is_what_ends_near_it_with_what_speaks_against_it():
     title = "What the story's 80 % may have been."
     craft(TOLD, 0.86)
-    assert "If other runs end there, too, something differed that" in paragraph(title)
+    assert "If other runs end there, too, something unreported differed." in paragraph(title)
     of = "Of the recorded changes of one setting, and of stem and augmentation together,"
-    told = f"**{title}** Something differed that was not told. {of}"
+    told = f"**{title}** Something unreported differed. {of}"
     thrice(TOLD, 0.88)
     assert paragraph(title) == f"{told} none brings ResNet-20 near it. {answer.NOT_EXAMINED}"
     thrice(TOLD.replace(stem="imagenet"), 0.749, spread=0.004)  # which other runs may have above 75 %
@@ -257,8 +255,8 @@ def test_the_networks_with_imagenets_stem_are_told_of_beside_what_the_story_tell
     craft(square["3×3 stem"], 0.9)
     assert " With “crop and flip”: 85.0 % [" in paragraph(title)
     assert " With “3×3 stem”: 90.0 % [" in paragraph(title)
-    assert paragraph(title).endswith("Nor does it say anything of the network for CIFAR-10, which was not checked.")
-    below = "After 100 epochs they end 3.0 points below what the story tells; the best epoch of 1 run had 80.0 %."
+    assert paragraph(title).endswith("nor about the network for CIFAR-10, which was not checked.")
+    below = "After 100 epochs they end 3.0 points below the story; the best epoch of 1 run reached 80.0 %."
     assert below in paragraph(title)
     thrice(hub["ResNet-50 (torch.hub)"], 0.9)
     assert "- ResNet-50 (torch.hub), 100 epochs, bf16 (the story: 83 %): 90.0 % [" in paragraph(title)

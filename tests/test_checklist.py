@@ -28,10 +28,10 @@ def test_without_records_the_checklist_has_its_items_and_no_numbers():
     assert "3×3 stem (this network is not yet run with them)</summary>" in bare
     assert "optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.0005)" in bare
     assert "are not for such images. Look at" in bare
-    assert "perhaps among other faults; less tells nothing.\n3. " in bare
+    assert "perhaps among other faults; less says nothing.\n3. " in bare
     assert "may gain little from them.\n" in bare
     assert "at the end of each learning rate): not yet run." in bare
-    assert "[17 public threads](threads), of which 13 name a cause, if only as a guess." in bare
+    assert "[17 public threads](threads); 13 name a cause, if only as a guess." in bare
     assert f"ends at {100 * curves.FITTED:g} % or more, and test loss more than" in bare
 
 
@@ -68,14 +68,14 @@ def test_the_checklist_tells_what_a_change_was_worth():
     assert f"To try it: `resnet-lab diagnose here/runs/{TOLD.run_id}/history.csv`." in told
     rising = np.r_[np.linspace(2, 1, 60), np.linspace(1, 1.2, 40)]
     craft(TOLD.replace(stem="imagenet"), 0.75, rising, fitted=1.0)
-    assert "With ImageNet's stem it looks the same: see to that first. Add random crops" in listed()
+    assert "With ImageNet's stem it looks the same: fix that first. Add random crops" in listed()
     assert "are not for such images: 3×3 is worth +12.0 points [" in listed()
-    assert "begin at" not in listed()
+    assert "Start SGD" not in listed()
     craft(TOLD.replace(lr=0.01), 0.82, rising, fitted=1.0)
-    changed = "What 0.01 changed at the end of 100 epochs, with the same drops: ResNet-20 -5.0 points ["
-    assert f"   - With SGD and momentum begin at 0.1. {changed}" in listed()
+    changed = "Effect of a rate of 0.01 after 100 epochs, with the same drops: ResNet-20 -5.0 points ["
+    assert f"   - Start SGD with momentum at 0.1. {changed}" in listed()
     assert " (over images alone) (n = 1).\n" in listed()
-    alike = "With ImageNet's stem or a learning rate of 0.01 it looks the same: see to that first."
+    alike = "With ImageNet's stem or a learning rate of 0.01 it looks the same: fix that first."
     fitted = "Too small a rate shows before its first drop: the training accuracy of ResNet-20 was 100 % at 0.01 and"
     assert f"{alike} {fitted} 50 % at 0.1. Add random" in listed()
     its_own, augmented, _, alike = causes.square().values()

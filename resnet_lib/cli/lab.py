@@ -48,8 +48,8 @@ def report(
     trains = not no_train and not {*names} <= lab.NEVER_TRAIN
     if profile == "full" and trains:
         err.print(
-            "this trains what has no record yet, for weeks on a CPU: it can be stopped at any time, and --no-train "
-            "shows what is there",
+            "this trains all runs not yet recorded, for weeks on a CPU; you can stop it at any time. --no-train "
+            "only shows records",
             style="yellow",
         )
     for name in names:

@@ -49,11 +49,11 @@ DataFolder = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps (default: the best available)")]
 Threads = Annotated[
-    int | None, typer.Option(help="CPU threads of each run (default: all, shared by runs at a time)", min=1)
+    int | None, typer.Option(help="CPU threads per run (default: all, shared by concurrent runs)", min=1)
 ]
 Jobs = Annotated[
     int,  # no pool of processes can be larger on Windows
-    typer.Option(help="Runs at a time, dealt out to all GPUs; `bench --sweep` shows how many pay", min=1, max=61),
+    typer.Option(help="Concurrent runs, spread over all GPUs; `bench --sweep` shows what helps", min=1, max=61),
 ]
 
 

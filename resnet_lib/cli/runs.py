@@ -23,7 +23,7 @@ OfProfile = Annotated[
     Profile | None, typer.Option("--profile", help="The size of the runs", callback=_own_or_groups)
 ]  # that of `runs`, unless given after the command, too
 
-app = typer.Typer(help="List, show, verify or resume the runs that are there.")
+app = typer.Typer(help="List, show, verify or resume existing runs.")
 
 
 @app.callback(invoke_without_command=True)

@@ -46,7 +46,7 @@ def run(
     iterations: Annotated[int | None, field("iterations", "Length in steps, instead of epochs")] = None,
     lr: Annotated[float | None, field("lr", "Peak learning rate")] = None,
     milestones: Annotated[
-        str | None, typer.Option(help="Epochs (or iterations) of the drops: 50,75 (default: no drop)")
+        str | None, typer.Option(help="Epochs (or iterations) of the drops, as 50,75 (default: none)")
     ] = None,
     schedule: Annotated[str | None, field("schedule", "multistep, cosine or onecycle")] = None,
     batch_size: Annotated[int | None, field("batch_size", "Images per step")] = None,
@@ -167,7 +167,7 @@ def evaluate(
     path: Annotated[
         Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file, or an unfinished run's checkpoint.pt")
     ],
-    model: Annotated[str | None, typer.Option(help="The network of weights that do not tell it themselves")] = None,
+    model: Annotated[str | None, typer.Option(help="The network, if the weights file does not name it")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A field of the config: --set test_images=500")
     ] = None,

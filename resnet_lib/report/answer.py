@@ -128,7 +128,7 @@ def _what_it_may_have_been() -> str:
     title, near = f"**What the story's {CIFAR_STEP.claimed:g} % may have been.**", candidates()
     is_open = between(comparison.accuracy_of(plain, "full"), *CIFAR_STEP.near) == UNDECIDED
     what = "If other runs end there, too, something" if is_open else "Something"
-    said = f"{title} {what} differed that was not told. Of the recorded changes of one setting, and of stem and "
+    said = f"{title} {what} unreported differed. Of the recorded changes of one setting, and of stem and "
     said += "augmentation together,"
     if not near:
         return f"{said} none brings ResNet-20 near it. {NOT_EXAMINED}"

@@ -46,9 +46,9 @@ def checklist(runs: str, threads: str, folder: str) -> str:
     }
     numbered = [f"{number}. {items[number]}" for number in Check]
     said = (
-        f"Look in this order. `resnet-lab diagnose LOG.csv` looks for items {Check.RATE:d} to {Check.UNDERFITTING:d} "
-        f"in a log of yours (see item {Check.ELSE:d}). Unless it is said otherwise, numbers are of ResNet-20 in "
-        f"{suspects.EPOCHS} epochs, with the settings that the lab assumes of the story: "
+        f"Check in this order. `resnet-lab diagnose LOG.csv` checks items {Check.RATE:d} to {Check.UNDERFITTING:d} "
+        f"in your own log (see item {Check.ELSE:d}). Unless stated otherwise, numbers are for ResNet-20 in "
+        f"{suspects.EPOCHS} epochs, with the settings the lab assumes for the story: "
         f"{wording.training(suspects.changed())}. Adam was not measured."
     )
     return "\n\n".join([said, "\n".join(numbered), own_code.settings()])
@@ -59,7 +59,7 @@ def _code() -> str:
     worth = f": 3×3 is worth {(-cost).number} to ResNet-20" if cost else ""
     return _with_parts(
         "**Is the network one for 32×32 images, and the code right?**",
-        "*Stem*: the first layers are one 3×3 convolution of stride 1, without max-pool. ImageNet's (7×7, stride 2, "
+        "*Stem*: it should be one 3×3 convolution of stride 1, without max-pool. ImageNet's (7×7, stride 2, "
         f"max-pool) are not for such images{worth}. Look at the shape before global pooling: {SIDE}×{SIDE} in the "
         f"paper's networks, {HUB_SIDE}×{HUB_SIDE} in torchvision's with a 3×3 stem; 2×2 or 1×1 means ImageNet's stem.",
         "*Blocks*: the shortcut is added before the last ReLU, and adapted where the size or the number of the feature "
@@ -70,16 +70,16 @@ def _code() -> str:
         "*Loop*: logits into the loss, no softmax before it; gradients zeroed at every step; train mode to train, eval "
         "mode to evaluate; momentum set (`torch.optim.SGD` has none unless told); the schedule stepped once per epoch "
         "if its milestones are epochs.",
-        "*Test*: a single batch, trained on again and again, is soon fitted to 100 %. If not, the code is wrong.",
+        "*Test*: train on a single batch over and over: it soon reaches 100 %. If not, the code is wrong.",
     )
 
 
 def _learning_rate() -> str:
     return _with_parts(
         "**Did the learning rate come down?** Log it; divide it by ten after half and three quarters of the training. "
-        f"To test a training of yours, go on for {SETTLED} epochs at a tenth of the rate, and compare their mean test "
+        f"To test your training, continue for {SETTLED} epochs at a tenth of the rate, and compare their mean test "
         f"accuracy with that of the {HIGH} epochs before (single epochs jump about). If it rose by more than it does "
-        "by chance, the rate was too high to end with, perhaps among other faults; less tells nothing.",
+        "by chance, the rate was too high to end with, perhaps among other faults; less says nothing.",
         *_drops_seen(),
         *_small_rate(),
     )
@@ -122,11 +122,9 @@ def _small_rate() -> list[str]:
     }
     if not costs:
         return []
-    begin = (
-        f"With SGD and momentum begin at {story.TUNED.lr:g}. " if all(cost.mean < 0 for cost in costs.values()) else ""
-    )
+    begin = f"Start SGD with momentum at {story.TUNED.lr:g}. " if all(cost.mean < 0 for cost in costs.values()) else ""
     each = [f"{title} {cost.number} (n = {cost.seeds})" for title, cost in costs.items()]
-    return [f"{begin}What {SMALL} changed at the end of {suspects.EPOCHS} epochs, with the same drops: {listed(each)}."]
+    return [f"{begin}Effect of a rate of {SMALL} after {suspects.EPOCHS} epochs, with the same drops: {listed(each)}."]
 
 
 def _kinds(cells: evidence.Cells) -> list[str]:
@@ -140,13 +138,13 @@ def _overfitting() -> str:
     found = changes.runs("full")
     others = {suspects.WRONG_STEM: "ImageNet's stem", suspects.SMALL_RATE: f"a learning rate of {SMALL}"}
     alike = [what for label, what in others.items() if any(map(overfits, found.get(label, [])))]
-    first = f"With {' or '.join(alike)} it looks the same: see to that first. " if alike else ""
+    first = f"With {' or '.join(alike)} it looks the same: fix that first. " if alike else ""
     first += logs.before_the_drop(found) if others[suspects.SMALL_RATE] in alike else ""
     gain = comparison.worth(causes.AUGMENTATION)
     short = _in_ten_epochs(causes.AUGMENTATION)
     worth = f": {gain.number} for ResNet-20" if gain else ""
     return (
-        f"**Does it overfit?** Training accuracy, as measured while it trains, ends at {100 * FITTED:g} % or more, and "
+        f"**Does it overfit?** Training accuracy, as measured during training, ends at {100 * FITTED:g} % or more, and "
         f"test loss more than {100 * LOSS_TREND:g} % above its minimum. {first}Add random crops (4 pixels of padding) "
         f"and flips{worth}.{_on_the_hub()} A short training may "
         f"gain little from them{f': {short}' if short else ''}.{_in_good_ones()}"
@@ -179,7 +177,7 @@ def _on_the_hub() -> str:
 def _underfitting() -> str:
     rate, gain = causes.FACTORS[causes.RATE], _in_ten_epochs(causes.RATE)
     small = f"{rate.paper.label} instead of {rate.suspect.label}"
-    worth = f" ({small}: {gain} of ResNet-20{_of_resnet50()})" if gain else ""
+    worth = f" (ResNet-20, {small}: {gain}{_of_resnet50()})" if gain else ""
     return (
         f"**Does it underfit?** Training accuracy below {100 * LOW:g} %, and within {100 * GAP:g} points of test "
         f"accuracy. See item {Check.RATE:d} first, for a rate still too high looks the same; then the stem; then train "
@@ -192,7 +190,7 @@ def _of_resnet50() -> str:
     small = story.BASELINE.replace(**causes.FACTORS[causes.RATE].suspect.fields)
     known = comparison.change(story.BASELINE, small)
     title, epochs = story.BASELINE.architecture.title, story.BASELINE.epochs
-    return f"; {known.number} of {title} in {epochs} epochs, n = {known.seeds}" if known else ""
+    return f"; {title}, {epochs} epochs: {known.number}, n = {known.seeds}" if known else ""
 
 
 def _between() -> str:
@@ -207,7 +205,7 @@ def _between() -> str:
     of_each = zip(ends, (wrong, right), strict=True)
     with_imagenets, with_3x3 = (f"{100 * end:.0f} % ({runs_in_words(len(records))})" for end, records in of_each)
     return (
-        f" A wrong stem may show the signs neither of item {Check.OVERFITTING:d} nor of item {Check.UNDERFITTING:d}: "
+        f" A wrong stem may show the signs of neither item {Check.OVERFITTING:d} nor item {Check.UNDERFITTING:d}: "
         "with crops and flips, the training accuracy of ResNet-20 ended at "
         f"{with_imagenets} with ImageNet's, at {with_3x3} with the 3×3 one."
     )
@@ -216,12 +214,12 @@ def _between() -> str:
 def _else(runs: str, threads: str, folder: str) -> str:
     return _with_parts(
         "**None of these?**",
-        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in a log of yours, and names "
-        "the recorded runs most like it. The log has a row for each epoch, ten or more, with `test_accuracy` or "
+        "`resnet-lab diagnose LOG.csv`, once the lab is installed, looks for these signs in your own log, and names "
+        "the recorded runs most like it. The log needs a row per epoch, ten or more, with `test_accuracy` or "
         "`val_accuracy`, and if you have them `train_accuracy`, `test_loss` and `lr`; the usual names of Keras and "
         f"Lightning will do.{_example(folder)}",
         f"Compare with logs of the lab (training accuracy at the end of each learning rate): {logs.links(runs)}.",
-        f"Read of others who were stuck: [{len(field_guide.CASES)} public threads]({threads}), of which "
+        f"See others who were stuck: [{len(field_guide.CASES)} public threads]({threads}); "
         f"{sum(bool(case.cause) for case in field_guide.CASES)} name a cause, if only as a guess.",
     )
 
@@ -243,4 +241,4 @@ def _in_ten_epochs(factor: int) -> str:
     if not cells.have(HALF):
         return ""
     effect = evidence.weigh(factorial.effect((factor,), HALF), cells)
-    return f"{effect.number} on average over settings of {cells.epochs} epochs, an interval that holds alone"
+    return f"{effect.number} (individual interval) on average over settings of {cells.epochs} epochs"

@@ -68,7 +68,7 @@ def reached() -> str:
         return ""
     said = (
         f"**Commands meant to reach the paper's {RESNET_20:g} %**, and what they reached. These runs are recorded, so "
-        f"that the commands only show them; with `--seed {1 + max(seeds)}` they train."
+        f"the commands only show them; with `--seed {1 + max(seeds)}` they train."
     )
     return "\n\n".join([said, "\n".join(lines)])
 

@@ -108,6 +108,5 @@ def twins(cells: Cells) -> list[str]:
     with_stem = f" ({stems} with ImageNet's stem)" if stems else ""
     which = f"{len(pairs)} pairs of runs{with_stem} that are" if len(pairs) > 1 else f"one pair{with_stem} that is"
     return [
-        f"In {which} one and the same training until the first drop, the run with drops ended {in_range(gains)} points "
-        "above its twin."
+        f"In {which} identical until the first drop, the run with drops ended {in_range(gains)} points above its twin."
     ]

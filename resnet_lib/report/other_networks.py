@@ -16,8 +16,8 @@ from resnet_lib.report.wording import in_range
 
 CHECK = (
     "In the story's check torch.hub's network was trained by the same code, and ended near the first one{here}. That "
-    "makes a fault in the code of the first network unlikely. It says nothing of what both share: the training, and "
-    "ImageNet's stem, as the lab assumes. Nor does it say anything of the network for CIFAR-10, which was not checked."
+    "makes a fault in the first network's code unlikely. It says nothing about what both share: the training and, as "
+    "the lab assumes, ImageNet's stem; nor about the network for CIFAR-10, which was not checked."
 )
 
 
@@ -49,8 +49,8 @@ def _below() -> str:
         return ""
     best = 100 * max(curve(record, "accuracy").max() for record in runs)
     return (
-        f"After {EPOCHS} epochs they end {in_range(lacks)} points below what the story tells; the best epoch of "
-        f"{runs_in_words(len(runs))} had {best:.1f} %."
+        f"After {EPOCHS} epochs they end {in_range(lacks)} points below the story; the best epoch of "
+        f"{runs_in_words(len(runs))} reached {best:.1f} %."
     )
 
 

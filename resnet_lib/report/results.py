@@ -26,7 +26,7 @@ from resnet_lib.speed.measured import benchmarks, fp32_share, precision
 
 IMG = "../../img"  # seen from the page of all results
 CAUSE = (
-    "The gap that is divided here is that between two trainings of the lab: the story's, as assumed "
+    "The gap divided here is the one between two of the lab's trainings: the story's, as assumed "
     f"({wording.training(story.TUNED)}), and one with the paper's stem, augmentation, learning rate (LR), weight decay "
     "and two LR drops. It is not that between the story's number and the paper's. Both have the same length, drops "
     "after a half and three quarters of it, and images normalised per channel, where the paper subtracted the mean of "
@@ -46,7 +46,7 @@ ONE_CHANGE = (
 ACCOUNTS = "Which assumption reproduces the story?"
 ACCOUNT = (
     f"Which of the story's accuracies (± {100 * story.NEAR:g} points) and curves come out under each assumption on "
-    "what it does not tell; “open”: undecided or not yet run. That test loss never rose is taken to mean that it comes "
+    "what it leaves out; “open”: undecided or not yet run. That test loss never rose is taken to mean that it comes "
     "near its minimum in the last epochs"
 )
 ANSWER = "The answer so far"

@@ -20,21 +20,21 @@ from resnet_lib.report import answer_figure, commands, other_networks, tables
 from resnet_lib.report.wording import in_range, listed, percent
 
 HOW_TO_READ = (
-    "Test accuracy after the last epoch. ↳: the nearest row above without this sign, changed as named; “the change” is "
-    "the difference from it, before both were rounded. n: runs, each with a seed of its own. [a, b]: 95 % interval "
-    f"over seeds and test images; below {MIN_SEEDS} runs, and for changes, seeds are taken to differ as in similar "
-    "settings (if there are none, no interval is given)."
+    "Test accuracy after the last epoch. ↳: the nearest row above without this sign, with that change; “the change” is "
+    "the difference from it, before rounding. n: runs, each with its own seed. [a, b]: 95 % interval over seeds and "
+    f"test images; below {MIN_SEEDS} runs, and for changes, the seed spread is that of similar settings (if there are "
+    "none, no interval is given)."
 )
 BF16 = "bf16: mixed precision, to save hours; all others are in fp32"
-UNKNOWN = "; whether that changes where a training ends is not yet measured"
+UNKNOWN = "; whether it changes the final accuracy is not yet measured"
 RATES = causes.FACTORS[causes.RATE]
 THINGS = {  # to look at, in the checklist's order, by the change of the assumed settings that shows what they do
     WRONG_STEM: "with **ImageNet's stem** (7×7, stride 2, max-pool) instead of one 3×3 convolution",
     NO_DROP: "with **no learning-rate drop**",
     SMALL_RATE: f"with **SGD begun at {RATES.suspect.label}** instead of {RATES.paper.label}",
-    AUGMENTED: "with **random crops and flips**, no fault but the cure that helps most",
+    AUGMENTED: "with **random crops and flips**, not a fault but the best remedy",
 }
-FOLD = "The commands of these runs. As they stand they show the record; a new <code>--seed</code> trains"
+FOLD = "The commands for these runs. Unchanged, they show the record; a new <code>--seed</code> trains"
 
 
 def short(where: str = "below") -> str:
@@ -80,7 +80,7 @@ def _ends(found: Runs) -> str:
     plain = found[ASSUMED]
     near = "" if mean_accuracy(plain) < CIFAR_STEP.near[1] else f", not near the story's {CIFAR_STEP.claimed:g} %"
     own = f"ResNet-20, the paper's network for CIFAR-10, ends at {percent(plain)} ({runs_in_words(len(plain))}){near}."
-    how = f"Unless said otherwise: {suspects.EPOCHS} epochs with the settings that the lab assumes of the story"
+    how = f"Unless stated otherwise: {suspects.EPOCHS} epochs with the settings the lab assumes for the story"
     return " ".join(filter(None, [_others(), own, f"{how}: {training(plain[0].config)}."]))
 
 
@@ -114,7 +114,7 @@ def _what_stops(found: Runs) -> str:
     if not seen:
         return ""
     seen[-1] += f"; the paper has {RESNET_20:g} %" if AUGMENTED in found else ""
-    alone = f"one change alone{' (such effects do not simply add up)' if len(seen) > 1 else ''}"
+    alone = f"a single change{' (effects do not simply add up)' if len(seen) > 1 else ''}"
     return "\n".join(
         [
             f"**Does yours stop near {CIFAR_STEP.claimed:g} %?** Look at these first. ResNet-20 ends at "
@@ -128,7 +128,7 @@ def _what_it_may_have_been(found: Runs, where: str) -> str:
     """What would bring ResNet-20 where the story tells; empty if it ends there as the lab assumes."""
     if mean_accuracy(found[ASSUMED]) < CIFAR_STEP.near[1]:
         return ""
-    said = f"**Why the story's network for CIFAR-10 had {CIFAR_STEP.claimed:g} %** is open: its code is not known."
+    said = f"**Why the story's CIFAR-10 network ended near {CIFAR_STEP.claimed:g} %** is open: its code is unknown."
     shown = candidates()
     near, perhaps = ([one for one in shown if one.verdict == verdict] for verdict in ("holds", UNDECIDED))
     what = f"ResNet-20 within {100 * story.NEAR:g} points of that"
@@ -140,7 +140,7 @@ def _what_it_may_have_been(found: Runs, where: str) -> str:
     if free := [one for one in shown if not one.against]:
         said += f" Nothing known speaks against {_labels(free)}."
     if len(free) < len(shown):
-        said += f" What speaks against {'the others' if free else 'each'} is told {where}."
+        said += f" The case against {'the others' if free else 'each'} is {where}."
     return said
 
 

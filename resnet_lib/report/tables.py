@@ -19,7 +19,7 @@ from resnet_lib.records.record import Record
 
 CLAIMS = (
     "Claims of the story, and the lab's readings of it: that test loss never rose may mean that it comes near its "
-    "minimum in the last epochs; an accuracy may be one from before the drops. What is said of curves is said of the "
+    "minimum in the last epochs; an accuracy may be one from before the drops. Claims about curves are about the "
     "recorded runs alone. Each interval holds alone, not jointly with the others."
 )
 
@@ -33,7 +33,7 @@ TERMS = (
     "one has fewer runs, or is a change of a setting, which is always judged so. Such an interval can be narrower than "
     f"one from {MIN_SEEDS} runs of its own. “Seed spread unknown”, or “over images alone”: the interval leaves seeds "
     "out, and is too narrow. “Undecided”: it allows both answers, or leaves seeds out. Each interval holds by itself; "
-    "where several hold at once, and are wider, it is said. Points are percentage points; differences are those of the "
+    "wider ones that hold jointly are marked as such. Points are percentage points; differences are those of the "
     "accuracies before these were rounded."
 )
 
@@ -49,7 +49,7 @@ def told_and_measured(steps: dict[str, Runs], profile: str, configs: dict[str, C
         for label, records in runs.items():
             config = (configs or step.configs)[label]
             is_told = profile != "smoke" and step.tells_of(label, config)
-            of_which = ", of one of these" if step.also else ""  # the story does not say which
+            of_which = " (one of these)" if step.also else ""  # the story does not say which
             told = f"{step.claimed:g}{of_which}" if is_told else ""
             rows.append(
                 {"step": name[:2], "run": step.named(label), **_row(config.at(profile), records, told, profile)}
