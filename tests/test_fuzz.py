@@ -111,7 +111,7 @@ def test_configs_with_other_values(given_fields):
 @given(given_fields=st.lists(valid, min_size=1, max_size=3))
 def test_lists_of_configs(tmp_path, given_fields):
     with survived(FUZZ):
-        (tmp_path / "configs.json").write_text(json.dumps(given_fields))
+        (tmp_path / "configs.json").write_text(json.dumps(given_fields), encoding="utf-8-sig")  # as Windows may
         assert read_configs(tmp_path / "configs.json") == [Config(**fields) for fields in given_fields]
 
 

@@ -118,6 +118,15 @@ def test_resume_finishes_what_is_unfinished_and_only_that(three, reports):
     assert runs("resume")[1].startswith("no run at profile full is unfinished")
 
 
+def test_a_folder_without_its_config_is_left_out_and_told_of(three):
+    (three[1] / "config.json").unlink()
+    told = "config.json is missing: restore it, or delete the folder if nothing runs there"
+    assert (ledger.entry(three[1]).state, ledger.entry(three[1]).detail) == ("damaged", told)
+    result = CliRunner().invoke(app, ["runs", "resume"])
+    assert result.exit_code == 0
+    assert "left out: 1 damaged, of which `resnet-lab runs` tells" in result.stderr
+
+
 def test_resume_is_one_process_at_a_time_that_a_pool_can_replace(three, monkeypatch):
     asked = []
     monkeypatch.setattr(pool, "run_all", lambda *arguments: asked.append(arguments[:5]) or iter([]))

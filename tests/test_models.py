@@ -1,6 +1,7 @@
 import math
 import re
 import socket
+import sys
 import urllib.error
 
 import pytest
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_lib.architecture import Architecture
 from resnet_lib.config import Config, ConfigError
+from resnet_lib.errors import LabError
 from resnet_lib.machine.device import Choice
 from resnet_lib.models import hub, resnet, shapes
 from resnet_lib.models.build import build_model, place
@@ -243,6 +245,20 @@ def test_hub_offline_is_the_installed_torchvision_and_says_so(depth):
     release = torchvision.__version__.partition("+")[0]
     assert source == f"torchvision {release}, installed (hub not reached)"
     assert net.fc.out_features == 10
+
+
+def test_a_torchvision_that_does_not_fit_torch_is_told(monkeypatch):
+    class Unfit:
+        def find_spec(self, name, *others):
+            if name == "torchvision":
+                raise RuntimeError("operator torchvision::nms does not exist\nand more")
+
+    monkeypatch.delitem(sys.modules, "torchvision")
+    monkeypatch.setattr(sys, "meta_path", [Unfit(), *sys.meta_path])
+    with pytest.raises(
+        LabError, match=r"install both from the same place \(operator torchvision::nms does not exist\)"
+    ):
+        build_model(Config(model="hub-resnet18"))
 
 
 def test_hub_online_asks_for_the_release_that_is_installed(monkeypatch):
