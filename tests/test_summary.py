@@ -64,9 +64,9 @@ def test_what_to_look_at_first_is_told_with_what_it_is_worth():
     assert fourth == augmented
     perhaps = "“ImageNet's stem” and “no learning-rate drop” may"
     each = "The case against each is below."
-    assert said().endswith(f"{open_} {perhaps} bring ResNet-20 within 5 points of that. {each}")
+    assert said().endswith(f"{open_} The changes {perhaps} bring ResNet-20 within 5 points of that. {each}")
     craft(TOLD.replace(lr=0.01), 0.81)
-    near = f"{open_} “learning rate 0.01” brings ResNet-20 within 5 points of that; {perhaps}."
+    near = f"{open_} The change “learning rate 0.01” brings ResNet-20 within 5 points of that; {perhaps}."
     others = "The case against the others is below."
     assert said().endswith(f"{near} Nothing known speaks against “learning rate 0.01”. {others}")
     assert "The case against the others is in the results." in summary.short("in the results")

@@ -133,10 +133,10 @@ def _what_it_may_have_been(found: Runs, where: str) -> str:
     near, perhaps = ([one for one in shown if one.verdict == verdict] for verdict in ("holds", UNDECIDED))
     what = f"ResNet-20 within {100 * story.NEAR:g} points of that"
     if near:
-        bring = f"{_labels(near)} {'bring' if len(near) > 1 else 'brings'} {what}"
-        said += f" {bring}{f'; {_labels(perhaps)} may' if perhaps else ''}."
+        bring = f"changes {_labels(near)} bring" if len(near) > 1 else f"change {_labels(near)} brings"
+        said += f" The {bring} {what}{f'; {_labels(perhaps)} may' if perhaps else ''}."
     elif perhaps:
-        said += f" {_labels(perhaps)} may bring {what}."
+        said += f" The change{'s' * (len(perhaps) > 1)} {_labels(perhaps)} may bring {what}."
     if free := [one for one in shown if not one.against]:
         said += f" Nothing known speaks against {_labels(free)}."
     if len(free) < len(shown):
