@@ -30,7 +30,7 @@ COMPILE_STEPS = 37_000
 OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "unable to find an engine", "STATUS_ALLOC_FAILED",
 )  # fmt: skip
-NOT_AS_ASKED = "not compiled, as asked"
+UNCOMPILED_AS_ASKED = "not compiled, as asked"
 THREADS = min(torch.get_num_threads(), cores())  # torch's own choice, before any run has set another, where it may
 # oneDNN may be told by its environment to compute float32 in bf16, as guides for Arm recommend.
 os.environ |= dict.fromkeys(("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"), "STRICT")
@@ -88,7 +88,7 @@ class Choice:
     @property
     def refuses_compile(self) -> bool:
         """Whether somebody asked for a run that is not compiled."""
-        return self.why.startswith(NOT_AS_ASKED)
+        return self.why.startswith(UNCOMPILED_AS_ASKED)
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -153,7 +153,7 @@ def _compile(device: str, steps: int, asked: bool | None) -> tuple[bool, str]:
     if asked is not None:
         if asked and missing:
             raise DeviceError(f"this cannot be compiled here: {missing}; leave --compile out")
-        return asked, "compiled, as asked" if asked else NOT_AS_ASKED
+        return asked, "compiled, as asked" if asked else UNCOMPILED_AS_ASKED
     if device == "cpu":
         return False, "not compiled: on CPUs it does not always pay, so only if asked"
     if missing:

@@ -115,13 +115,8 @@ def _what_stops(found: Runs) -> str:
         return ""
     seen[-1] += f"; the paper has {RESNET_20:g} %" if AUGMENTED in found else ""
     alone = f"a single change{' (effects do not simply add up)' if len(seen) > 1 else ''}"
-    return "\n".join(
-        [
-            f"**Does yours stop near {CIFAR_STEP.claimed:g} %?** Look at these first. ResNet-20 ends at "
-            f"{percent(found[ASSUMED])}, and with {alone} at:\n",
-            *seen,
-        ]
-    )
+    first = f"**Does yours stop near {CIFAR_STEP.claimed:g} %?** Look at these first. ResNet-20 ends at "
+    return f"{first}{percent(found[ASSUMED])}, and with {alone} at:\n\n" + "\n".join(seen)
 
 
 def _what_it_may_have_been(found: Runs, where: str) -> str:
